@@ -1,0 +1,219 @@
+"""Bytes to messages and back, in every form EdgeX 4.0 puts on the bus (contract 1.1-1.3).
+
+Written by default: a JSON envelope whose payload is an inline object, or, for an event with a Binary reading, base64 of
+CBOR. `Encoding` turns on the other forms by the environment variables that go-mod-messaging reads. What arrives is told
+apart by its first byte and then by the payload's own type, whatever our own setting is.
+
+A frame is big and everything else is small, so the base64 text of a payload is never parsed as JSON and never becomes a
+Python string: it is cut out of the envelope by `_cut` and put into it by `_insert`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cbor2
+import msgspec
+import pybase64
+
+from edgex_kit.errors import Malformed, TooLarge
+from edgex_kit.messages import CBOR, JSON, TEXT, AddEventRequest, Envelope, Event, EventResponse, new_id
+
+T = TypeVar("T")
+
+_envelopes = msgspec.json.Decoder(Envelope)
+_KEYS = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(Envelope)}
+_PAYLOAD_KEY = b'"payload":"'
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Which of EdgeX's forms this process writes."""
+
+    cbor_envelope: bool = False  # EDGEX_MSG_CBOR_ENCODE: the whole envelope is CBOR (modules 4.0.3 and later)
+    cbor_events: bool = False  # EDGEX_ENCODE_ALL_EVENTS_CBOR: events without Binary readings are CBOR too
+    base64_json: bool = False  # EDGEX_MSG_BASE64_PAYLOAD: JSON payloads are base64 text, as in EdgeX 3
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Encoding":
+        def on(name: str) -> bool:
+            return environ.get(name, "").lower() == "true"
+
+        return cls(
+            on("EDGEX_MSG_CBOR_ENCODE"), on("EDGEX_ENCODE_ALL_EVENTS_CBOR"), on("EDGEX_MSG_BASE64_PAYLOAD")
+        )
+
+
+PLAIN = Encoding()
+
+
+def has_binary(event: Event) -> bool:
+    """Whether EdgeX wants this event in CBOR."""
+    return any(isinstance(reading.binary_value, bytes | memoryview) for reading in event.readings)
+
+
+def encode(
+    body: Any,
+    *,
+    correlation_id: str | None = None,
+    request_id: str = "",
+    query_params: Mapping[str, str] | None = None,
+    encoding: Encoding = PLAIN,
+    limit_kb: int = 0,
+) -> bytes:
+    """One message for the bus; `body` is a message, plain data, or None. Raises TooLarge over `limit_kb` (0: no limit)."""
+    wants_cbor = _wants_cbor(body, encoding)
+    envelope = Envelope(
+        correlation_id=new_id() if correlation_id is None else correlation_id,
+        request_id=request_id,
+        content_type=CBOR if wants_cbor or encoding.cbor_envelope else JSON,
+        query_params=dict(query_params) if query_params else msgspec.UNSET,
+    )
+    data = _encode_as(envelope, body, wants_cbor, encoding)
+    if limit_kb and len(data) > limit_kb * 1024:
+        raise TooLarge(f"message size exceed limit({limit_kb} KB): it has {len(data)} bytes")
+    return data
+
+
+def encode_error(text: str, *, request_id: str, encoding: Encoding = PLAIN) -> bytes:
+    """A refusal: plain text, and a new correlation id, as Go answers (contract 1.5)."""
+    envelope = Envelope(
+        correlation_id=new_id(), request_id=request_id, error_code=1, payload=text, content_type=TEXT
+    )
+    return (
+        cbor2.dumps(msgspec.to_builtins(envelope))
+        if encoding.cbor_envelope
+        else msgspec.json.encode(envelope)
+    )
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """The envelope; a long base64 payload stays a view of `data`. Raises Malformed, saying where and what."""
+    if not data:
+        raise Malformed("an empty message")
+    try:
+        if data[0] == 0x7B:  # {
+            return _decode_json(data)
+        if 0xA0 <= data[0] <= 0xBF:  # a CBOR map
+            return msgspec.convert(_known_keys(cbor2.loads(data)), Envelope)
+    except (msgspec.MsgspecError, cbor2.CBORDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"no message envelope: {_cause(error)}") from error
+    raise Malformed(
+        f"no message envelope: the first byte is 0x{data[0]:02x}, neither a JSON object nor a CBOR map"
+    )
+
+
+def decode_payload(envelope: Envelope) -> Any:
+    """The payload as plain data, whichever way it travelled (contract 1.3). Raises Malformed."""
+    payload = envelope.payload
+    if not isinstance(payload, str | bytes | memoryview):
+        return payload
+    kind = envelope.content_type.split(";")[0].strip()
+    if kind not in (JSON, CBOR):
+        raise Malformed(f"unsupported content type '{envelope.content_type}'")
+    try:
+        raw = payload if isinstance(payload, bytes) else pybase64.b64decode(payload, validate=True)
+        return msgspec.json.decode(raw) if kind == JSON else cbor2.loads(raw)
+    except (ValueError, msgspec.MsgspecError, cbor2.CBORDecodeError, RecursionError) as error:
+        raise Malformed(f"payload is no base64 of {kind}: {_cause(error)}") from error
+
+
+def payload_as(envelope: Envelope, kind: type[T]) -> T:
+    """The payload as a message. Raises Malformed with the path of the first wrong field."""
+    return convert(decode_payload(envelope), kind)
+
+
+def event_of(envelope: Envelope) -> Event:
+    """The event of an AddEventRequest or a bare event, as app services read it (contract 7.2)."""
+    return event_from(decode_payload(envelope))
+
+
+def event_from(value: Any) -> Event:
+    """An event out of plain data, wrapped or bare."""
+    if isinstance(value, dict) and "event" in value:
+        value = value["event"]
+    return convert(value, Event)
+
+
+def convert(value: Any, kind: type[T]) -> T:
+    """Plain data as a typed message. Raises Malformed with the path of the first wrong field."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"no {kind.__name__}: {error}") from error
+
+
+def encode_body(body: AddEventRequest | EventResponse, encoding: Encoding = PLAIN) -> tuple[str, bytes]:
+    """Content type and bytes of an event in HTTP: CBOR with a Binary reading, JSON otherwise (contract 6.2)."""
+    if _wants_cbor(body, encoding):
+        return CBOR, cbor2.dumps(msgspec.to_builtins(body, builtin_types=(bytes,)))
+    return JSON, msgspec.json.encode(body)
+
+
+def decode_body(content_type: str, data: bytes) -> Any:
+    """Plain data of an HTTP body. Raises Malformed."""
+    try:
+        return cbor2.loads(data) if content_type.split(";")[0].strip() == CBOR else msgspec.json.decode(data)
+    except (ValueError, msgspec.MsgspecError, cbor2.CBORDecodeError, RecursionError) as error:
+        raise Malformed(f"the body is no {content_type or JSON}: {_cause(error)}") from error
+
+
+def _wants_cbor(body: Any, encoding: Encoding) -> bool:
+    if not isinstance(body, AddEventRequest | EventResponse):
+        return False
+    return encoding.cbor_events or has_binary(body.event)
+
+
+def _encode_as(envelope: Envelope, body: Any, wants_cbor: bool, encoding: Encoding) -> bytes:
+    if encoding.cbor_envelope:
+        message = msgspec.to_builtins(msgspec.structs.replace(envelope, payload=body), builtin_types=(bytes,))
+        return cbor2.dumps(message)
+    if wants_cbor:
+        return _insert(envelope, cbor2.dumps(msgspec.to_builtins(body, builtin_types=(bytes,))))
+    if encoding.base64_json and body is not None:
+        return _insert(envelope, msgspec.json.encode(body))
+    return msgspec.json.encode(msgspec.structs.replace(envelope, payload=body))
+
+
+def _insert(envelope: Envelope, payload: bytes) -> bytes:
+    """The JSON envelope with base64 of `payload` in its place."""
+    around = msgspec.json.encode(msgspec.structs.replace(envelope, payload=""))
+    at = around.index(_PAYLOAD_KEY) + len(_PAYLOAD_KEY)
+    return b"".join((around[:at], pybase64.b64encode(payload), around[at:]))
+
+
+def _decode_json(data: bytes) -> Envelope:
+    cut = _cut(data)
+    if cut is not None:
+        around, payload = cut
+        envelope = _envelopes.decode(around)
+        if envelope.payload == "":
+            return msgspec.structs.replace(envelope, payload=payload)
+    if b'"payload"' in data:
+        return _envelopes.decode(data)
+    return msgspec.convert(_known_keys(msgspec.json.decode(data)), Envelope)
+
+
+def _cut(data: bytes) -> tuple[bytes, memoryview] | None:
+    """The envelope without its payload text, and the text; None where it is short or not plainly there.
+
+    Inside a JSON string every quote is escaped, so these bytes can only be a key with a text value; that it is the
+    envelope's own key shows when the rest, with the text left out, decodes to an empty payload.
+    """
+    start = data.find(_PAYLOAD_KEY) + len(_PAYLOAD_KEY)
+    end = data.find(b'"', start)
+    if start < len(_PAYLOAD_KEY) or end - start < 256 or data.find(b"\\", start, end) >= 0:
+        return None
+    return data[:start] + data[end:], memoryview(data)[start:end]
+
+
+def _known_keys(value: Any) -> Any:
+    """The envelope's keys in our spelling; Go's decoder does not mind upper and lower case."""
+    if not isinstance(value, dict):
+        return value
+    return {_KEYS.get(str(key).lower(), key): item for key, item in value.items()}
+
+
+def _cause(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,95 @@
+"""Errors sorted by who can act on them; `rest` and the bus doors map them to EdgeX status codes in one table.
+
+EdgexError
+├── Invalid        what was asked is wrong (400)
+├── Malformed      bytes that are no message we know (400)
+├── Unauthorized   no or a wrong token (401)
+├── NotFound       the named thing does not exist (404)
+├── NotAllowed     a read of a write-only resource, or the reverse (405)
+├── Conflict       it exists already, or is in use (409)
+├── TooLarge       over MaxRequestSize or MaxEventSize (413)
+├── OutOfRange     an offset behind the end (416)
+├── Locked         adminState LOCKED, operatingState DOWN, no profile (423)
+├── DriverFailed   the device did not do it (500)
+├── Unsupported    this device or service cannot do that (501)
+├── Unreachable    another service did not answer (502)
+├── Unavailable    not now: disabled, starting, no broker (503)
+└── TimedOut       no answer in time (503)
+
+Status codes: go-mod-core-contracts errors/types.go.
+"""
+
+from typing import ClassVar
+
+
+class EdgexError(Exception):
+    """Something EdgeX has a status code for; its text names the thing and the cause."""
+
+    status: ClassVar[int] = 500
+
+
+class Invalid(EdgexError):
+    status = 400
+
+
+class Malformed(EdgexError):
+    status = 400
+
+
+class Unauthorized(EdgexError):
+    status = 401
+
+
+class NotFound(EdgexError):
+    status = 404
+
+
+class NotAllowed(EdgexError):
+    status = 405
+
+
+class Conflict(EdgexError):
+    status = 409
+
+
+class TooLarge(EdgexError):
+    status = 413
+
+
+class OutOfRange(EdgexError):
+    status = 416
+
+
+class Locked(EdgexError):
+    status = 423
+
+
+class DriverFailed(EdgexError):
+    status = 500
+
+
+class Unsupported(EdgexError):
+    status = 501
+
+
+class Unreachable(EdgexError):
+    status = 502
+
+
+class Unavailable(EdgexError):
+    status = 503
+
+
+class TimedOut(EdgexError):
+    status = 503
+
+
+_BY_STATUS: dict[int, type[EdgexError]] = {
+    kind.status: kind
+    for kind in (Invalid, Unauthorized, NotFound, NotAllowed, Conflict, TooLarge, OutOfRange, Locked)
+}
+
+
+def error_from_status(status: int, text: str) -> EdgexError:
+    """The error another service's HTTP status stands for."""
+    return _BY_STATUS.get(status, Unavailable if status == 503 else DriverFailed)(text)

@@ -1,0 +1,87 @@
+"""The two ways a thing passes from one thread to another; what happens when the taker is slow is in the name."""
+
+import asyncio
+import collections
+import threading
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """One place; a new item replaces one that was not taken. Any thread puts, one asyncio task takes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._item: T | None = None
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def put(self, item: T) -> bool:
+        """Leave `item`; True when it replaced one that nobody took."""
+        with self._lock:
+            replaced, self._item = self._item is not None, item
+            waiter = self._waiter
+        _wake(waiter)
+        return replaced
+
+    def take(self) -> T | None:
+        """What is there, or None, without waiting."""
+        with self._lock:
+            item, self._item = self._item, None
+        return item
+
+    async def get(self) -> T:
+        """Wait for an item and take it."""
+        while (item := self.take()) is None:
+            event = asyncio.Event()
+            with self._lock:
+                self._waiter = (asyncio.get_running_loop(), event)
+                ready = self._item is not None
+            if not ready:
+                await event.wait()
+        return item
+
+
+class Bounded(Generic[T]):
+    """A queue of at most `size`; when full the oldest goes and is counted. Any thread puts, one task takes."""
+
+    def __init__(self, size: int) -> None:
+        self.dropped = 0
+        self._lock = threading.Lock()
+        self._items: collections.deque[T] = collections.deque()
+        self._size = size
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def put(self, item: T) -> None:
+        """Leave `item` at the end."""
+        with self._lock:
+            if len(self._items) >= self._size:
+                self._items.popleft()
+                self.dropped += 1
+            self._items.append(item)
+            waiter = self._waiter
+        _wake(waiter)
+
+    async def get(self) -> T:
+        """Wait for the oldest item and take it."""
+        while True:
+            with self._lock:
+                if self._items:
+                    return self._items.popleft()
+                event = asyncio.Event()
+                self._waiter = (asyncio.get_running_loop(), event)
+            await event.wait()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def _wake(waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None) -> None:
+    """Cross into the taker's loop; a loop that has closed has nobody left to wake."""
+    if waiter is None or waiter[0].is_closed():
+        return
+    loop, event = waiter
+    try:
+        loop.call_soon_threadsafe(event.set)
+    except RuntimeError:  # closed between the check and the call
+        return
