@@ -40,9 +40,7 @@ class Encoding:
         def on(name: str) -> bool:
             return environ.get(name, "").lower() == "true"
 
-        return cls(
-            on("EDGEX_MSG_CBOR_ENCODE"), on("EDGEX_ENCODE_ALL_EVENTS_CBOR"), on("EDGEX_MSG_BASE64_PAYLOAD")
-        )
+        return cls(on("EDGEX_MSG_CBOR_ENCODE"), on("EDGEX_ENCODE_ALL_EVENTS_CBOR"), on("EDGEX_MSG_BASE64_PAYLOAD"))
 
 
 PLAIN = Encoding()
@@ -62,7 +60,7 @@ def encode(
     encoding: Encoding = PLAIN,
     limit_kb: int = 0,
 ) -> bytes:
-    """One message for the bus; `body` is a message, plain data, or None. Raises TooLarge over `limit_kb` (0: no limit)."""
+    """One message for the bus; `body` is a message, plain data, or None. Raises TooLarge over `limit_kb`, unless 0."""
     wants_cbor = _wants_cbor(body, encoding)
     envelope = Envelope(
         correlation_id=new_id() if correlation_id is None else correlation_id,
@@ -78,14 +76,8 @@ def encode(
 
 def encode_error(text: str, *, request_id: str, encoding: Encoding = PLAIN) -> bytes:
     """A refusal: plain text, and a new correlation id, as Go answers (contract 1.5)."""
-    envelope = Envelope(
-        correlation_id=new_id(), request_id=request_id, error_code=1, payload=text, content_type=TEXT
-    )
-    return (
-        cbor2.dumps(msgspec.to_builtins(envelope))
-        if encoding.cbor_envelope
-        else msgspec.json.encode(envelope)
-    )
+    envelope = Envelope(correlation_id=new_id(), request_id=request_id, error_code=1, payload=text, content_type=TEXT)
+    return cbor2.dumps(msgspec.to_builtins(envelope)) if encoding.cbor_envelope else msgspec.json.encode(envelope)
 
 
 def decode_envelope(data: bytes) -> Envelope:
@@ -99,9 +91,7 @@ def decode_envelope(data: bytes) -> Envelope:
             return msgspec.convert(_known_keys(cbor2.loads(data)), Envelope)
     except (msgspec.MsgspecError, cbor2.CBORDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"no message envelope: {_cause(error)}") from error
-    raise Malformed(
-        f"no message envelope: the first byte is 0x{data[0]:02x}, neither a JSON object nor a CBOR map"
-    )
+    raise Malformed(f"no message envelope: the first byte is 0x{data[0]:02x}, neither a JSON object nor a CBOR map")
 
 
 def decode_payload(envelope: Envelope) -> Any:
@@ -109,7 +99,7 @@ def decode_payload(envelope: Envelope) -> Any:
     payload = envelope.payload
     if not isinstance(payload, str | bytes | memoryview):
         return payload
-    kind = envelope.content_type.split(";")[0].strip()
+    kind = _media_type(envelope.content_type)
     if kind not in (JSON, CBOR):
         raise Malformed(f"unsupported content type '{envelope.content_type}'")
     try:
@@ -154,7 +144,7 @@ def encode_body(body: AddEventRequest | EventResponse, encoding: Encoding = PLAI
 def decode_body(content_type: str, data: bytes) -> Any:
     """Plain data of an HTTP body. Raises Malformed."""
     try:
-        return cbor2.loads(data) if content_type.split(";")[0].strip() == CBOR else msgspec.json.decode(data)
+        return cbor2.loads(data) if _media_type(content_type) == CBOR else msgspec.json.decode(data)
     except (ValueError, msgspec.MsgspecError, cbor2.CBORDecodeError, RecursionError) as error:
         raise Malformed(f"the body is no {content_type or JSON}: {_cause(error)}") from error
 
@@ -217,3 +207,7 @@ def _known_keys(value: Any) -> Any:
 
 def _cause(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip()

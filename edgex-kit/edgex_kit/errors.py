@@ -85,8 +85,7 @@ class TimedOut(EdgexError):
 
 
 _BY_STATUS: dict[int, type[EdgexError]] = {
-    kind.status: kind
-    for kind in (Invalid, Unauthorized, NotFound, NotAllowed, Conflict, TooLarge, OutOfRange, Locked)
+    kind.status: kind for kind in (Invalid, Unauthorized, NotFound, NotAllowed, Conflict, TooLarge, OutOfRange, Locked)
 }
 
 

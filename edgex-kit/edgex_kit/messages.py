@@ -22,11 +22,11 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-class Wire(Struct, rename="camel", kw_only=True):
+class Wire(Struct, rename="camel", kw_only=True, frozen=True):
     """A message that writes every field."""
 
 
-class Sparse(Struct, rename="camel", kw_only=True, omit_defaults=True):
+class Sparse(Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=True):
     """A message that leaves out optional fields that are empty."""
 
 
@@ -54,8 +54,8 @@ class Reading(Sparse, kw_only=True, frozen=True):
     value_type: str = field()
     units: str = ""
     tags: dict[str, Any] | None = None
-    value: str | int | float | bool | None | UnsetType = UNSET
-    binary_value: bytes | None | UnsetType = UNSET
+    value: str | int | float | bool | UnsetType | None = UNSET
+    binary_value: bytes | UnsetType | None = UNSET
     media_type: str = ""
     object_value: Any = UNSET
 

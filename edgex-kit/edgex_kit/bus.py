@@ -1,0 +1,261 @@
+"""The message bus: paho on one side, asyncio on the other, and the only file that knows paho.
+
+Rules
+1. Subscriptions live in a table and are made again on every connect (EdgeX sessions are clean, contract 1.4).
+2. A missing broker is no reason to stop: we start without it, keep trying, and say so once per loss.
+3. What arrives is handed over on paho's network thread to a function that must not block; `messages()` is the bounded
+   bridge from there into asyncio, and what it drops is counted.
+4. Nothing waits in here: `publish` returns None while there is no broker, and who must not lose a message keeps it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edgex_kit import codec, topics
+from edgex_kit.errors import EdgexError, Malformed, TimedOut, Unreachable
+from edgex_kit.handover import Bounded
+from edgex_kit.messages import Envelope
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What came in: the topic, and bytes nobody has looked at."""
+
+    topic: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BusSettings:
+    """Where the broker is and how to enter it."""
+
+    host: str = "localhost"
+    port: int = 1883
+    client_id: str = ""
+    qos: int = 0
+    retained: bool = False
+    keep_alive: int = 10  # seconds
+    connect_timeout: float = 5.0  # seconds
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+class Sending:
+    """A message on its way out."""
+
+    def __init__(self, info: paho.MQTTMessageInfo) -> None:
+        self._info = info
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has left this process (QoS 0) or reached the broker (QoS 1 and 2)."""
+        return self._info.is_published()
+
+
+Deliver = Callable[[Message], None]
+
+
+class Bus:
+    """An open connection, or the lasting attempt at one; made by `open_bus`."""
+
+    def __init__(self, settings: BusSettings) -> None:
+        self.settings = settings
+        self.dropped = 0  # messages that no task took in time
+        self.connects = 0
+        self._deliver: dict[str, list[Deliver]] = {}
+        self._lock = threading.Lock()
+        self._asked: set[int | None] = set()  # subscriptions the broker has not granted yet
+        self._lost = ""
+        self._on_connected: list[Callable[[], None]] = []
+        self._client = self._make_client()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client.is_connected()
+
+    def publish(self, topic: str, data: bytes, *, qos: int | None = None) -> Sending | None:
+        """Send `data`; None when there is no broker to send it to. Any thread may call."""
+        if not self.is_connected:
+            return None
+        info = self._client.publish(topic, data, self.settings.qos if qos is None else qos, self.settings.retained)
+        return Sending(info) if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    def subscribe(self, pattern: str, deliver: Deliver) -> None:
+        """Give every message that `pattern` covers to `deliver`, on the network thread: it must not block."""
+        with self._lock:
+            known = pattern in self._deliver
+            self._deliver.setdefault(pattern, []).append(deliver)
+        if not known and self.is_connected:
+            self._ask([pattern])
+
+    def unsubscribe(self, pattern: str, deliver: Deliver) -> None:
+        """Stop giving `pattern`'s messages to `deliver`."""
+        with self._lock:
+            receivers = self._deliver.get(pattern, [])
+            if deliver in receivers:
+                receivers.remove(deliver)
+            gone = pattern in self._deliver and not receivers
+            if gone:
+                del self._deliver[pattern]
+        if gone and self.is_connected:
+            self._client.unsubscribe(pattern)
+
+    def on_connected(self, tell: Callable[[], None]) -> None:
+        """Call `tell` after every connect, on the network thread, once our subscriptions are asked for again."""
+        self._on_connected.append(tell)
+
+    @contextlib.asynccontextmanager
+    async def messages(self, *patterns: str, bound: int = 1000) -> AsyncIterator[AsyncIterator[Message]]:
+        """Messages of `patterns` as an async iterator; of more than `bound` waiting ones the oldest is dropped."""
+        queue: Bounded[Message] = Bounded(bound)
+        for pattern in patterns:
+            self.subscribe(pattern, queue.put)
+        try:
+            yield self._drain(queue)
+        finally:
+            for pattern in patterns:
+                self.unsubscribe(pattern, queue.put)
+            self.dropped += queue.dropped
+
+    async def request(self, topic: str, data: bytes, reply_to: str, wait: float) -> Envelope:
+        """Send a request and wait for its answer on `reply_to` (contract 1.5).
+
+        Raises Unreachable without a broker, TimedOut after `wait` seconds, and EdgexError with the text of a refusal.
+        """
+        async with self.messages(reply_to, bound=4) as answers:
+            if self.publish(topic, data) is None:
+                raise Unreachable(f"no message broker at {self.settings.host}:{self.settings.port}")
+            try:
+                async with asyncio.timeout(wait):
+                    message = await anext(answers)
+            except TimeoutError as error:
+                raise TimedOut(f"no answer on '{reply_to}' within {wait:g} s") from error
+        envelope = codec.decode_envelope(message.data)
+        if envelope.error_code:
+            raise EdgexError(str(envelope.payload))
+        return envelope
+
+    async def settle(self, wait: float) -> bool:
+        """Wait until the broker has granted every subscription; False when it has not after `wait` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                while not self.is_connected or self._asked or not self.connects:
+                    await asyncio.sleep(0.01)
+                return True
+        return False
+
+    @staticmethod
+    async def _drain(queue: Bounded[Message]) -> AsyncIterator[Message]:
+        while True:
+            yield await queue.get()
+
+    def _make_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.settings.client_id,
+            protocol=paho.MQTTv311,
+            reconnect_on_failure=True,
+        )
+        client.connect_timeout = self.settings.connect_timeout
+        client.reconnect_delay_set(min_delay=1, max_delay=10)
+        if self.settings.username:
+            client.username_pw_set(self.settings.username, self.settings.password)
+        if self.settings.tls is not None:
+            client.tls_set_context(self.settings.tls)
+        client.on_connect = self._connected
+        client.on_connect_fail = self._connect_failed
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.on_subscribe = self._granted
+        return client
+
+    def _open(self) -> None:
+        self._client.connect_async(self.settings.host, self.settings.port, max(self.settings.keep_alive, 1))
+        self._client.loop_start()
+
+    def _close(self) -> None:
+        self._client.on_disconnect = None
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _connected(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            self._say_lost(str(reason))
+            return
+        with self._lock:
+            patterns = list(self._deliver)
+        self._asked.clear()
+        self._ask(patterns)
+        self.connects += 1
+        log.info("connected to the message broker at %s:%d", self.settings.host, self.settings.port)
+        self._lost = ""
+        for tell in self._on_connected:
+            tell()
+
+    def _connect_failed(self, _client: paho.Client, _data: Any) -> None:
+        self._say_lost("no answer")
+
+    def _disconnected(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._say_lost(str(reason))
+
+    def _say_lost(self, why: str) -> None:
+        if why != self._lost:
+            self._lost = why
+            log.warning(
+                "no message broker at %s:%d (%s); trying again until it is back",
+                self.settings.host,
+                self.settings.port,
+                why,
+            )
+
+    def _received(self, _client: paho.Client, _data: Any, raw: paho.MQTTMessage) -> None:
+        try:
+            message = Message(raw.topic, bytes(raw.payload))
+        except UnicodeDecodeError:
+            log.warning("a message on a topic that is no UTF-8 was dropped")
+            return
+        for deliver in self._receivers(message.topic):
+            try:
+                deliver(message)
+            except Exception:  # noqa: BLE001 - one receiver's mistake must not end the network thread for all others
+                log.exception("a receiver of '%s' failed", message.topic)
+
+    def _ask(self, patterns: list[str]) -> None:
+        if patterns:
+            _, mid = self._client.subscribe([(pattern, self.settings.qos) for pattern in patterns])
+            self._asked.add(mid)
+
+    def _granted(self, _client: paho.Client, _data: Any, mid: int, _reasons: Any, _properties: Any) -> None:
+        self._asked.discard(mid)
+
+    def _receivers(self, topic: str) -> Iterable[Deliver]:
+        with self._lock:
+            return [one for pattern, many in self._deliver.items() if topics.matches(pattern, topic) for one in many]
+
+
+@contextlib.asynccontextmanager
+async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
+    """A bus for the length of the block, with or without a broker at its start."""
+    bus = Bus(settings)
+    bus._open()  # noqa: SLF001 - its two halves live here and there so that nobody else can call them
+    try:
+        yield bus
+    finally:
+        await asyncio.to_thread(bus._close)  # noqa: SLF001
+
+
+def describe_malformed(message: Message, error: Malformed) -> str:
+    """One line for a log about a message that could not be read."""
+    return f"a message on '{message.topic}' ({len(message.data)} bytes) was not understood: {error}"
