@@ -229,7 +229,7 @@ class Bus:
         for deliver in self._receivers(message.topic):
             try:
                 deliver(message)
-            except Exception:  # noqa: BLE001 - one receiver's mistake must not end the network thread for all others
+            except Exception:  # one receiver's mistake must not end the network thread for all others
                 log.exception("a receiver of '%s' failed", message.topic)
 
     def _ask(self, patterns: list[str]) -> None:

@@ -141,6 +141,11 @@ def encode_body(body: AddEventRequest | EventResponse, encoding: Encoding = PLAI
     return JSON, msgspec.json.encode(body)
 
 
+def encode_json(body: Any) -> bytes:
+    """JSON of a message or plain data."""
+    return msgspec.json.encode(body)
+
+
 def decode_body(content_type: str, data: bytes) -> Any:
     """Plain data of an HTTP body. Raises Malformed."""
     try:

@@ -1,0 +1,56 @@
+"""Calls to other EdgeX services: requests on worker threads, its errors translated here and nowhere else."""
+
+import asyncio
+from typing import Any
+
+import requests
+
+from edgex_kit import codec
+from edgex_kit.errors import Unreachable, error_from_status
+from edgex_kit.messages import JSON, new_id
+from edgex_kit.redact import redact
+
+
+class HttpClient:
+    """One other service. Every call may raise Unreachable, or the error its status stands for."""
+
+    def __init__(self, base_url: str, *, name: str, wait: float = 5.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.name = name
+        self._wait = wait  # seconds
+        self._session = requests.Session()
+        self._session.trust_env = False  # gateway-local calls go through no proxy
+
+    async def call(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
+        """Plain data of the answer, or None for an empty one."""
+        return await asyncio.to_thread(self.call_now, method, path, body=body, params=params)
+
+    def call_now(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
+        """The same, blocking."""
+        headers = {"X-Correlation-ID": new_id(), "Content-Type": JSON}
+        data = codec.encode_json(body) if body is not None else None
+        url = self.base_url + path
+        try:
+            answer = self._session.request(method, url, data=data, params=params, headers=headers, timeout=self._wait)
+        except requests.RequestException as error:
+            raise Unreachable(f"{self.name} at {redact(self.base_url)} does not answer: {_cause(error)}") from error
+        if answer.status_code >= 400:
+            raise error_from_status(answer.status_code, _message(answer))
+        return codec.decode_body(answer.headers.get("Content-Type", JSON), answer.content) if answer.content else None
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _message(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text.strip()[:200] or answer.reason
+
+
+def _cause(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return "timed out"
+    text = str(error)
+    return "connection refused" if "refused" in text else redact(text.rpartition(":")[2].strip(" ')(") or text)

@@ -1,0 +1,115 @@
+"""Counters and gauges, published as EdgeX telemetry (contract 1.13) and read by our own REST.
+
+A metric is made once with its tags and changed from any thread.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from edgex_kit import codec
+from edgex_kit.bus import Bus
+from edgex_kit.durations import parse_duration
+from edgex_kit.messages import Metric, MetricField, MetricTag
+from edgex_kit.settings import TelemetrySection
+from edgex_kit.topics import Topics
+
+
+@dataclass(slots=True)
+class Counter:
+    """A number that only grows."""
+
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    value: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, amount: int = 1) -> None:
+        with self._lock:
+            self.value += amount
+
+    def fields(self) -> tuple[MetricField, ...]:
+        return (MetricField(name="counter-count", value=self.value),)
+
+
+@dataclass(slots=True)
+class Gauge:
+    """The latest of something; an int is EdgeX's gauge, a float its gaugeFloat64."""
+
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    value: int | float = 0
+
+    def set(self, value: float) -> None:
+        self.value = value
+
+    def fields(self) -> tuple[MetricField, ...]:
+        kind = "gaugeFloat64-value" if isinstance(self.value, float) else "gauge-value"
+        return (MetricField(name=kind, value=self.value),)
+
+
+class Metrics:
+    """All metrics of one service."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._lock = threading.Lock()
+        self._metrics: dict[tuple[str, tuple[tuple[str, str], ...]], Counter | Gauge] = {}
+
+    def counter(self, name: str, **tags: str) -> Counter:
+        """The counter of that name and tags, made when it is new."""
+        with self._lock:
+            found = self._metrics.setdefault((name, tuple(sorted(tags.items()))), Counter(name, tags))
+        if not isinstance(found, Counter):
+            raise TypeError(f"metric {name} is no counter")
+        return found
+
+    def gauge(self, name: str, **tags: str) -> Gauge:
+        """The gauge of that name and tags, made when it is new."""
+        with self._lock:
+            found = self._metrics.setdefault((name, tuple(sorted(tags.items()))), Gauge(name, tags))
+        if not isinstance(found, Gauge):
+            raise TypeError(f"metric {name} is no gauge")
+        return found
+
+    def forget(self, **tags: str) -> None:
+        """Drop every metric that carries these tags: its device is gone."""
+        wanted = set(tags.items())
+        with self._lock:
+            self._metrics = {key: it for key, it in self._metrics.items() if not wanted <= set(it.tags.items())}
+
+    def __iter__(self) -> Iterator[Counter | Gauge]:
+        with self._lock:
+            return iter(list(self._metrics.values()))
+
+
+async def report(metrics: Metrics, bus: Bus, topics: Topics, settings: Callable[[], TelemetrySection]) -> None:
+    """Publish every enabled metric each interval, for ever; interval and choice may change while it runs."""
+    while True:
+        telemetry = settings()
+        interval = parse_duration(telemetry.interval)
+        if interval <= 0:
+            await asyncio.sleep(1)
+            continue
+        await asyncio.sleep(interval)
+        for metric in metrics:
+            if is_enabled(metric.name, settings().metrics):
+                message = _message(metric, metrics.service, settings().tags)
+                bus.publish(topics.telemetry(metrics.service, metric.name), codec.encode(message))
+
+
+def is_enabled(name: str, chosen: dict[str, bool]) -> bool:
+    """Configured names are matched as a prefix (contract 1.13)."""
+    return any(on and name.startswith(prefix) for prefix, on in chosen.items())
+
+
+def _message(metric: Counter | Gauge, service: str, extra: dict[str, str]) -> Metric:
+    tags = {"service": service, **metric.tags, **extra}
+    return Metric(
+        name=metric.name,
+        fields=metric.fields(),
+        tags=tuple(MetricTag(name=name, value=value) for name, value in tags.items()),
+        timestamp=time.time_ns(),
+    )
