@@ -6,5 +6,5 @@ Rooms with a door to the world: `bus` (MQTT), `keeper` and `metadata` (HTTP), `c
 """
 
 __version__ = "0.1.0"
-EDGEX_API = "v3"
+API_VERSION = "v3"
 SDK_VERSION = "4.0.1"  # the EdgeX release whose SDK contract we keep

@@ -1,0 +1,218 @@
+"""What turns a program into an EdgeX service: configuration that stays alive, the bus, the registry, and a clean end.
+
+async def main(service: Service[MySettings]) -> None: ...
+sys.exit(run(main, "device-camera", "device-services", MySettings, packaged=...))
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from edgex_kit import config, metrics
+from edgex_kit.bus import Bus, BusSettings, open_bus
+from edgex_kit.codec import Encoding
+from edgex_kit.errors import EdgexError, Invalid
+from edgex_kit.flags import Flags, parse_flags
+from edgex_kit.keeper import Keeper
+from edgex_kit.logs import set_level, setup_logging
+from edgex_kit.metadata import Metadata
+from edgex_kit.metrics import Metrics
+from edgex_kit.provider import Layers, Provider, with_remote_hosts
+from edgex_kit.secrets import Secrets
+from edgex_kit.settings import Settings, Tree
+from edgex_kit.topics import Topics
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Settings)
+
+
+class Live(Generic[S]):
+    """The settings in force; a change that cannot be read leaves them as they were."""
+
+    def __init__(self, kind: type[S], layers: Layers, hosts: tuple[str, ...] = ()) -> None:
+        self._kind = kind
+        self._hosts = hosts
+        self._listeners: list[Callable[[S], None]] = []
+        self.tree: Tree = {}
+        self.now = self._accept(layers)
+
+    def on_change(self, tell: Callable[[S], None]) -> None:
+        """Call `tell` with every new settings, on the event loop."""
+        self._listeners.append(tell)
+
+    def replace(self, layers: Layers) -> None:
+        """Take over new layers, or say why not."""
+        try:
+            self.now = self._accept(layers)
+        except Invalid as error:
+            log.warning("configuration change refused, the old one stays: %s", error)
+            return
+        for tell in self._listeners:
+            tell(self.now)
+
+    def _accept(self, layers: Layers) -> S:
+        accepted = config.check(self._kind, *layers.named(), ("-rsh", with_remote_hosts(layers.merged(), self._hosts)))
+        self.tree = config.hidden(layers.merged())
+        return accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[S]):
+    """A service that has its configuration, its secrets and its place on the bus."""
+
+    name: str
+    flags: Flags
+    live: Live[S]
+    provider: Provider
+    secrets: Secrets
+    bus: Bus
+    topics: Topics
+    metadata: Metadata
+    metrics: Metrics
+    encoding: Encoding = field(default_factory=Encoding.from_environment)
+
+    @property
+    def settings(self) -> S:
+        return self.live.now
+
+    async def follow(self) -> None:
+        """Take over configuration changes for ever."""
+        async for layers in self.provider.changes(self.bus):
+            self.live.replace(layers)
+
+    async def report(self) -> None:
+        """Publish telemetry for ever."""
+        await metrics.report(self.metrics, self.bus, self.topics, lambda: self.settings.writable.telemetry)
+
+    @contextlib.asynccontextmanager
+    async def registered(self, port: int) -> AsyncIterator[None]:
+        """In the registry for the length of the block when -r was given; HALT at its end (contract 3.5)."""
+        keeper, own = self.provider.keeper, self.settings.service
+        if keeper is None or not self.flags.registry:
+            yield
+            return
+        await keeper.register(self.name, own.host, port, own.health_check_interval)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(EdgexError):  # a registry that is gone needs no goodbye
+                await keeper.deregister(self.name, own.host, port, own.health_check_interval)
+
+
+@contextlib.asynccontextmanager
+async def open_service(
+    name: str, kind: str, settings: type[S], flags: Flags, packaged: Path
+) -> AsyncIterator[Service[S]]:
+    """Load the configuration, open the bus, and close all of it in the end."""
+    key = flags.service_key.replace("<profile>", flags.profile) if flags.service_key else name
+    key = f"{key}_{flags.instance}" if flags.instance else key
+    provider = Provider(key, kind, flags, packaged)
+    live = Live(settings, await provider.load(), flags.remote_hosts)
+    secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper)
+    setup_logging(key, lambda: [*secrets.values()])
+    set_level(live.now.writable.log_level)
+    live.on_change(lambda now: set_level(now.writable.log_level))
+    topics = Topics(live.now.message_bus.base_topic_prefix or "edgex", live.now.service.enable_name_field_escape)
+    metadata = Metadata(_locate(live.now, provider.keeper if flags.registry else None), escape=topics.escape)
+    try:
+        async with open_bus(bus_settings(live.now, secrets, key)) as bus:
+            yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key))
+    finally:
+        metadata.close()
+        if provider.keeper is not None:
+            provider.keeper.close()
+
+
+def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSettings:
+    """`MessageBus` as a connection (contract 1.4). Raises Invalid for what we cannot speak."""
+    section, optional = settings.message_bus, settings.message_bus.optional
+    if section.type.lower() != "mqtt":
+        raise Invalid(f"MessageBus.Type '{section.type}' is not known here; use mqtt")
+    secret = {} if section.auth_mode == "none" else secrets.get(section.secret_name)
+    return BusSettings(
+        host=section.host,
+        port=section.port,
+        client_id=optional.get("ClientId") or service,
+        qos=int(optional.get("Qos", "0")),
+        retained=optional.get("Retained", "false").lower() == "true",
+        keep_alive=int(optional.get("KeepAlive", "10")),
+        connect_timeout=float(optional.get("ConnectTimeout", "5")),
+        username=secret.get("username", ""),
+        password=secret.get("password", ""),
+        tls=_tls(section.protocol, optional),
+    )
+
+
+def run(
+    main: Callable[[Service[S]], Awaitable[None]],
+    name: str,
+    kind: str,
+    settings: type[S],
+    packaged: Path,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run `main` until it returns or a signal ends it; the exit status. A start that fails says why in one line."""
+    setup_logging(name, list)
+    try:
+        flags = parse_flags(sys.argv[1:] if argv is None else argv, prog=name)
+        return asyncio.run(_until_signalled(main, name, kind, settings, flags, packaged))
+    except EdgexError as error:
+        log.error("%s cannot go on: %s", name, error)  # noqa: TRY400 - one line, not a traceback, is what a person needs
+        return 1
+
+
+async def _until_signalled(
+    main: Callable[[Service[S]], Awaitable[None]], name: str, kind: str, settings: type[S], flags: Flags, packaged: Path
+) -> int:
+    async def serve() -> None:
+        async with open_service(name, kind, settings, flags, packaged) as service:
+            await main(service)
+
+    serving = asyncio.create_task(serve(), name=name)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        log.info("%s stopped", name)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    return 0
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _locate(settings: Settings, registry: Keeper | None) -> Callable[[], Awaitable[str]]:
+    async def fixed() -> str:
+        return settings.client("core-metadata", 59881).url
+
+    async def registered() -> str:
+        assert registry is not None
+        return await registry.find("core-metadata")
+
+    return fixed if registry is None else registered
+
+
+def _tls(protocol: str, optional: dict[str, str]) -> ssl.SSLContext | None:
+    if protocol.lower() not in ("tcps", "ssl", "tls", "mqtts"):
+        return None
+    context = ssl.create_default_context(cafile=optional.get("CaFile") or None)
+    if optional.get("CertFile"):
+        context.load_cert_chain(optional["CertFile"], optional.get("KeyFile"))
+    if optional.get("SkipCertVerify", "false").lower() == "true":
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
