@@ -1,0 +1,128 @@
+"""Picture -> Frame: JPEG passes through as it is, pixels are encoded; either can be made another size."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from edgex_kit.errors import Invalid, Malformed
+from numpy.typing import NDArray
+
+from device_camera.jpeg import check_jpeg
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""One decoded picture: (height, width, 3) BGR, or (height, width) grey."""
+
+Picture: TypeAlias = bytes | Pixels
+"""What a source gives: a JPEG as the camera made it, or pixels."""
+
+Size: TypeAlias = tuple[int, int]
+"""(width, height) in pixels."""
+
+CHROMA = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+}
+_LARGEST = 65_500  # libjpeg's limit on a side, JPEG_MAX_DIMENSION
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of one camera, as JPEG, and when it was taken."""
+
+    jpeg: bytes = field(repr=False)
+    width: int
+    height: int
+    seq: int  # counts every captured picture of the camera, published or not
+    frame_id: str  # unique
+    captured_ns: int  # UNIX time, nanoseconds
+    captured_mono_ns: int  # monotonic clock of this machine, nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a picture was taken, on both clocks, and its number."""
+
+    seq: int
+    unix_ns: int
+    mono_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a frame's JPEG is made. Quality and chroma do not touch a JPEG that passes through in its own size."""
+
+    quality: int = 80  # 1..100
+    chroma: str = "4:2:0"
+    size: Size | None = None  # None: the camera's own; a side of 0 follows from the other
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise Invalid(f"JPEG quality from 1 to 100 expected, got {self.quality}")
+        if self.chroma not in CHROMA:
+            raise Invalid(f"chroma one of {', '.join(CHROMA)} expected, got {self.chroma!r}")
+        if self.size is not None and (not any(self.size) or not all(0 <= side <= _LARGEST for side in self.size)):
+            raise Invalid(f"size as width x height up to {_LARGEST} expected, got {self.size[0]}x{self.size[1]}")
+
+
+def frame_from_picture(picture: Picture, encoding: Encoding, taken: Moment) -> Frame:
+    """Pass a JPEG through or encode. Raises Malformed for a damaged picture."""
+    jpeg, (width, height) = _jpeg_from_picture(picture, encoding)
+    return Frame(jpeg, width, height, taken.seq, str(uuid.uuid4()), taken.unix_ns, taken.mono_ns)
+
+
+def encode_jpeg(pixels: Pixels, encoding: Encoding) -> bytes:
+    """`pixels` as JPEG, in their own size. Raises Malformed for what is no picture."""
+    how = [cv2.IMWRITE_JPEG_QUALITY, encoding.quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, CHROMA[encoding.chroma]]
+    try:
+        done, jpeg = cv2.imencode(".jpg", pixels, how)
+    except cv2.error as error:
+        raise Malformed(f"pixels expected, an array of {pixels.shape} {pixels.dtype} came: {error.err}") from error
+    if not done:
+        raise Malformed(f"an array of {pixels.shape} {pixels.dtype} cannot be encoded as JPEG")
+    return bytes(jpeg.data)
+
+
+def decode_picture(data: bytes) -> Pixels:
+    """Pixels (BGR) of a JPEG, PNG, BMP, TIFF or WebP. Raises Malformed for anything else."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        raise Malformed(f"a picture expected, {len(data)} bytes came that cannot be decoded: {error.err}") from error
+    if pixels is None:
+        raise Malformed(f"a picture expected, {len(data)} bytes came that are none")
+    return np.asarray(pixels, np.uint8)
+
+
+def _jpeg_from_picture(picture: Picture, encoding: Encoding) -> tuple[bytes, Size]:
+    if isinstance(picture, bytes):
+        own = check_jpeg(picture)
+        if _size_wanted(own, encoding.size) == own:
+            return picture, own
+        picture = decode_picture(picture)
+    height, width = picture.shape[:2]
+    size = _size_wanted((width, height), encoding.size)
+    return encode_jpeg(_resized(picture, size), encoding), size
+
+
+def _size_wanted(own: Size, asked: Size | None) -> Size:
+    """The size a frame gets; a side of 0 keeps the picture's shape."""
+    width, height = asked or own
+    if not width:
+        width = max(1, round(own[0] * height / own[1]))
+    if not height:
+        height = max(1, round(own[1] * width / own[0]))
+    return width, height
+
+
+def _resized(pixels: Pixels, size: Size) -> Pixels:
+    height, width = pixels.shape[:2]
+    if size == (width, height):
+        return pixels
+    # Linear skips source pixels below half the size and aliases; area averages them but costs six times as much.
+    way = cv2.INTER_AREA if size[0] * 2 < width or size[1] * 2 < height else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, size, interpolation=way), np.uint8)

@@ -1,0 +1,87 @@
+"""Picture by picture: due or not, whole or damaged, taken or replaced; each counted exactly once."""
+
+from edgex_kit.errors import Malformed, Unavailable
+from edgex_kit.handover import Latest
+
+from device_camera.clock import Clock
+from device_camera.frames import Encoding, Frame, Moment, frame_from_picture
+from device_camera.pace import RateGate
+from device_camera.sources import Source
+from device_camera.tally import DAMAGED, FAILED, RATE, SNAPSHOT, Tally
+
+_SECOND = 1_000_000_000  # ns
+
+
+class Shutter:
+    """Makes frames of what a source has grabbed; `seq` goes on over loops, reconnects and pauses."""
+
+    def __init__(self, clock: Clock, frames: Latest[Frame], tally: Tally) -> None:
+        self.newest: Frame | None = None  # the last whole picture, published or not
+        self.seq = 0  # of the last captured picture
+        self._clock = clock
+        self._frames = frames
+        self._tally = tally
+        self._encoding = Encoding()
+        self._patience = 0.0  # seconds
+        self._damaged_since: int | None = None  # ns, monotonic; None after a whole picture
+        self.set(0.0, Encoding(), 10.0)
+
+    def set(self, fps: float, encoding: Encoding, patience: float) -> None:
+        """From now on: frames a second to publish (0: all), how to encode, seconds of damaged pictures to bear."""
+        self._gate = RateGate(fps)
+        self._encoding = encoding
+        self._patience = patience
+
+    def begin(self) -> None:
+        """A source was opened anew: what the last one damaged is forgotten."""
+        self._damaged_since = None
+
+    def take(self, source: Source, *, is_wanted: bool) -> Frame | None:
+        """Take what `source` grabbed; publish it if it is due. The frame, if it is due or `is_wanted` for a snapshot.
+
+        Raises Unavailable when nothing but damaged pictures came for too long.
+        """
+        taken = self._moment()
+        is_due = self._gate.is_due(taken.mono_ns)
+        if not (is_due or is_wanted):
+            self._tally.count_dropped(RATE)
+            return None
+        frame = self._develop(source, taken)
+        if frame and is_due:
+            self._tally.count_published(replaced=self._frames.put(frame))
+        elif frame:
+            self._tally.count_dropped(RATE)
+        return frame
+
+    def take_one(self, source: Source) -> Frame | None:
+        """Take what `source` grabbed for a snapshot only; None when it is damaged."""
+        frame = self._develop(source, self._moment())
+        if frame:
+            self._tally.count_dropped(SNAPSHOT)
+        return frame
+
+    def _moment(self) -> Moment:
+        self.seq += 1
+        return Moment(self.seq, self._clock.unix_ns(), self._clock.monotonic_ns())
+
+    def _develop(self, source: Source, taken: Moment) -> Frame | None:
+        """The frame of a grabbed picture; None, and counted, when there is none."""
+        dropped = FAILED
+        try:
+            self.newest = frame_from_picture(source.retrieve(), self._encoding, taken)
+            self._damaged_since = None
+            dropped = ""
+            return self.newest
+        except Malformed as error:
+            dropped = DAMAGED
+            self._bear(error, taken.mono_ns)
+            return None
+        finally:
+            if dropped:
+                self._tally.count_dropped(dropped)
+
+    def _bear(self, error: Malformed, now: int) -> None:
+        """One damaged picture is nothing; a run of them is a lost source."""
+        self._damaged_since = self._damaged_since or now
+        if now - self._damaged_since > self._patience * _SECOND:
+            raise Unavailable(f"no whole picture for {self._patience:g} s: {error}") from error
