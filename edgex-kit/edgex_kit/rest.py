@@ -213,15 +213,22 @@ def bind(host: str, port: int) -> socket.socket:
 async def open_server(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
     """Serve `app` for the length of the block; yields the port, which matters when `port` is 0."""
     sock = bind(host, port)
+    async with serve_on(app, sock):
+        yield int(sock.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def serve_on(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
+    """Serve `app` on a socket from `bind`, and close it at the end of the block."""
     config = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
     )
     server = _Guest(config)
-    serving = asyncio.create_task(server.serve(sockets=[sock]), name=f"rest:{port}")
+    serving = asyncio.create_task(server.serve(sockets=[sock]), name=f"rest:{sock.getsockname()[1]}")
     try:
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
-        yield int(sock.getsockname()[1])
+        yield
     finally:
         server.should_exit = True
         await serving

@@ -1,0 +1,71 @@
+"""The MQTT broker beside the core: mosquitto where it is installed, else amqtt, or one that somebody else runs.
+
+Nothing else runs where the frames pass: mosquitto is a process of its own, amqtt a thread of its own.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgex_kit.errors import Invalid, Unavailable
+from edgex_kit.standin.address import Address, free_port, refuse_if_taken
+from edgex_kit.standin.amqtt_broker import open_amqtt
+from edgex_kit.standin.mosquitto import find_mosquitto, open_mosquitto
+
+CHOICES = ("auto", "mosquitto", "embedded")
+
+
+class Broker(Protocol):
+    """A broker that answers at `address`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def address(self) -> Address: ...
+
+    def revive(self) -> None:
+        """Start it again if it has died. Blocking, from the thread that opened it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A broker that somebody else runs."""
+
+    address: Address
+    kind: str = "external"
+
+    def revive(self) -> None:
+        """Not ours to start."""
+
+
+@contextlib.contextmanager
+def open_broker(choice: str, host: str, port: int) -> Iterator[Broker]:
+    """The broker that `choice` names (auto, mosquitto, embedded, or <host>:<port>) for the length of the block.
+
+    `port` 0 takes a free one. Raises Unavailable for a taken port or a missing program, Invalid for any other choice.
+    """
+    if choice not in CHOICES:
+        yield Elsewhere(_parse(choice))
+        return
+    address = Address(host, port or free_port(host))
+    refuse_if_taken(address, "stop what uses it, or use that broker with --broker <host>:<port>")
+    with _open_own(choice, address) as broker:
+        yield broker
+
+
+def _open_own(choice: str, address: Address) -> contextlib.AbstractContextManager[Broker]:
+    program = find_mosquitto()
+    if choice == "mosquitto" and program is None:
+        raise Unavailable("mosquitto is not installed; install it, or start with --broker embedded")
+    if choice == "embedded" or program is None:
+        return open_amqtt(address)
+    return open_mosquitto(program, address)
+
+
+def _parse(choice: str) -> Address:
+    host, _, port = choice.rpartition(":")
+    if not host or not port.isdecimal():
+        raise Invalid(f"broker '{choice}' is none of {', '.join(CHOICES)} or <host>:<port>")
+    return Address(host.strip("[]"), int(port))

@@ -1,0 +1,108 @@
+"""mosquitto as our child: loopback, anonymous, nothing on disk, and gone when we are gone, also by kill -9."""
+
+import contextlib
+import ctypes
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from edgex_kit.errors import Unavailable
+from edgex_kit.standin.address import Address, wait_until_it_listens
+
+log = logging.getLogger(__name__)
+
+MAX_PACKET = 32 * 1024 * 1024  # bytes; device-sdk-go's largest Binary reading as base64, and room
+MAX_WAITING = 64 * 1024 * 1024  # bytes a slow subscriber may have waiting before it loses messages
+START_WAIT = 10.0  # seconds
+STOP_WAIT = 3.0  # seconds
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Mosquitto:
+    """mosquitto, running as our child."""
+
+    kind: Literal["mosquitto"] = "mosquitto"
+
+    def __init__(self, program: str, address: Address, config: Path) -> None:
+        self.address = address
+        self._command = [program, "-c", str(config)]
+        self._child = self._start()
+
+    def revive(self) -> None:
+        """Start it again if it has died. From the thread that opened it: the child dies with that thread."""
+        code = self._child.poll()
+        if code is not None:
+            log.warning("mosquitto has ended with code %d; starting it again", code)
+            self._child = self._start()
+
+    def stop(self) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(STOP_WAIT)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(  # noqa: S603 - a program found on PATH, without a shell
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us: services get their goodbye on the bus first
+            preexec_fn=_end_with_parent if _libc else None,  # noqa: PLW1509 - one C call, nothing that could lock
+        )
+        try:
+            wait_until_it_listens(self.address, lambda: child.poll() is None, START_WAIT)
+        except Unavailable:
+            child.kill()
+            child.wait()
+            raise
+        return child
+
+
+def find_mosquitto() -> str | None:
+    """mosquitto's path; Debian puts it where an ordinary user's PATH does not lead."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+
+
+@contextlib.contextmanager
+def open_mosquitto(program: str, address: Address) -> Iterator[Mosquitto]:
+    """mosquitto with a configuration of its own for the length of the block."""
+    with tempfile.TemporaryDirectory(prefix="edgex-standin-") as folder:
+        config = Path(folder) / "mosquitto.conf"
+        config.write_text(configuration(address))
+        broker = Mosquitto(program, address, config)
+        try:
+            yield broker
+        finally:
+            broker.stop()
+
+
+def configuration(address: Address) -> str:
+    """mosquitto.conf(5)."""
+    lines = (
+        f"listener {address.port} {address.host}",
+        "allow_anonymous true",
+        "persistence false",
+        "set_tcp_nodelay true",
+        f"max_packet_size {MAX_PACKET}",
+        f"max_queued_bytes {MAX_WAITING}",
+        "max_queued_messages 1000",
+        "sys_interval 0",
+        "log_type error",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _end_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

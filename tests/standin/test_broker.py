@@ -1,0 +1,48 @@
+import asyncio
+
+import pytest
+
+from edgex_kit.bus import BusSettings, open_bus
+from edgex_kit.errors import Invalid, Unavailable
+from edgex_kit.standin.address import Address, free_port
+from edgex_kit.standin.broker import open_broker
+
+
+@pytest.mark.parametrize("choice", ["mosquitto", "embedded"])
+async def test_either_broker_carries_a_picture(choice: str) -> None:
+    picture = bytes(range(256)) * 4096
+    with open_broker(choice, "127.0.0.1", 0) as broker:
+        settings = BusSettings(host=broker.address.host, port=broker.address.port)
+        async with open_bus(settings) as bus, bus.messages("edgex/frames/#") as messages:
+            assert await bus.settle(5)
+            bus.publish("edgex/frames/a", picture)
+            async with asyncio.timeout(5):
+                assert (await anext(messages)).data == picture
+
+
+async def test_a_broker_that_was_killed_comes_back_on_its_port() -> None:
+    with open_broker("mosquitto", "127.0.0.1", 0) as broker:
+        broker._child.kill()
+        broker._child.wait()
+        broker.revive()
+        async with open_bus(BusSettings(host=broker.address.host, port=broker.address.port)) as bus:
+            assert await bus.settle(5)
+
+
+@pytest.mark.parametrize("choice", ["mosquitto", "embedded"])
+def test_a_taken_port_is_named_with_the_remedy(choice: str) -> None:
+    with open_broker(choice, "127.0.0.1", 0) as first:
+        with pytest.raises(Unavailable, match=rf"127.0.0.1:{first.address.port}.*--broker <host>:<port>"):
+            with open_broker(choice, "127.0.0.1", first.address.port):
+                pass
+
+
+def test_a_broker_elsewhere_is_taken_as_it_is() -> None:
+    with open_broker("some.host:1883", "127.0.0.1", 0) as broker:
+        assert (broker.kind, broker.address) == ("external", Address("some.host", 1883))
+
+
+def test_a_broker_that_is_none_is_refused() -> None:
+    with pytest.raises(Invalid, match="'rabbit' is none of auto, mosquitto, embedded"):
+        with open_broker("rabbit", "127.0.0.1", free_port("127.0.0.1")):
+            pass
