@@ -1,0 +1,21 @@
+"""What can be wrong with a picture or a model; the rest of the family is `edgex_kit.errors`."""
+
+from edgex_kit.errors import EdgexError, Invalid, Malformed, Unavailable
+
+
+class ImageBroken(Malformed):
+    """These bytes are no picture we can decode."""
+
+
+class ModelRejected(Invalid):
+    """The model, its manifest or its labels are wrong: another try brings the same answer."""
+
+
+class ModelUnavailable(Unavailable):
+    """The model could not be had: no such file, not readable, no such inference device. Later it may be."""
+
+
+class InferenceFailed(EdgexError):
+    """A loaded model did not answer."""
+
+    status = 500

@@ -1,0 +1,101 @@
+"""JPEG bytes to pixels, decoding no more of the picture than the model will look at."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app_inference.errors import ImageBroken
+
+Size = tuple[int, int]  # width, height
+
+# 8K is 33 million. A header may claim four billion, and the decoder would ask for the memory.
+MAX_PIXELS = 100_000_000
+
+# Only these scales have a fast path in libjpeg-turbo; 3/8 or 5/8 cost more than the whole picture.
+_REDUCED = {4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
+
+_SOI, _SOS, _EOI, _TEM = 0xD8, 0xDA, 0xD9, 0x01
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_WITHOUT_LENGTH = frozenset({_TEM, *range(0xD0, 0xD8)})
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One picture, decoded; `pixels` may be smaller than the picture the camera took."""
+
+    pixels: NDArray[np.uint8]  # (h, w, 3) BGR
+    width: int  # of the original picture
+    height: int
+
+
+def image_from_pixels(pixels: NDArray[np.uint8]) -> Image:
+    """A picture that was decoded in full."""
+    return Image(pixels, width=pixels.shape[1], height=pixels.shape[0])
+
+
+def image_from_jpeg(data: bytes | memoryview, needed: Size | None = None) -> Image:
+    """Decode `data` for a model input of `needed` (width, height); raises ImageBroken."""
+    width, height = jpeg_size(data)
+    pixels = decode_jpeg(data, needed)
+    if _is_turned(pixels, width, height):
+        width, height = height, width
+    return Image(pixels, width, height)
+
+
+def decode_jpeg(data: bytes | memoryview, needed: Size | None = None) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 BGR, upright as its EXIF orientation says; raises ImageBroken.
+
+    With `needed` (width, height) it comes at 1/2 or 1/4 of its size when both sides still reach that.
+    """
+    width, height = jpeg_size(data)
+    if width * height > MAX_PIXELS:
+        raise ImageBroken(f"JPEG of {width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels")
+    flag = _REDUCED[_reduction((width, height), needed)]
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if pixels is None:
+        raise ImageBroken(f"JPEG of {width}x{height} in {len(data)} bytes is cut off or damaged")
+    return pixels  # type: ignore[no-any-return]
+
+
+def jpeg_size(data: bytes | memoryview) -> Size:
+    """(width, height) from the header, nothing decoded; raises ImageBroken. EXIF orientation is not applied."""
+    view = memoryview(data).cast("B")
+    if len(view) < 4 or view[0] != 0xFF or view[1] != _SOI:
+        raise ImageBroken(f"expected a JPEG, got {len(view)} bytes that start with {bytes(view[:4]).hex(' ')!r}")
+    at = 2
+    while at + 9 <= len(view) and view[at] == 0xFF:
+        marker = view[at + 1]
+        if marker in _START_OF_FRAME:
+            return _checked_size(view[at + 5 : at + 9])
+        if marker in (_SOS, _EOI):
+            break
+        at += _segment_length(view, at, marker)
+    raise ImageBroken(f"JPEG of {len(view)} bytes has no frame header")
+
+
+def _segment_length(view: memoryview, at: int, marker: int) -> int:
+    if marker == 0xFF:  # a fill byte: ITU-T T.81 B.1.1.2 allows any number before a marker
+        return 1
+    if marker in _WITHOUT_LENGTH:
+        return 2
+    return 2 + max(2, int.from_bytes(view[at + 2 : at + 4], "big"))
+
+
+def _checked_size(field: memoryview) -> Size:
+    height, width = int.from_bytes(field[:2], "big"), int.from_bytes(field[2:], "big")
+    if not width or not height:
+        raise ImageBroken(f"JPEG says it is {width}x{height}")
+    return width, height
+
+
+def _reduction(size: Size, needed: Size | None) -> int:
+    if needed is None:
+        return 1
+    return next((by for by in (4, 2) if size[0] // by >= needed[0] and size[1] // by >= needed[1]), 1)
+
+
+def _is_turned(pixels: NDArray[np.uint8], width: int, height: int) -> bool:
+    """Whether EXIF orientation swapped the sides: a landscape header over portrait pixels, or the reverse."""
+    return (width > height) == (pixels.shape[1] < pixels.shape[0]) and width != height

@@ -1,0 +1,156 @@
+"""`manifest.yaml`: what a model cannot say of itself. Only name, version and type are needed; the rest is optional."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+
+from app_inference.errors import ModelRejected
+
+SCHEMA = "vision.model/1"
+FILE_NAME = "manifest.yaml"
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Layout = Literal["NCHW", "NHWC"]
+Color = Literal["RGB", "BGR"]
+Resize = Literal["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]
+Channels = Annotated[list[float], msgspec.Meta(min_length=1, max_length=3)]
+
+# https://semver.org: three numbers, then perhaps a pre-release and build data
+_SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+
+VersionKey = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a manifest; a key it does not know is a mistake in the file."""
+
+
+class Input(Struct, frozen=True):
+    """The picture the model wants."""
+
+    size: tuple[Side, Side] | None = None  # width, height
+    layout: Layout | None = None
+    color: Color | None = None
+    resize: Resize | None = None
+    pad: Byte | None = None
+    mean: Channels | None = None  # in the model's colour order; x' = (x - mean) / scale
+    scale: Channels | None = None
+    dtype: Literal["u8", "f16", "f32"] | None = None  # of the model's own input
+
+
+class Thresholds(Struct, frozen=True):
+    """When a result counts."""
+
+    confidence: Share | None = None
+    iou: Share | None = None
+    agnostic_nms: bool | None = None
+    max_detections: Count | None = None
+    top_k: Count | None = None
+    multilabel: bool | None = None
+    image_threshold: float | None = None
+    pixel_threshold: float | None = None
+    normalization_scale: float | None = None
+
+
+class File(Struct, frozen=True):
+    """One file of the model."""
+
+    name: str  # relative to the manifest
+    sha256: Sha256
+    size: Annotated[int, msgspec.Meta(ge=0)]  # bytes
+    source: str = ""  # where it can be pulled from
+
+
+class Golden(Struct, frozen=True):
+    """A picture whose result is known."""
+
+    input: str  # relative to the manifest, as `output`
+    output: str
+    tolerance: Share = 0.01
+
+
+class Limits(Struct, frozen=True):
+    """What a version must keep to on the device it is made for."""
+
+    latency_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None  # 99th percentile
+    memory_mb: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    error_rate: Share | None = None
+
+
+class Manifest(Struct, frozen=True):
+    """A model version as its maker describes it."""
+
+    schema: Literal["vision.model/1"]
+    name: Name
+    version: str  # semantic versioning
+    type: str  # of our decoders, or what the model's maker calls it
+    release: Annotated[int, msgspec.Meta(ge=0)] | None = None  # counts up, never back
+    task: str | None = None
+    description: str = ""
+    labels: list[str] | None = None
+    labels_file: str | None = None  # one label a line, relative to the manifest
+    label_offset: Annotated[int, msgspec.Meta(ge=0)] | None = None  # the model's number of the first label
+    input: Input = Input()
+    thresholds: Thresholds = Thresholds()
+    files: list[File] = []
+    license: str = ""  # SPDX
+    source: str = ""
+    golden: list[Golden] = []
+    limits: Limits = Limits()
+    min_openvino: str | None = None  # "2025.3"
+    max_openvino: str | None = None
+
+
+def parse_manifest(text: str | bytes, source: str = FILE_NAME) -> Manifest:
+    """The manifest in `text`; raises ModelRejected with `source` and the path of what is wrong."""
+    try:
+        manifest = msgspec.convert(_document(text), Manifest)
+    except msgspec.ValidationError as error:
+        raise ModelRejected(f"{source}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ModelRejected(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    complaint = _complaint(manifest)
+    if complaint:
+        raise ModelRejected(f"{source}: {complaint}")
+    return manifest
+
+
+def version_key(version: str) -> VersionKey:
+    """Sorts versions by precedence (semver.org, 11); raises ModelRejected for one that is none."""
+    match = _SEMVER.fullmatch(version)
+    if match is None:
+        raise ModelRejected(f"version {version!r} is not of the form 1.2.3 or 1.2.3-rc.1")
+    major, minor, patch, before = match.groups()
+    marks = tuple((not m.isdigit(), int(m) if m.isdigit() else 0, m) for m in (before or "").split(".") if m)
+    return int(major), int(minor), int(patch), before is None, marks
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """One label a line; empty lines at the end are no labels."""
+    return tuple(line.strip() for line in text.rstrip().splitlines())
+
+
+def _document(text: str | bytes) -> Any:
+    return yaml.safe_load(text) or {}
+
+
+def _complaint(manifest: Manifest) -> str | None:
+    if not _SEMVER.fullmatch(manifest.version):
+        return f"version {manifest.version!r} is not of the form 1.2.3 or 1.2.3-rc.1"
+    if manifest.labels is not None and manifest.labels_file is not None:
+        return "labels and labels_file are both given; say one"
+    if any(len(values or [0]) == 2 for values in (manifest.input.mean, manifest.input.scale)):
+        return "input.mean and input.scale take one number or three"
+    if 0 in (manifest.input.scale or []):
+        return "input.scale holds a zero"
+    names = [*(file.name for file in manifest.files), manifest.labels_file or "labels"]
+    outside = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    return f"file {outside[0]!r} lies outside the model's folder" if outside else None

@@ -1,0 +1,73 @@
+"""One thread's way to use a model: picture in, result out, with the time each step took."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app_inference.decoders import DecodeOptions, TensorSpec
+from app_inference.detections import Result
+from app_inference.errors import InferenceFailed
+from app_inference.fit import fit_image
+from app_inference.images import Image
+from app_inference.resolution import ResolvedModel
+
+
+class Request(Protocol):
+    """What OpenVINO's InferRequest is to a session."""
+
+    def infer(self, inputs: dict[int, NDArray[np.uint8]], share_inputs: bool, share_outputs: bool) -> Mapping[int, Any]:
+        """The outputs by number; views that hold until the next call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one analysis went, in milliseconds."""
+
+    pre: float
+    infer: float
+    post: float
+
+
+class Session:
+    """A model's door for one thread; two threads on one request get one another's answers."""
+
+    def __init__(self, resolved: ResolvedModel, outputs: Sequence[TensorSpec], request: Request) -> None:
+        self._resolved = resolved
+        self._names = [(name, index) for index, spec in enumerate(outputs) for name in spec.names]
+        self._request = request
+
+    def analyse(self, image: Image, options: DecodeOptions | None = None) -> tuple[Result, Timings]:
+        """What the model sees in `image`; `options` where they are not to be the model's own.
+
+        Blocking: call it on a worker. Raises InferenceFailed.
+        """
+        resolved = self._resolved
+        start = time.perf_counter()
+        pixels, fit = fit_image(image, resolved.size, resolved.resize, resolved.pad)
+        fitted = time.perf_counter()
+        tensors = self._infer(pixels)
+        inferred = time.perf_counter()
+        result = resolved.decoder.decode(tensors, fit, options or resolved.options)
+        done = time.perf_counter()
+        return result, Timings((fitted - start) * 1e3, (inferred - fitted) * 1e3, (done - inferred) * 1e3)
+
+    def _infer(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Every output by each of its names."""
+        try:
+            answer = self._request.infer({0: pixels}, share_inputs=True, share_outputs=True)
+        except RuntimeError as error:
+            raise InferenceFailed(f"inference failed: {short_cause(error)}") from error
+        return {name: answer[index] for name, index in self._names}
+
+
+def short_cause(error: Exception) -> str:
+    """The last line of OpenVINO's report that says something, without its source files and our paths."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("Exception from", "Check '"))] or lines
+    text = said[-1] if said else type(error).__name__
+    return re.sub(r"(?:/[\w.+-]+)+/", "", text)[:300]
