@@ -40,11 +40,11 @@ class Live(Generic[S]):
     def __init__(self, kind: type[S], layers: Layers, hosts: tuple[str, ...] = ()) -> None:
         self._kind = kind
         self._hosts = hosts
-        self._listeners: list[Callable[[S], None]] = []
+        self._listeners: list[Callable[[S], object]] = []
         self.tree: Tree = {}
         self.now = self._accept(layers)
 
-    def on_change(self, tell: Callable[[S], None]) -> None:
+    def on_change(self, tell: Callable[[S], object]) -> None:
         """Call `tell` with every new settings, on the event loop."""
         self._listeners.append(tell)
 
