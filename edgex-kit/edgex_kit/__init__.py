@@ -1,6 +1,7 @@
 """What the two services agree on.
 
-Pure rooms: `messages` and `devices` (the wire's types), `values`, `topics`, `codec`, `durations`, `errors`, `redact`.
+Pure rooms: `messages` and `devices` (the wire's types), `values` with `floats` and `transforms`, `readings`, `topics`,
+`codec`, `durations`, `errors`, `redact`.
 Rooms with a door to the world: `bus` (MQTT), `keeper` and `metadata` (HTTP), `config`, `secrets`, `rest`, `metrics`.
 `service` assembles them into a running EdgeX service; `standin` is an EdgeX core for machines without Docker.
 """

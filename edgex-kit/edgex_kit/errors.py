@@ -11,6 +11,7 @@ EdgexError
 ├── OutOfRange     an offset behind the end (416)
 ├── Locked         adminState LOCKED, operatingState DOWN, no profile (423)
 ├── DriverFailed   the device did not do it (500)
+│   └── AssertionBroken  it said something else than its profile asserts (500, and the device is DOWN)
 ├── Unsupported    this device or service cannot do that (501)
 ├── Unreachable    another service did not answer (502)
 ├── Unavailable    not now: disabled, starting, no broker (503)
@@ -66,6 +67,10 @@ class Locked(EdgexError):
 
 class DriverFailed(EdgexError):
     status = 500
+
+
+class AssertionBroken(DriverFailed):
+    """A reading that contradicts its resource's `assertion`; the service sets the device DOWN (contract 6.5)."""
 
 
 class Unsupported(EdgexError):
