@@ -6,6 +6,8 @@ a folder, a picture file          pictures in turn      pattern:?fps=30      syn
 """
 
 import re
+import socket
+import ssl
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +24,13 @@ from device_camera.frames import Picture, Size
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
 _V4L2_NODE = re.compile(r"/dev/(video\d+$|v4l/)")
 _FORMS = "v4l2:/dev/video0, rtsp://..., http(s)://..., a video file, a folder of pictures or pattern:"
+_CAUSES: dict[type[OSError], str] = {
+    FileNotFoundError: "no such file",
+    PermissionError: "permission denied",
+    ConnectionRefusedError: "connection refused",
+    TimeoutError: "timed out",
+    socket.gaierror: "host not found",
+}
 
 
 class Source(Protocol):
@@ -133,20 +142,27 @@ def open_source(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Abstr
             return open_pattern(spec, clock)
         case Kind.PATH:
             return _open_path(spec, options, clock)
-    raise Invalid(f"{spec}: this kind of source cannot be opened")
+        case Kind.HTTP:
+            from device_camera.sources_mjpeg import open_mjpeg
+
+            return open_mjpeg(spec, options, clock)
+        case Kind.RTSP:
+            from device_camera.sources_rtsp import open_rtsp
+
+            return open_rtsp(spec, options, clock)
+        case Kind.V4L2:
+            from device_camera.sources_v4l2 import open_v4l2
+
+            return open_v4l2(spec, options)
 
 
 def cause_from_error(error: OSError) -> str:
     """The plain words for why a file or a connection did not open."""
-    match error:
-        case FileNotFoundError():
-            return "no such file"
-        case PermissionError():
-            return "permission denied"
-        case ConnectionRefusedError():
-            return "connection refused"
-        case TimeoutError():
-            return "timed out"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not trusted: {error.verify_message}"
+    for kind, words in _CAUSES.items():
+        if isinstance(error, kind):
+            return words
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
