@@ -14,6 +14,8 @@ Ids = NDArray[np.int32]
 # More candidates than this is noise, and the suppression's cost grows with their square (1000: 8 ms).
 MAX_CANDIDATES = 1000
 
+NO_CLASS = 255  # in a class map: background, or a place the model never saw
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:
@@ -54,7 +56,7 @@ class Classes:
 class Segmentation:
     """A class for every pixel, and how much of the picture each class takes."""
 
-    class_map: NDArray[np.uint8]  # (height, width) of the original; 255 where the model saw nothing
+    class_map: NDArray[np.uint8]  # (height, width) of the original; NO_CLASS where there is none
     class_ids: Ids  # (k,) those present, the largest first
     areas: Floats  # (k,) share of the picture, 0..1
 
@@ -107,8 +109,7 @@ def sift(found: Candidates, limit: int) -> NDArray[np.intp]:
     """Which candidates are numbers and have a size, best first, at most `limit`."""
     boxes = found.boxes
     sound = np.isfinite(boxes).all(1) & np.isfinite(found.scores) & (found.class_ids >= 0)
-    with np.errstate(invalid="ignore"):
-        sound &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    sound &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     rows = np.flatnonzero(sound)
     return rows[np.argsort(-found.scores[rows], kind="stable")[:limit]]
 

@@ -54,6 +54,7 @@ class Thresholds(Struct, frozen=True):
     agnostic_nms: bool | None = None
     max_detections: Count | None = None
     top_k: Count | None = None
+    box_units: Literal["pixels", "unit"] | None = None
     multilabel: bool | None = None
     image_threshold: float | None = None
     pixel_threshold: float | None = None

@@ -1,4 +1,6 @@
-"""From a detector's candidates to its result: the part all box families share."""
+"""From a detector's tensors to its result: the steps that box families share."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,27 @@ def select(found: Candidates, fit: Fit, options: DecodeOptions, nms: bool) -> tu
     return detections_on_original(found, rows[: options.max_detections], fit)
 
 
+def from_columns(boxes: Floats, scores: Floats, options: DecodeOptions) -> tuple[Candidates, NDArray[np.intp]]:
+    """Of boxes (4, n), centre and sides, and scores (classes, n): the sure ones, and which columns they were.
+
+    Reducing over the first axis runs at memory speed; the class is looked up for the few that passed.
+    """
+    columns = np.flatnonzero(scores.max(0) >= options.confidence)
+    best, ids = best_class(scores[:, columns].T, options.label_offset)
+    return Candidates(corners_from_centers(boxes[:, columns].T), best, ids), columns
+
+
+def from_objectness(rows: Floats, options: DecodeOptions) -> Candidates:
+    """Of rows (n, 5 + classes), centre, sides, objectness, classes: the sure ones.
+
+    A score is objectness times class, both at most 1: no row below the limit in the first can reach it.
+    """
+    near = rows[rows[:, 4] >= options.confidence]
+    best, ids = best_class(near[:, 5:] * near[:, 4:5], options.label_offset)
+    sure = best >= options.confidence
+    return Candidates(corners_from_centers(near[sure, :4]), best[sure], ids[sure])
+
+
 def corners_from_centers(boxes: Floats) -> Floats:
     """(n, 4) centre x, centre y, width, height to xyxy."""
     half = boxes[:, 2:4] / 2
@@ -34,3 +57,9 @@ def best_class(scores: Floats, offset: int) -> tuple[Floats, NDArray[np.int32]]:
     """Of (n, classes) each row's highest score and the label it stands for."""
     ids = scores.argmax(1)
     return scores[np.arange(len(ids)), ids], (ids - offset).astype(np.int32)
+
+
+def label_ids(classes: NDArray[Any], offset: int) -> NDArray[np.int32]:
+    """Classes as the model numbers them, perhaps as floats, to labels; what is no number becomes -1, no label."""
+    finite = np.nan_to_num(classes.astype(np.float64), nan=-1, posinf=-1, neginf=-1)
+    return np.maximum(finite - offset, -1).astype(np.int32)

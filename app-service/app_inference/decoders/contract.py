@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from app_inference.detections import Result
@@ -51,6 +52,7 @@ class DecodeOptions:
     agnostic_nms: bool = False  # boxes suppress those of other classes too
     max_detections: int = 300
     top_k: int = 1  # classes a classifier names
+    box_units: str = ""  # pixels or unit (0..1 of the input), where a family has both; empty: its habit
     multilabel: bool = False  # a classifier's classes do not exclude one another
     label_offset: int = 0  # the model's number of the first label
     image_threshold: float = 0.5  # anomaly: in the model's own units
@@ -78,7 +80,7 @@ class Decoder:
     task: str
     expects: str  # in words, for the sentence that refuses a model
     complaint: Callable[[Expectation], str | None]
-    decode: Callable[[Outputs, Fit, DecodeOptions], Result]
+    read: Callable[[Outputs, Fit, DecodeOptions], Result]
     defaults: TypeDefaults = field(default_factory=TypeDefaults)
 
     def check(self, outputs: Sequence[TensorSpec], labels: int = 0, size: Size | None = None) -> None:
@@ -86,6 +88,14 @@ class Decoder:
         complaint = self.complaint(Expectation(outputs, labels, size))
         if complaint is not None:
             raise ModelRejected(f"type {self.type} expects {self.expects}; {complaint}")
+
+    def decode(self, outputs: Outputs, fit: Fit, options: DecodeOptions) -> Result:
+        """What these tensors say, in pixels of the original. What is no number is left out, and raises nothing.
+
+        The result keeps nothing of `outputs`, which the next inference overwrites.
+        """
+        with np.errstate(all="ignore"):
+            return self.read(outputs, fit, options)
 
 
 def came(outputs: Sequence[TensorSpec]) -> str:
@@ -105,4 +115,5 @@ def label_complaint(classes: int | None, labels: int) -> str | None:
     """Complain unless the model's classes and the labels are equally many, or one of the two is not known."""
     if classes is None or not labels or classes == labels:
         return None
-    return f"the model tells {classes} classes apart, {labels} labels are given"
+    hint = "; if its class 0 is the background, say label_offset: 1" if classes == labels + 1 else ""
+    return f"the model tells {classes} classes apart, {labels} labels are given{hint}"

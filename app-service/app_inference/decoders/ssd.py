@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app_inference.decoders.candidates import select
+from app_inference.decoders.candidates import label_ids, select
 from app_inference.decoders.contract import (
     DecodeOptions,
     Decoder,
@@ -26,14 +26,14 @@ _TF_SHAPES = {
 }
 
 
-def _decode_rows(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
+def _read_rows(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
     """Rows of image id, class, score, x1, y1, x2, y2 in 0..1; the first image id below 0 ends them."""
     rows = next(iter(outputs.values()))[0, 0]
     sure = rows[np.logical_and.accumulate(rows[:, 0] >= 0) & (rows[:, 2] >= options.confidence)]
     return _scaled(sure[:, 3:7], sure[:, 2], sure[:, 1], fit, options)
 
 
-def _decode_tf(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
+def _read_tf(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
     """Boxes are y1, x1, y2, x2 in 0..1; rows from `num_detections` on are left over from nothing."""
     count = outputs["num_detections"].reshape(-1)[0]
     count = int(count) if np.isfinite(count) else 0
@@ -44,8 +44,7 @@ def _decode_tf(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections
 
 
 def _scaled(boxes: Floats, scores: Floats, classes: Floats, fit: Fit, options: DecodeOptions) -> Detections:
-    with np.errstate(invalid="ignore"):  # a class that is no number becomes one below 0, and is dropped
-        ids = np.nan_to_num(classes, nan=-1, posinf=-1, neginf=-1).astype(np.int32) - options.label_offset
+    ids = label_ids(classes, options.label_offset)
     pixels = boxes * np.array(fit.input_size * 2, np.float32)
     return select(Candidates(pixels, scores, ids), fit, options, nms=False)[0]
 
@@ -71,7 +70,7 @@ SSD = Decoder(
     task="detection",
     expects="one float output [1, 1, boxes, 7]",
     complaint=_complaint_rows,
-    decode=_decode_rows,
+    read=_read_rows,
 )
 
 SSD_TF = Decoder(
@@ -80,6 +79,6 @@ SSD_TF = Decoder(
     expects="outputs named detection_boxes [1, boxes, 4], detection_scores and detection_classes [1, boxes], "
     "num_detections [1]",
     complaint=_complaint_tf,
-    decode=_decode_tf,
+    read=_read_tf,
     defaults=TypeDefaults(color="RGB", options=DecodeOptions(label_offset=1)),
 )

@@ -2,36 +2,73 @@
 
 from collections.abc import Sequence
 
+from app_inference.decoders.anomaly import ANOMALY
+from app_inference.decoders.boxes_labels import BOXES_LABELS
+from app_inference.decoders.classification import CLASSIFICATION
 from app_inference.decoders.contract import Decoder, TensorSpec, came
+from app_inference.decoders.fastestdet import FASTESTDET
+from app_inference.decoders.movenet import MOVENET
+from app_inference.decoders.segmentation import SEGMENTATION
 from app_inference.decoders.ssd import SSD, SSD_TF
+from app_inference.decoders.yolo import YOLO_END2END, YOLOV5, YOLOV8
+from app_inference.decoders.yolo_tasks import YOLO_POSE, YOLO_SEG
 from app_inference.decoders.yolox import YOLOX
+from app_inference.decoders.yunet import YUNET
 from app_inference.errors import ModelRejected
 from app_inference.images import Size
 
-DECODERS: dict[str, Decoder] = {decoder.type: decoder for decoder in (YOLOX, SSD, SSD_TF)}
+_ALL = (
+    YOLOX, YOLOV8, YOLOV5, YOLO_END2END, YOLO_SEG, YOLO_POSE, SSD, SSD_TF, BOXES_LABELS, FASTESTDET, YUNET,
+    CLASSIFICATION, SEGMENTATION, MOVENET, ANOMALY,
+)  # fmt: skip
 
-# What producers call their models, and what that may mean; the outputs' shapes must then leave exactly one.
+DECODERS: dict[str, Decoder] = {decoder.type: decoder for decoder in _ALL}
+
+_ULTRALYTICS = ("yolov8", "yolo_end2end", "yolo_seg", "yolo_pose")
+
+# What producers call their models, and what that may mean: Ultralytics writes YOLO for every task, OpenVINO's
+# model_api SSD for three kinds of outputs. The outputs must then leave exactly one.
 ALIASES: dict[str, tuple[str, ...]] = {
-    "ssd": ("ssd", "ssd_tf"),
+    "yolo": _ULTRALYTICS,
+    **dict.fromkeys(
+        ("yolov8", "yolo_v8", "yolov9", "yolo_v9", "yolo11", "yolov11", "yolo_v11", "yolo12"), _ULTRALYTICS
+    ),
+    **dict.fromkeys(("yolov10", "yolo_v10", "yolo26", "yolo_v26"), _ULTRALYTICS),
+    **dict.fromkeys(("yolov5", "yolo_v5", "yolov7", "yolo_v7"), ("yolov5", "yolov8", "yolo_seg")),
+    "yolo_x": ("yolox",),
+    "ssd": ("ssd", "boxes_labels_scores", "ssd_tf"),
     "detection_output": ("ssd",),
-    "tf_object_detection": ("ssd_tf",),
+    "boxes_labels": ("boxes_labels_scores",),
+    "label": ("classification",),
+    "semantic_mask": ("segmentation",),
+    "anomalydetection": ("anomaly",),
+    "anomaly_detection": ("anomaly",),
 }
 
 
 def normalise(model_type: str, outputs: Sequence[TensorSpec], labels: int = 0, size: Size | None = None) -> str:
-    """Our type for what the model's maker calls `model_type`, proved by its outputs; raises ModelRejected."""
-    candidates = [DECODERS[name] for name in _meanings(model_type)]
-    complaints = {decoder.type: _complaint(decoder, outputs, labels, size) for decoder in candidates}
+    """Our type for what the model's maker calls `model_type`, proved by its outputs; raises ModelRejected.
+
+    Said in our own word it stands if the outputs allow it; said in another's, the outputs must leave one meaning.
+    """
+    own = _word(model_type)
+    complaints = {name: _complaint(DECODERS[name], outputs, labels, size) for name in _meanings(model_type)}
     fitting = [name for name, complaint in complaints.items() if complaint is None]
+    if own in fitting:
+        return own
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise ModelRejected(f"type {model_type} may mean {' or '.join(fitting)} here: say which; {came(outputs)}")
+        raise ModelRejected(f"type {model_type} may mean {' or '.join(fitting)}: say which; {came(outputs)}")
     raise ModelRejected("; or ".join(filter(None, complaints.values())))
 
 
+def _word(model_type: str) -> str:
+    return model_type.strip().lower().replace("-", "_").replace(" ", "_")
+
+
 def _meanings(model_type: str) -> tuple[str, ...]:
-    word = model_type.strip().lower().replace("-", "_").replace(" ", "_")
+    word = _word(model_type)
     meanings = ALIASES.get(word) or ((word,) if word in DECODERS else ())
     if not meanings:
         raise ModelRejected(f"model type {model_type!r} is not known; known are {', '.join(sorted(DECODERS))}")

@@ -45,7 +45,7 @@ def _complaint(expectation: Expectation) -> str | None:
     return label_complaint(channels and channels - 5, expectation.labels)
 
 
-def _decode(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
+def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
     raw = next(iter(outputs.values()))[0]
     # A score is objectness times class, both at most 1: no cell below the limit in the first can reach it.
     near = np.flatnonzero(raw[:, 4] >= options.confidence)
@@ -53,8 +53,7 @@ def _decode(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
     scores, ids = best_class(cells[:, 5:] * cells[:, 4:5], options.label_offset)
     sure = scores >= options.confidence
     corner, stride = (part[near][sure] for part in grid(fit.input_size))
-    with np.errstate(over="ignore"):  # an infinite box is dropped with the others that are no numbers
-        sides = np.exp(cells[sure, 2:4]) * stride
+    sides = np.exp(cells[sure, 2:4]) * stride
     centers = np.concatenate(((cells[sure, :2] + corner) * stride, sides), 1)
     found = Candidates(corners_from_centers(centers), scores[sure], ids[sure])
     return select(found, fit, options, nms=True)[0]
@@ -65,6 +64,6 @@ YOLOX = Decoder(
     task="detection",
     expects="one float output [1, cells of strides 8, 16 and 32, 5 + classes]",
     complaint=_complaint,
-    decode=_decode,
+    read=_read,
     defaults=TypeDefaults(resize=WINDOW, pad=114, options=DecodeOptions(iou=0.65, agnostic_nms=True)),
 )

@@ -1,0 +1,69 @@
+"""Detectors that suppress in the graph and say boxes, labels and scores apart, as DETR and the OTX exports do.
+
+    boxes [n, 5], labels [n]             x1, y1, x2, y2 in pixels of the input, then the score
+    boxes [n, 4], labels [n], scores [n] xyxy in 0..1 of the input, unless `box_units` says pixels
+A first side of 1 may stand before each. Outputs of other names (saliency maps, feature vectors) are left alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app_inference.decoders.candidates import label_ids, select
+from app_inference.decoders.contract import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec, came
+from app_inference.detections import Candidates, Detections, Floats
+from app_inference.fit import Fit
+
+_BOXES, _SCORES, _LABELS = ("boxes", "bboxes", "dets"), ("scores", "score", "confidences"), ("labels", "classes")
+
+
+def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
+    boxes = _rows(outputs[_name(outputs, _BOXES)])
+    scores_name = _name(outputs, _SCORES)
+    scores = boxes[:, 4] if boxes.shape[1] == 5 else outputs[scores_name].reshape(-1)
+    sure = np.flatnonzero(scores >= options.confidence)
+    labels = outputs[_name(outputs, _LABELS)].reshape(-1)[sure]
+    found = Candidates(
+        boxes[sure, :4] * _unit(boxes, fit, options), scores[sure], label_ids(labels, options.label_offset)
+    )
+    return select(found, fit, options, nms=False)[0]
+
+
+def _unit(boxes: Floats, fit: Fit, options: DecodeOptions) -> Floats:
+    units = options.box_units or ("pixels" if boxes.shape[1] == 5 else "unit")
+    return np.ones(4, np.float32) if units == "pixels" else np.array(fit.input_size * 2, np.float32)
+
+
+def _rows(boxes: NDArray[Any]) -> Floats:
+    return boxes.reshape(-1, boxes.shape[-1])
+
+
+def _name(names: Iterable[str], words: Sequence[str]) -> str:
+    """The output whose name is, or holds, one of `words`; empty where there is none."""
+    exact = (name for name in names if name.lower() in words)
+    return next(exact, next((name for name in names if any(word in name.lower() for word in words)), ""))
+
+
+def _complaint(expectation: Expectation) -> str | None:
+    specs = {name: spec for spec in expectation.outputs for name in spec.names}
+    boxes, scores, labels = (specs.get(_name(specs, words)) for words in (_BOXES, _SCORES, _LABELS))
+    if boxes is None or labels is None or not _is_list(labels):
+        return came(expectation.outputs)
+    if _is_list(boxes, 5) or (_is_list(boxes, 4) and scores is not None and _is_list(scores)):
+        return None
+    return came(expectation.outputs)
+
+
+def _is_list(spec: TensorSpec, *width: int) -> bool:
+    return spec.matches(None, *width) or spec.matches(1, None, *width)
+
+
+BOXES_LABELS = Decoder(
+    type="boxes_labels_scores",
+    task="detection",
+    expects="outputs named boxes [n, 5] and labels [n], or boxes [n, 4], labels [n] and scores [n]",
+    complaint=_complaint,
+    read=_read,
+)
