@@ -1,7 +1,7 @@
 """The models that pipelines use, loaded, each in its slot; and why one is missing."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from edgex_kit.errors import EdgexError
 from app_inference.model import Model, load_model
 from app_inference.repository import Repository
 from app_inference.runtime import Runtime
-from app_inference.settings import InferenceSection
+from app_inference.settings import InferenceSection, PipelineSection
 from app_inference.slot import ModelSlot
 from app_inference.workers import streams_for
 
@@ -27,7 +27,7 @@ class Failure:
 
 
 class Models:
-    """Slots by the name a pipeline uses."""
+    """Slots by the model key of a pipeline."""
 
     def __init__(self, section: InferenceSection) -> None:
         self.slots: dict[str, ModelSlot] = {}
@@ -35,18 +35,17 @@ class Models:
         self._repository = Repository(Path(section.models_dir))
         self._runtime = runtime_from(section)
 
-    def load(self, wanted: Iterable[str]) -> None:
+    def load(self, wanted: Mapping[str, PipelineSection]) -> None:
         """Bring the slots in line with `wanted`: load what is missing, let go of what nobody uses. Blocking.
 
         The first call belongs on the main thread, before any worker starts (see `model`). A model that cannot be had
         is a `Failure`, not an exception: the others serve on.
         """
-        names = set(wanted)
-        for name in sorted(names - self.slots.keys()):
-            self._load_one(name)
-        for name in self.slots.keys() - names:
-            self.slots.pop(name).model.close()
-        self.failures = {name: failure for name, failure in self.failures.items() if name in names}
+        for key in sorted(wanted.keys() - self.slots.keys()):
+            self._load_one(key, wanted[key])
+        for key in self.slots.keys() - wanted.keys():
+            self.slots.pop(key).model.close()
+        self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}
 
     def status(self) -> list[dict[str, Any]]:
         """One row a model, by name."""
@@ -54,9 +53,10 @@ class Models:
         rows += [{"name": it.name, "state": "failed", "reason": it.reason} for it in list(self.failures.values())]
         return sorted(rows, key=lambda row: str(row["name"]))
 
-    def _load_one(self, name: str) -> None:
+    def _load_one(self, name: str, section: PipelineSection) -> None:
+        overrides = {"type": section.model_type} if section.model_type else None
         try:
-            model = load_model(self._repository.find(name), None, self._runtime)
+            model = load_model(self._repository.find(section.model), overrides, self._runtime)
             spent = model.warm_up()
         except EdgexError as error:
             self.failures[name] = Failure(name, str(error))

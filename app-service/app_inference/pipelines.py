@@ -60,11 +60,11 @@ class Plan:
 def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, ModelSlot]) -> Plan:
     """The plan of the enabled pipelines whose model is there."""
     chosen: Sequence[tuple[str, PipelineSection]] = [
-        (key, section) for key, section in sorted(sections.items()) if section.enabled and section.model in slots
+        (key, section) for key, section in sorted(sections.items()) if section.enabled and section.model_key in slots
     ]
     return Plan(
         tuple(
-            Pipeline(key, section, slots[section.model], section.label_set, section.zone_list)
+            Pipeline(key, section, slots[section.model_key], section.label_set, section.zone_list)
             for key, section in chosen
         )
     )

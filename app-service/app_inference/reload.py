@@ -11,14 +11,15 @@ from edgex_kit.service import Service
 from app_inference.analysis import Analyst
 from app_inference.models import Models
 from app_inference.pipelines import plan_from
-from app_inference.settings import AppSettings
+from app_inference.settings import AppSettings, PipelineSection
 
 log = logging.getLogger(__name__)
 
 
-def wanted_models(settings: AppSettings) -> set[str]:
-    """The models that enabled pipelines name."""
-    return {section.model for section in settings.writable.pipelines.values() if section.enabled and section.model}
+def wanted_models(settings: AppSettings) -> dict[str, PipelineSection]:
+    """The models that enabled pipelines name, by their key."""
+    pipelines = settings.writable.pipelines.values()
+    return {section.model_key: section for section in pipelines if section.enabled and section.model}
 
 
 async def follow_pipelines(service: Service[AppSettings], models: Models, analyst: Analyst) -> None:

@@ -13,6 +13,7 @@ class PipelineSection(Section, kw_only=True, frozen=True):
     enabled: bool = True
     cameras: str = "*"  # device names, comma separated; * is every camera
     model: str = ""  # a name, name@version, or a path
+    model_type: str = ""  # the decoder, for a model that does not say its type
     rate: float = 0.0  # analyses per second and camera at the most, 0 is every frame
     threshold: float | None = None  # 0..1, instead of the model's own
     labels: str = ""  # only these, comma separated; empty is all
@@ -21,6 +22,11 @@ class PipelineSection(Section, kw_only=True, frozen=True):
 
     def wants(self, camera: str) -> bool:
         return self.enabled and (self.cameras.strip() == "*" or camera in _listed(self.cameras))
+
+    @property
+    def model_key(self) -> str:
+        """What tells one loaded model from another: the model, and the type it was said to be."""
+        return f"{self.model} as {self.model_type}" if self.model_type else self.model
 
     @property
     def label_set(self) -> frozenset[str]:

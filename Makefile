@@ -1,0 +1,57 @@
+# EdgeX Vision. Every target sets up what it needs; `make` lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+SOURCE     ?=
+MODEL      ?=
+MODEL_TYPE ?=
+FPS        ?= 5
+SHIFT      ?= 0
+SECONDS    ?= 0
+PYTEST     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench bench-quick docs clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## a virtual environment with the three distributions
+
+run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= MODEL= MODEL_TYPE= FPS= SHIFT= SECONDS=)
+	@$(BIN)/python -m demo --source "$(SOURCE)" --model "$(MODEL)" --model-type "$(MODEL_TYPE)" --fps $(FPS) \
+		--port-shift $(SHIFT) --seconds $(SECONDS)
+
+test: $(VENV)/.developed ## everything a machine can check (PYTEST="-k camera" for a part)
+	@$(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/.developed ## format, lint, types, import contracts, spelling
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell
+
+clean: ## remove the environment and what runs have left; pulled samples stay in the user's cache
+	rm -rf $(VENV) run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] < (3, 14)))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+# The services first: they name the kit by its folder; then all three as they stand here, so that an edit is in force.
+$(VENV)/.installed: $(VENV)/bin/python constraints.txt edgex-kit/pyproject.toml device-service/pyproject.toml app-service/pyproject.toml
+	@echo "installing into $(VENV) (a minute or two the first time)"
+	@$(PIP) install -c constraints.txt "./edgex-kit[standin]" ./device-service ./app-service
+	@$(PIP) install --quiet --no-deps -e ./edgex-kit -e ./device-service -e ./app-service
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed pyproject.toml
+	@$(PIP) install --quiet --upgrade "pip>=25.1"
+	@$(PIP) install --quiet -c constraints.txt --group dev
+	@touch $@

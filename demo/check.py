@@ -1,0 +1,27 @@
+"""Opens a camera and a model once; one line on standard error says what is wrong with them."""
+
+import sys
+from pathlib import Path
+
+from app_inference.model import load_model
+from app_inference.repository import Repository
+from device_camera.sources import SourceOptions, open_source
+from edgex_kit.errors import EdgexError
+
+
+def main(source: str, model: str, model_type: str) -> int:
+    try:
+        with open_source(source, SourceOptions()) as opened:
+            while not opened.grab():
+                pass
+            opened.retrieve()
+        overrides = {"type": model_type} if model_type else {}
+        load_model(Repository(Path("models")).find(model), overrides).close()
+    except EdgexError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""What would go wrong is said before anything is started: one line that names it and says what to do."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from edgex_kit.errors import Invalid, Unavailable
+
+from demo.options import Options, Ports
+
+_OWNERS = {
+    "broker": "the message broker (another MQTT broker? stop it, for example `systemctl stop mosquitto`)",
+    "data": "core-data",
+    "metadata": "core-metadata",
+    "command": "core-command",
+    "keeper": "core-keeper",
+    "camera": "device-camera",
+    "inference": "app-inference and its page",
+}
+
+
+def check_ports(ports: Ports) -> None:
+    """Raise Unavailable for the first port somebody else listens on."""
+    for name in Ports.__slots__:
+        port = getattr(ports, name)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise Unavailable(
+                    f"port {port} is in use, but {_OWNERS[name]} needs it; stop what uses it, or `make run SHIFT=100`"
+                ) from error
+
+
+def check_things(source: str, model: str, options: Options) -> None:
+    """Open camera and model once, in a process of its own, so that this one stays small. Raises Invalid."""
+    command = [sys.executable, "-m", "demo.check", source, model, options.model_type]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["the camera or the model could not be checked"]
+        raise Invalid(lines[-1])
