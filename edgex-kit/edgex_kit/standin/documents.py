@@ -1,0 +1,91 @@
+"""Named things as JSON documents: devices, profiles, services, watchers, registrations. Each call is part of a store job.
+
+Oldest first, as EdgeX lists them.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgex_kit.messages import new_id
+
+Kind = Literal["device", "deviceprofile", "deviceservice", "provisionwatcher", "registration"]
+Doc = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a document must have: fields by dotted path, and all of the labels."""
+
+    equal: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+    def sql(self, kind: Kind) -> tuple[str, list[str]]:
+        clauses, values = ["kind = ?"], [str(kind)]
+        for path, value in self.equal.items():
+            clauses.append("json_extract(doc, ?) = ?")
+            values += [f"$.{path}", value]
+        for label in self.labels:
+            clauses.append("exists (select 1 from json_each(doc, '$.labels') where value = ?)")
+            values.append(label)
+        return " and ".join(clauses), values
+
+
+EVERYTHING = Where()
+
+
+def now_ms() -> int:
+    """Milliseconds, as EdgeX stamps `created` and `modified`."""
+    return time.time_ns() // 1_000_000
+
+
+def find(db: sqlite3.Connection, kind: Kind, name: str) -> Doc | None:
+    row = db.execute("select doc from document where kind = ? and name = ?", (kind, name)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def find_by_id(db: sqlite3.Connection, kind: Kind, ident: str) -> Doc | None:
+    row = db.execute("select doc from document where kind = ? and id = ?", (kind, ident)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def insert(db: sqlite3.Connection, kind: Kind, name: str, doc: Doc) -> Doc:
+    """Store a new document with id and times, which come first in it; an id it brings is kept."""
+    stamp = now_ms()
+    stored = {"created": stamp, "modified": stamp, "id": doc.get("id") or new_id()}
+    stored |= {key: value for key, value in doc.items() if key not in stored}
+    row = (kind, name, stored["id"], stamp, json.dumps(stored))
+    db.execute("insert into document (kind, name, id, created, doc) values (?, ?, ?, ?, ?)", row)
+    return stored
+
+
+def replace(db: sqlite3.Connection, kind: Kind, name: str, doc: Doc) -> Doc:
+    """Store a newer version of a document under its name, stamped."""
+    stored = {**doc, "modified": now_ms()}
+    db.execute("update document set doc = ? where kind = ? and name = ?", (json.dumps(stored), kind, name))
+    return stored
+
+
+def delete(db: sqlite3.Connection, kind: Kind, name: str) -> None:
+    db.execute("delete from document where kind = ? and name = ?", (kind, name))
+
+
+def count(db: sqlite3.Connection, kind: Kind, where: Where = EVERYTHING) -> int:
+    clause, values = where.sql(kind)
+    return int(db.execute(f"select count(*) from document where {clause}", values).fetchone()[0])  # noqa: S608
+
+
+def select(
+    db: sqlite3.Connection, kind: Kind, where: Where = EVERYTHING, offset: int = 0, limit: int = -1
+) -> list[Doc]:
+    """Documents from `offset`, at most `limit` unless that is -1."""
+    clause, values = where.sql(kind)
+    query = f"select doc from document where {clause} order by created, rowid limit ? offset ?"  # noqa: S608
+    return _docs(db.execute(query, (*values, limit, offset)))
+
+
+def _docs(rows: Iterable[tuple[str]]) -> list[Doc]:
+    return [json.loads(row[0]) for row in rows]

@@ -1,0 +1,66 @@
+"""offset, limit and labels of every list (contract 3.2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgex_kit.errors import Invalid, OutOfRange
+
+DEFAULT_LIMIT = 20
+MAX_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted; `limit` is never negative."""
+
+    offset: int
+    limit: int
+    labels: tuple[str, ...] = ()
+
+    def within(self, total: int) -> "Page":
+        """Itself. Raises OutOfRange for an offset behind the end of `total` items."""
+        if self.offset > total:
+            raise OutOfRange(f"query objects bounds out of range. length:{total} offset:{self.offset}")
+        return self
+
+
+def page_of(query: Mapping[str, str], most: int, *, least_offset: int = 0) -> Page:
+    """The page a query asks for; `limit=-1` is as many as `most`. Raises Invalid with Go's text."""
+    offset = integer(query, "offset", 0, least_offset, MAX_INT32)
+    limit = integer(query, "limit", min(DEFAULT_LIMIT, most), -1, most)
+    labels = tuple(label.strip() for label in query.get("labels", "").split(",") if label.strip())
+    return Page(offset, most if limit == -1 else limit, labels)
+
+
+def integer(query: Mapping[str, str], key: str, default: int, least: int, most: int) -> int:
+    """A number out of a query. Raises Invalid with Go's text."""
+    text = query.get(key, "")
+    if not text:
+        return default
+    number = parse_integer(f"querystring {key}", text)
+    if not least <= number <= most:
+        raise Invalid(f"querystring {key}'s value {number} is out of min {least} ~ max {most} range.")
+    return number
+
+
+def parse_integer(what: str, text: str) -> int:
+    body = text.strip()
+    digits = body.removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
+        raise Invalid(
+            f"failed to parse {what}'s value {text} into integer. "
+            f'Error:strconv.Atoi: parsing "{body}": invalid syntax'
+        )
+    return int(body)
+
+
+def boolean(query: Mapping[str, str], key: str) -> bool:
+    """A flag out of a query, as Go's ParseBool reads it. Raises Invalid."""
+    text = query.get(key, "").strip()
+    if text in ("", "0", "f", "F", "false", "FALSE", "False"):
+        return False
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    raise Invalid(
+        f'failed to parse querystring {key} into bool. Error:strconv.ParseBool: parsing "{text}": invalid syntax'
+    )
