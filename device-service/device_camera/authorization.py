@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from device_camera.sources import Credentials
 
-_SCHEME = re.compile(r"(?:^|,)\s*(Basic|Digest)\s+", re.IGNORECASE)
-_PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+_WORD = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))|([A-Za-z][A-Za-z0-9_-]*)')  # parameter|scheme
 _STRENGTH = ("SHA-256", "MD5")  # the best first
 
 
@@ -24,14 +23,13 @@ class Challenge:
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """All offers of the WWW-Authenticate headers, each of which may hold several."""
-    found = []
+    found: list[Challenge] = []
     for header in headers:
-        starts = list(_SCHEME.finditer(header))
-        ends = [start.start() for start in starts[1:]] + [len(header)]
-        for start, end in zip(starts, ends, strict=True):
-            pairs = _PARAMETER.findall(header[start.end() : end])
-            parameters = {name.lower(): quoted.replace("\\", "") or plain for name, quoted, plain in pairs}
-            found.append(Challenge(start[1].lower(), parameters))
+        for name, quoted, plain, scheme in _WORD.findall(header):
+            if scheme:
+                found.append(Challenge(scheme.lower(), {}))
+            elif found:
+                found[-1].parameters[name.lower()] = re.sub(r"\\(.)", r"\1", quoted) or plain
     return found
 
 

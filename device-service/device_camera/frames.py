@@ -104,6 +104,8 @@ def _jpeg_from_picture(picture: Picture, encoding: Encoding) -> tuple[bytes, Siz
         if _size_wanted(own, encoding.size) == own:
             return picture, own
         picture = decode_picture(picture)
+    if not picture.size:
+        raise Malformed(f"pixels expected, an empty array of {picture.shape} came")
     height, width = picture.shape[:2]
     size = _size_wanted((width, height), encoding.size)
     return encode_jpeg(_resized(picture, size), encoding), size

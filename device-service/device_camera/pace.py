@@ -38,17 +38,20 @@ class Pace:
 class RateGate:
     """Lets `fps` frames a second through out of however many come; 0 lets every one through.
 
-    A frame is due when it is the nearest to a grid point, so that a camera's jitter costs no frame and 10 out of
-    12.5 a second are 10. After a pause the grid starts anew: no burst makes up for it.
+    A frame is due from half its own distance before a grid point on, so that a camera's jitter costs no frame, and
+    10 out of 12.5 a second are 10. After a pause the grid starts anew: no burst makes up for it.
     """
 
     def __init__(self, fps: float) -> None:
         self._step = round(_SECOND / fps) if fps > 0 else 0
         self._due: int | None = None  # ns, monotonic
+        self._last = 0  # ns, of the frame before
 
     def is_due(self, mono_ns: int) -> bool:
         """True when the frame taken at `mono_ns` is to go through; asked once a frame, in order."""
-        if self._due is not None and mono_ns < self._due - self._step // 2:
+        slack = min(self._step, mono_ns - self._last) // 2
+        self._last = mono_ns
+        if self._due is not None and mono_ns < self._due - slack:
             return False
         if self._due is None or mono_ns > self._due + self._step:
             self._due = mono_ns

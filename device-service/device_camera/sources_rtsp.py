@@ -68,11 +68,13 @@ class RtspSource(Source):
 
     def grab(self) -> bool:
         asked = self._clock.monotonic_ns()
-        if self._capture.grab():
-            return True
+        is_there = self._capture.grab()
+        # After its time-out FFmpeg still hands out the picture that was left in the decoder: that one is old.
         if self._clock.monotonic_ns() - asked >= self._options.read_timeout * 0.9 * _SECOND:
             raise Unavailable(f"{self._spec}: no picture for {self._options.read_timeout:g} s")
-        raise Unavailable(f"{self._spec}: connection closed by the camera")
+        if not is_there:
+            raise Unavailable(f"{self._spec}: connection closed by the camera")
+        return True
 
     def retrieve(self) -> Pixels:
         done, pixels = self._capture.retrieve()

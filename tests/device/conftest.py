@@ -1,0 +1,154 @@
+"""What the camera's tests share: a clock that obeys, numbered videos, an HTTP camera."""
+
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from device_camera.clock import Clock
+from device_camera.frames import Pixels
+from device_camera.sources_pattern import PatternSource, parse_pattern
+
+SECOND = 1_000_000_000  # ns
+
+
+class FakeClock(Clock):
+    """Time that passes only when somebody waits, or when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 5 * SECOND  # ns
+        self.waits: list[float | None] = []
+        self.wakes = 0  # of the next waits, how many are cut short
+
+    def unix_ns(self) -> int:
+        return 1_700_000_000 * SECOND + self.now
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+    def wait(self, seconds: float | None) -> bool:
+        self.waits.append(seconds)
+        if self.wakes:
+            self.wakes -= 1
+            return True
+        self.pass_by(seconds or 0)
+        return False
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time go by without anybody waiting: work that took long."""
+        self.now += round(seconds * SECOND)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def numbered_pictures(count: int, size: str = "320x240") -> list[Pixels]:
+    """Pictures that carry the numbers 1 to `count`, for `sources_pattern.number_in` to read."""
+    source, pictures = PatternSource(parse_pattern(f"?size={size}"), FakeClock()), []
+    for _ in range(count):
+        source.grab()
+        pictures.append(source.retrieve())
+    return pictures
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a video of numbered pictures: make_video(30, fps=10)."""
+
+    def make(count: int, fps: float = 20.0, name: str = "numbers.avi") -> Path:
+        path = tmp_path / name
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (320, 240))
+        for picture in numbered_pictures(count):
+            writer.write(picture)
+        writer.release()
+        return path
+
+    return make
+
+
+@pytest.fixture
+def pictures() -> list[Pixels]:
+    """Five pictures that carry the numbers 1 to 5."""
+    return numbered_pictures(5)
+
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+class HttpCamera:
+    """A real HTTP server whose answer to GET is the test's own function."""
+
+    def __init__(self, answer: Answer, port: int = 0) -> None:
+        camera = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                try:
+                    answer(self)
+                except OSError:
+                    return  # the client left
+                finally:
+                    camera.requests += 1
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.requests = 0
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def url(self, path: str = "/video") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def http_camera() -> Iterator[Callable[..., HttpCamera]]:
+    """Starts HTTP cameras: `http_camera(answer)`."""
+    running: list[HttpCamera] = []
+
+    def start(answer: Answer, port: int = 0) -> HttpCamera:
+        running.append(HttpCamera(answer, port))
+        return running[-1]
+
+    yield start
+    for camera in running:
+        camera.close()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Polls until a condition holds: eventually(lambda: camera.counters.captured > 3)."""
+
+    def poll(holds: Callable[[], object], seconds: float = 10.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, "did not happen in time"
+            time.sleep(0.005)
+
+    return poll
+
+
+@pytest.fixture(autouse=True)
+def _every_camera_is_closed() -> Iterator[None]:
+    """Camera threads are daemons, which the guard against leaks leaves out."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 10
+    while left := [
+        one for one in threading.enumerate() if one.name.startswith("camera-") and one not in before and one.is_alive()
+    ]:
+        assert time.monotonic() < deadline, f"camera threads left running: {left}"
+        time.sleep(0.01)
