@@ -1,4 +1,4 @@
-"""Anomaly maps: [1, 1, h, w] or [1, h, w] of how unusual each place is, in the model's own units.
+"""Anomaly maps: [1, 1, h, w] of how unusual each place is, in the model's own units.
 
 Newer exports of anomalib normalise in the graph and say `pred_score`, `pred_label`, `pred_mask` besides
 `anomaly_map`; of those the score is used. A map alone is normalised here: 0.5 is the threshold it was trained to.
@@ -53,8 +53,7 @@ def _complaint(expectation: Expectation) -> str | None:
 
 
 def _is_map(spec: TensorSpec) -> bool:
-    is_plane = spec.matches(1, None, None) or spec.matches(1, 1, None, None)
-    return is_plane and spec.dtype.startswith("float")
+    return spec.matches(1, 1, None, None) and spec.dtype.startswith("float")
 
 
 ANOMALY = Decoder(

@@ -34,7 +34,7 @@ def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Classes:
 def _probabilities(raw: NDArray[Any], multilabel: bool) -> Floats:
     if raw.dtype == np.uint8:  # a quantised softmax: 255 stands for 1
         return raw.astype(np.float32) / np.float32(255)
-    values = raw.astype(np.float32)
+    values = np.where(np.isfinite(raw), raw, -np.inf).astype(np.float32)
     if multilabel:
         return np.asarray(1 / (1 + np.exp(-values)), np.float32)
     return values if _is_distribution(values) else _softmax(values)
@@ -46,8 +46,8 @@ def _is_distribution(values: Floats) -> bool:
 
 
 def _softmax(values: Floats) -> Floats:
-    exponents: Floats = np.exp(values - np.nanmax(values))
-    return exponents / np.nansum(exponents)
+    exponents: Floats = np.exp(values - values.max())
+    return exponents / exponents.sum()
 
 
 def _complaint(expectation: Expectation) -> str | None:

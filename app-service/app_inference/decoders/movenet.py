@@ -18,7 +18,7 @@ from app_inference.fit import WINDOW, Fit
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Keypoints:
     joints = next(iter(outputs.values()))[0, 0]
     joints = np.where(np.isfinite(joints).all(1, keepdims=True), joints, np.float32(0))
-    scores = joints[:, 2].copy()
+    scores = np.clip(joints[:, 2], 0, 1)
     sure = scores >= options.confidence
     if not sure.any():
         return Keypoints(Detections.empty(), np.zeros((0, len(joints), 2), np.float32), scores[None][:0])

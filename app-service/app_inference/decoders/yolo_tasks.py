@@ -48,7 +48,7 @@ def _read_pose(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Keypoints:
     raw = next(iter(outputs.values()))[0]
     candidates, columns = from_columns(raw[:4], raw[4:5], options)
     found, rows = select(candidates, fit, options, nms=True)
-    joints = raw[5:, columns[rows]].T.reshape(len(rows), -1, 3)
+    joints = raw[5:, columns[rows]].T.reshape(len(rows), len(raw[5:]) // 3, 3)
     joints = np.where(np.isfinite(joints).all(2, keepdims=True), joints, np.float32(0))
     return Keypoints(found, fit.points_to_original(joints[:, :, :2]), joints[:, :, 2])
 

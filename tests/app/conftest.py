@@ -1,0 +1,69 @@
+"""Small real models for the eye's tests: IR files of a few kilobytes, built with OpenVINO's own operations."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import pytest
+from app_inference.repository import StoredModel, stored_model
+from numpy.typing import NDArray
+from openvino import opset13 as op
+
+BuildModel = Callable[..., Path]
+
+
+@pytest.fixture
+def build_saying(tmp_path: Path) -> BuildModel:
+    """A model that always says the same: its outputs are the given arrays, whatever the picture."""
+
+    def build(
+        outputs: Mapping[str, NDArray[Any]],
+        input_shape: tuple[int, ...] = (1, 3, 64, 64),
+        info: Mapping[str, str] | None = None,
+        name: str = "model",
+    ) -> Path:
+        picture = op.parameter(list(input_shape), np.float32, name="picture")
+        nothing = op.multiply(op.reduce_sum(picture, np.arange(len(input_shape))), np.float32(0))
+        results = []
+        for key, values in outputs.items():
+            said = op.add(
+                op.constant(values), op.convert(nothing, op.constant(values).get_element_type().get_type_name())
+            )
+            said.output(0).set_names({key})
+            results.append(op.result(said))
+        return _saved(ov.Model(results, [picture], name), tmp_path / f"{name}.xml", info)
+
+    return build
+
+
+@pytest.fixture
+def build_mean_color(tmp_path: Path) -> BuildModel:
+    """A classifier of three classes whose scores are the mean of each channel of its input."""
+
+    def build(
+        layout: str = "NCHW", info: Mapping[str, str] | None = None, name: str = "model", dynamic: bool = False
+    ) -> Path:
+        size = [-1, -1] if dynamic else [32, 32]
+        shape, axes = ([1, 3, *size], [2, 3]) if layout == "NCHW" else ([1, *size, 3], [1, 2])
+        picture = op.parameter(shape, np.float32, name="picture")
+        mean = op.reduce_mean(picture, np.array(axes))
+        mean.output(0).set_names({"logits"})
+        return _saved(ov.Model([op.result(mean)], [picture], name), tmp_path / f"{name}.xml", info)
+
+    return build
+
+
+@pytest.fixture
+def stored() -> Callable[[Path], StoredModel]:
+    """A file on disk as the repository sees it."""
+    return stored_model
+
+
+def _saved(model: ov.Model, path: Path, info: Mapping[str, str] | None) -> Path:
+    for key, value in (info or {}).items():
+        model.set_rt_info(value, ["model_info", key])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ov.save_model(model, path, compress_to_fp16=False)
+    return path
