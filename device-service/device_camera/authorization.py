@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from device_camera.sources import Credentials
 
-_WORD = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))|([A-Za-z][A-Za-z0-9_-]*)')  # parameter|scheme
+_WORD = re.compile(
+    r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))|([A-Za-z][A-Za-z0-9_-]*)'
+)  # parameter|scheme
 _STRENGTH = ("SHA-256", "MD5")  # the best first
 
 

@@ -17,6 +17,7 @@ from device_camera.sources_opencv import capture_from, fps_of, size_of
 
 _UNSAID_FPS = 25.0  # a file without a rate
 _LONGEST_STEP = 10.0  # seconds; a larger gap between two time stamps is a broken one
+_TEXT = cv2.VideoWriter.fourcc(*"ansi")  # FFmpeg plays text files as the screen of a terminal
 _LOOK_EVERY = 1_000_000_000  # ns between two looks whether the file is still there
 
 
@@ -93,7 +94,7 @@ class FileSource(Source):
     def _open(self) -> cv2.VideoCapture:
         # One decoding thread: more of them only read ahead, which a paced file never needs.
         capture = capture_from(str(self._path), cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
-        if capture is None:
+        if capture is None or int(capture.get(cv2.CAP_PROP_FOURCC)) == _TEXT:
             raise Unavailable(f"{self._spec}: not a picture or video")
         return capture
 

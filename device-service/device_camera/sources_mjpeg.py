@@ -38,6 +38,7 @@ class Connection:
         self._options = options
         self._open: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
+        self._response: http.client.HTTPResponse | None = None
         try:
             self.response = self._answered(spec.location)
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -58,10 +59,10 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._open:
-            self._open.close()
-        if self._socket:
-            self._socket.close()
+        for part in (self._response, self._open, self._socket):
+            if part:
+                part.close()
+        self._response = self._open = self._socket = None
 
     def _answered(self, url: str) -> http.client.HTTPResponse:
         """Follow redirects and answer one challenge."""
@@ -86,7 +87,8 @@ class Connection:
         if authorization:
             headers["Authorization"] = authorization
         self._open.request("GET", _target(parts), headers=headers)
-        return self._open.getresponse()
+        self._response = self._open.getresponse()
+        return self._response
 
     def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
         host, seconds = parts.hostname or "", self._options.open_timeout

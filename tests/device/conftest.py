@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import pytest
-
 from device_camera.clock import Clock
 from device_camera.frames import Pixels
 from device_camera.sources_pattern import PatternSource, parse_pattern

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from device_camera.authorization import Challenge, build_authorization, parse_challenges
 from device_camera.sources import Credentials
 

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-
 from device_camera.backoff import Backoff
 from edgex_kit.errors import Invalid
 

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-
 from device_camera.frames import CHROMA, Encoding, Moment, Pixels, decode_picture, encode_jpeg, frame_from_picture
 from device_camera.jpeg import jpeg_size
 from device_camera.sources_pattern import number_in
@@ -54,7 +53,8 @@ def test_chroma_is_what_was_asked_for(chroma: str, factors: int, pictures: list[
 
 
 @pytest.mark.parametrize(
-    ("asked", "given"), [((160, 120), (160, 120)), ((0, 120), (160, 120)), ((80, 0), (80, 60)), ((640, 100), (640, 100))]
+    ("asked", "given"),
+    [((160, 120), (160, 120)), ((0, 120), (160, 120)), ((80, 0), (80, 60)), ((640, 100), (640, 100))],
 )
 @pytest.mark.parametrize("is_jpeg", [False, True])
 def test_another_size_is_made(

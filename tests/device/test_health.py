@@ -4,7 +4,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-
 from device_camera.health import Health, State, Status
 
 if TYPE_CHECKING:

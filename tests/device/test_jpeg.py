@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-
 from device_camera.frames import Pixels
 from device_camera.jpeg import check_jpeg, jpeg_end, jpeg_size, with_huffman_tables
 from edgex_kit.errors import Malformed
@@ -49,7 +48,9 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_picture() -> None:
         check_jpeg(whole[:-2])
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"\xff\xd8", b"GIF89a" + bytes(50), b"\xff\xd8\x00\x01\x02\x03", bytes(9)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"\xff\xd8", b"GIF89a" + bytes(50), b"\xff\xd8\x00\x01\x02\x03", bytes(9)]
+)
 def test_what_is_no_jpeg_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         jpeg_size(data)
@@ -70,7 +71,9 @@ def test_missing_huffman_tables_are_put_back(pictures: list[Pixels]) -> None:
     bare = without_tables(jpeg)
     assert len(bare) < len(jpeg) - 400
     mended = with_huffman_tables(bare)
-    assert np.array_equal(cv2.imdecode(np.frombuffer(mended, np.uint8), 1), cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1))
+    assert np.array_equal(
+        cv2.imdecode(np.frombuffer(mended, np.uint8), 1), cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1)
+    )
 
 
 def test_own_huffman_tables_are_left_alone() -> None:

@@ -1,11 +1,12 @@
 """device_camera.multipart: bytes in, whole parts out."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import itertools
 
+import pytest
 from device_camera.multipart import Multipart
 from edgex_kit.errors import Malformed
+from hypothesis import given
+from hypothesis import strategies as st
 
 PARTS = [b"one", b"\xff\xd8 two \r\n\r\n \xff\xd9", b"3" * 5000]
 
@@ -36,7 +37,7 @@ def test_parts_without_any_head_come_out() -> None:
 def test_where_the_network_cuts_the_stream_does_not_matter(cuts: list[int], has_length: bool) -> None:
     data, multipart = stream(PARTS, has_length=has_length), Multipart("edge")
     edges = [0, *sorted(cuts), len(data)]
-    found = [part for start, end in zip(edges, edges[1:], strict=False) for part in multipart.feed(data[start:end])]
+    found = [part for start, end in itertools.pairwise(edges) for part in multipart.feed(data[start:end])]
     assert found == PARTS
 
 
@@ -65,7 +66,12 @@ def test_the_closing_boundary_ends_the_stream() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"x" * 3000, b"--edge\r\nContent-Length: 5000\r\n\r\n", b"--edge\r\n\r\n" + b"x" * 3000, b"--edge\r\n" + b"x" * 20_000],
+    [
+        b"x" * 3000,
+        b"--edge\r\nContent-Length: 5000\r\n\r\n",
+        b"--edge\r\n\r\n" + b"x" * 3000,
+        b"--edge\r\n" + b"x" * 20_000,
+    ],
 )
 def test_a_stream_that_would_fill_the_memory_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):

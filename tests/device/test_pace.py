@@ -1,9 +1,9 @@
 """device_camera.pace: when a picture comes and which frame is due, by a clock that obeys."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-
 from device_camera.pace import Pace, RateGate
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_a_late_picture_does_not_make_the_next_ones_hurry(clock: "FakeClock") ->
     arrivals(pace, clock, 3, 0.1)
     clock.pass_by(5.03)
     came = arrivals(pace, clock, 5, 0.1)
-    assert [round(after - before, 3) for before, after in zip(came, came[1:], strict=False)] == [0.07, 0.1, 0.1, 0.1]
+    assert [round(after - before, 3) for before, after in itertools.pairwise(came)] == [0.07, 0.1, 0.1, 0.1]
 
 
 def test_a_wake_ends_the_wait_and_the_picture_still_comes_on_time(clock: "FakeClock") -> None:
@@ -65,7 +65,8 @@ def through(gate: RateGate, moments: list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("source", "asked", "expected"), [(30, 5, 5), (30, 30, 30), (12.5, 10, 10), (10, 30, 10), (29.97, 15, 15), (30, 29, 29)]
+    ("source", "asked", "expected"),
+    [(30, 5, 5), (30, 30, 30), (12.5, 10, 10), (10, 30, 10), (29.97, 15, 15), (30, 29, 29)],
 )
 def test_the_rate_asked_for_comes_out_of_any_camera(source: float, asked: float, expected: float) -> None:
     frames = through(RateGate(asked), [number / source for number in range(round(source * 60))])

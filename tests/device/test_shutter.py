@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import pytest
-
 from device_camera.frames import Encoding, Frame, Picture, Pixels, encode_jpeg
 from device_camera.shutter import Shutter
 from device_camera.sources import Source
@@ -99,7 +98,7 @@ def test_damaged_pictures_are_counted(clock: "FakeClock", jpeg: bytes) -> None:
 
 def test_nothing_but_damaged_pictures_is_a_lost_source(clock: "FakeClock", jpeg: bytes) -> None:
     bench = Bench(clock, jpeg[:-50], fps=0, source_fps=1)
-    with pytest.raises(Unavailable, match="no whole picture for 10 s.*truncated"):
+    with pytest.raises(Unavailable, match=r"no whole picture for 10 s.*truncated"):
         bench.run(100)
     captured, published, dropped = bench.counted()
     assert (captured, published, dropped) == (12, 0, {"damaged": 12})

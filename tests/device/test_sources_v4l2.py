@@ -1,0 +1,46 @@
+"""device_camera.sources_v4l2: what can be said without a USB camera, and with one where there is one."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from device_camera.frames import Encoding, Moment, frame_from_picture
+from device_camera.sources import SourceOptions, open_source, parse_source
+from edgex_kit.errors import Unavailable
+
+if TYPE_CHECKING:
+    from conftest import FakeClock
+
+
+def cause(node: str, clock: "FakeClock") -> str:
+    with pytest.raises(Unavailable) as caught, open_source(parse_source(f"v4l2:{node}"), SourceOptions(), clock):
+        pass
+    return str(caught.value)
+
+
+def test_a_camera_that_is_not_there_is_said_to_be_missing(clock: "FakeClock") -> None:
+    assert cause("/dev/video987", clock) == "/dev/video987: no such file"
+
+
+def test_a_file_is_no_camera(tmp_path: Path, clock: "FakeClock") -> None:
+    (tmp_path / "video0").write_bytes(b"")
+    assert "not a camera" in cause(str(tmp_path / "video0"), clock)
+
+
+def test_another_device_is_no_camera(clock: "FakeClock") -> None:
+    assert "captures no video" in cause("/dev/null", clock)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+def test_a_node_we_may_not_open_is_said_to_be_denied(clock: "FakeClock") -> None:
+    assert "permission denied" in cause("/dev/mem", clock)
+
+
+@pytest.mark.skipif(not Path("/dev/video0").exists(), reason="no camera at /dev/video0")
+def test_a_real_camera_gives_pictures(clock: "FakeClock") -> None:
+    with open_source(parse_source("/dev/video0"), SourceOptions(), clock) as source:
+        for number in range(10):
+            assert source.grab()
+            frame = frame_from_picture(source.retrieve(), Encoding(), Moment(number, 0, 0))
+            assert (frame.width, frame.height) == source.size
