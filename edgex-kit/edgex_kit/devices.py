@@ -135,7 +135,7 @@ class DiscoveredDevice(Sparse, kw_only=True, frozen=True):
     """What a provision watcher makes of a device it likes."""
 
     profile_name: str = ""
-    admin_state: AdminState = "UNLOCKED"
+    admin_state: AdminState = field()
     auto_events: tuple[AutoEvent, ...] | None = None
     properties: dict[str, Any] | UnsetType | None = UNSET
 

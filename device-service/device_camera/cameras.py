@@ -1,0 +1,175 @@
+"""A camera for every active device: opened, changed and closed as the devices change.
+
+The devices say what should be, `reconcile` makes it so. Each camera has a task of its own that publishes its frames and
+closes it in the end; when a device comes back before its old camera has let go, the new one waits for it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgex_kit.errors import DriverFailed, EdgexError
+
+from device_camera.capture import Camera
+from device_camera.devices import Devices
+from device_camera.health import Status
+from device_camera.protocols import Asked
+
+log = logging.getLogger(__name__)
+
+_WATCH = 1.0  # seconds between looks after cameras that hang
+
+Ask = Callable[[str], Asked]
+Publish = Callable[[Camera], Awaitable[None]]
+Tell = Callable[[str, Status], None]
+
+
+@dataclass(slots=True)
+class _Held:
+    """One device's camera and what was asked of it last."""
+
+    camera: Camera
+    asked: Asked
+    task: "asyncio.Task[None]"
+
+
+class Cameras:
+    """The cameras of all active devices; made by `open_cameras`."""
+
+    def __init__(self, devices: Devices, ask: Ask, publish: Publish, tell: Tell) -> None:
+        self._devices = devices
+        self._ask = ask
+        self._publish = publish
+        self._tell = tell
+        self._held: dict[str, _Held] = {}
+        self._problems: dict[str, str] = {}  # why a device has no camera
+        self._tasks: set[asyncio.Task[None]] = set()
+        # One camera of a name at a time: the next one waits here until the source was let go.
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def get(self, name: str) -> Camera:
+        """The camera of a device. Raises DriverFailed with the reason when it has none."""
+        held = self._held.get(name)
+        if held is None:
+            raise DriverFailed(f"device '{name}' has no camera: {self._problems.get(name, 'it is being opened')}")
+        return held.camera
+
+    def all(self) -> tuple[Camera, ...]:
+        return tuple(held.camera for held in self._held.values())
+
+    def problem(self, name: str) -> str:
+        """Why a device has no camera, or nothing."""
+        return self._problems.get(name, "")
+
+    def adjust(self, name: str, **changes: Any) -> None:
+        """Change some of a camera's settings, until the device asks for something else or the service restarts."""
+        camera = self.get(name)
+        camera.change(replace(camera.settings, **changes))
+
+    def reconcile(self, name: str) -> None:
+        """Bring the camera of a device in line with the device."""
+        asked = self._asked(name) if self._devices.is_active(name) else None
+        held = self._held.get(name)
+        if asked is None:
+            self._stop(name)
+        elif held is None:
+            self._start(name, asked)
+        elif held.asked != asked:
+            self._change(held, asked)
+
+    def reconcile_all(self) -> None:
+        """The same for every device: defaults or secrets have changed."""
+        for device in self._devices.all():
+            self.reconcile(device.name)
+
+    async def watch(self) -> None:
+        """Find cameras whose source keeps their thread beyond every time-out, for ever."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            for camera in self.all():
+                camera.watch()
+
+    async def close(self) -> None:
+        """Close every camera."""
+        for name in list(self._held):
+            self._stop(name)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _asked(self, name: str) -> Asked | None:
+        """What the device wants, or None and the reason in `_problems`."""
+        try:
+            asked = self._ask(name)
+        except EdgexError as error:
+            if self._problems.get(name) != str(error):
+                self._problems[name] = str(error)
+                log.warning("device '%s' has no camera: %s", name, error)
+            return None
+        self._problems.pop(name, None)
+        return asked
+
+    def _start(self, name: str, asked: Asked) -> None:
+        camera = Camera(name, asked.settings)
+        loop = asyncio.get_running_loop()
+        camera.listen(lambda status: _cross(loop, self._tell, name, status))
+        if asked.auto_streaming:
+            camera.start_streaming()
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        task = asyncio.create_task(self._run(camera, turn), name=f"camera:{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._held[name] = _Held(camera, asked, task)
+
+    def _stop(self, name: str) -> None:
+        if held := self._held.pop(name, None):
+            held.task.cancel()
+        if not self._devices.has(name):
+            self._problems.pop(name, None)
+
+    @staticmethod
+    def _change(held: _Held, asked: Asked) -> None:
+        before, held.asked = held.asked, asked
+        held.camera.change(asked.settings)
+        if asked.auto_streaming and not before.auto_streaming:
+            held.camera.start_streaming()
+        elif before.auto_streaming and not asked.auto_streaming:
+            held.camera.stop_streaming()
+
+    async def _run(self, camera: Camera, turn: asyncio.Lock) -> None:
+        async with turn, _opened(camera):
+            while True:
+                try:
+                    await self._publish(camera)
+                except Exception:  # this camera's frames go on with the next one
+                    log.exception("publishing frames of '%s' failed", camera.name)
+                    await asyncio.sleep(1)
+
+
+@contextlib.asynccontextmanager
+async def open_cameras(devices: Devices, ask: Ask, publish: Publish, tell: Tell) -> AsyncIterator[Cameras]:
+    """Cameras that follow `devices` for the length of the block; all closed at its end."""
+    cameras = Cameras(devices, ask, publish, tell)
+    devices.on_change(cameras.reconcile)
+    try:
+        yield cameras
+    finally:
+        await cameras.close()
+
+
+@contextlib.asynccontextmanager
+async def _opened(camera: Camera) -> AsyncIterator[None]:
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(camera)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(opened.close)
+
+
+def _cross(loop: asyncio.AbstractEventLoop, tell: Tell, name: str, status: Status) -> None:
+    """From the camera's thread to the loop; one that has ended has nobody left to tell."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(tell, name, status)

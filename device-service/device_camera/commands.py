@@ -1,0 +1,124 @@
+"""Read and write a device by command, resource or regex: the room behind both doors (contract 6.2-6.5)."""
+
+import asyncio
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edgex_kit.devices import Device
+from edgex_kit.errors import AssertionBroken, EdgexError, Locked
+from edgex_kit.messages import Event, Reading, new_origin
+from edgex_kit.readings import event_from_readings, reading_from
+from edgex_kit.service import Service
+
+from device_camera.cameras import Cameras
+from device_camera.config import CameraService
+from device_camera.devices import Devices
+from device_camera.frame_events import frame_tags
+from device_camera.lookup import Operation, Selection, select_to_read, select_to_write
+from device_camera.notes import Notes
+from device_camera.operating import Operating
+from device_camera.resources import Picture, Target, read_resource, write_resource
+from device_camera.writes import writes_from_body
+
+Read = Callable[[Operation], Any]
+
+
+class Commands:
+    """Serves commands; any number at once, writes of one device one after another."""
+
+    def __init__(
+        self, service: Service[CameraService], devices: Devices, cameras: Cameras, operating: Operating
+    ) -> None:
+        self._service = service
+        self._devices = devices
+        self._cameras = cameras
+        self._operating = operating
+        self._notes = Notes(service.metadata, devices)
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def read(self, name: str, source: str, *, regex: bool = True) -> Event:
+        """The event of a device's command, resource, or of all resources that a regex names."""
+        try:
+            device = self._usable(name)
+            profile = self._devices.profile_of(device)
+            selection = select_to_read(profile, source, regex=regex, most=self._settings.device.max_cmd_ops)
+            target = self._target(device)
+            values = [await read_resource(target, operation.resource) for operation in selection.operations]
+            event = self._event(device, selection, values)
+        except EdgexError as error:
+            await self._failed(name, error)
+            raise
+        await self._succeeded(name)
+        return event
+
+    async def write(self, name: str, source: str, body: Mapping[str, Any]) -> Event | None:
+        """Write what `body` says; the event to publish, or None when what was written cannot be read."""
+        try:
+            device = self._usable(name)
+            profile = self._devices.profile_of(device)
+            selection = select_to_write(profile, source, most=self._settings.device.max_cmd_ops)
+            writes = writes_from_body(selection, body, transform=self._settings.device.data_transform)
+            target = self._target(device)
+            async with self._turns.setdefault(name, asyncio.Lock()):
+                for one in writes:
+                    await write_resource(target, one.operation.resource, one.value)
+            event = self._event(device, selection, [one.value for one in writes]) if selection.is_readable else None
+        except EdgexError as error:
+            await self._failed(name, error)
+            raise
+        await self._succeeded(name)
+        return event
+
+    @property
+    def _settings(self) -> CameraService:
+        return self._service.settings
+
+    def _usable(self, name: str) -> Device:
+        device = self._devices.check_unlocked(name)
+        if device.operating_state == "DOWN" and not self._operating.is_trying(name):
+            reason = self._operating.reason(name)
+            raise Locked(f"device {name} OperatingState is DOWN{': ' if reason else ''}{reason}")
+        return device
+
+    def _target(self, device: Device) -> Target:
+        camera = self._cameras.get(device.name)
+        return Target(device, camera, self._cameras, self._notes, self._settings.patience_s)
+
+    def _event(self, device: Device, selection: Selection, values: Sequence[Any]) -> Event:
+        origin = new_origin()
+        pairs = zip(selection.operations, values, strict=True)
+        readings = [self._reading(device, operation, value, origin) for operation, value in pairs]
+        pictures = [value.frame for value in values if isinstance(value, Picture)]
+        return event_from_readings(
+            readings,
+            device_name=device.name,
+            profile_name=device.profile_name,
+            source_name=selection.source,
+            origin=origin,
+            command_tags=selection.tags,
+            device_tags=device.tags,
+            tags=frame_tags(pictures[0]) if pictures else None,
+        )
+
+    def _reading(self, device: Device, operation: Operation, value: Any, origin: int) -> Reading:
+        return reading_from(
+            value.frame.jpeg if isinstance(value, Picture) else value,
+            operation.resource,
+            device.name,
+            device.profile_name,
+            origin,
+            with_units=self._settings.writable.reading.reading_units,
+            transform=self._settings.device.data_transform,
+            mappings=operation.mappings,
+        )
+
+    async def _failed(self, name: str, error: EdgexError) -> None:
+        if isinstance(error, AssertionBroken):
+            self._operating.assertion_broken(name, str(error))
+        self._operating.failed(name)
+
+    async def _succeeded(self, name: str) -> None:
+        self._service.metrics.gauge("LastConnected", device=name).set(time.time_ns())
+        self._operating.succeeded(name)
