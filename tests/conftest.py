@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from edgex_kit.standin.address import Address, free_port
 from edgex_kit.standin.broker import open_broker
 

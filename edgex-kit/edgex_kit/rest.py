@@ -133,6 +133,7 @@ class Frame:
         except TimeoutError:
             if echo.started:
                 raise
+            echo.on_start = lambda: None  # the limit has passed, there is nothing left to lift
             await PlainTextResponse(self._timeout_text, 503)(scope, receive, echo)
         except Exception:  # one request's failure is its own: it was answered with 500, others are served on
             log.exception("%s %s failed", scope["method"], scope["path"])

@@ -1,7 +1,6 @@
 import asyncio
 
 import pytest
-
 from edgex_kit.bus import BusSettings, open_bus
 from edgex_kit.errors import Invalid, Unavailable
 from edgex_kit.standin.address import Address, free_port
@@ -32,9 +31,9 @@ async def test_a_broker_that_was_killed_comes_back_on_its_port() -> None:
 @pytest.mark.parametrize("choice", ["mosquitto", "embedded"])
 def test_a_taken_port_is_named_with_the_remedy(choice: str) -> None:
     with open_broker(choice, "127.0.0.1", 0) as first:
-        with pytest.raises(Unavailable, match=rf"127.0.0.1:{first.address.port}.*--broker <host>:<port>"):
-            with open_broker(choice, "127.0.0.1", first.address.port):
-                pass
+        said = rf"127.0.0.1:{first.address.port}.*--broker <host>:<port>"
+        with pytest.raises(Unavailable, match=said), open_broker(choice, "127.0.0.1", first.address.port):
+            pass
 
 
 def test_a_broker_elsewhere_is_taken_as_it_is() -> None:
@@ -43,6 +42,6 @@ def test_a_broker_elsewhere_is_taken_as_it_is() -> None:
 
 
 def test_a_broker_that_is_none_is_refused() -> None:
-    with pytest.raises(Invalid, match="'rabbit' is none of auto, mosquitto, embedded"):
-        with open_broker("rabbit", "127.0.0.1", free_port("127.0.0.1")):
-            pass
+    said = "'rabbit' is none of auto, mosquitto, embedded"
+    with pytest.raises(Invalid, match=said), open_broker("rabbit", "127.0.0.1", free_port("127.0.0.1")):
+        pass

@@ -18,9 +18,10 @@ from edgex_kit.settings import ServiceSection
 from edgex_kit.standin import common_config
 from edgex_kit.standin.address import Address
 from edgex_kit.standin.broker import Broker, open_broker
-from edgex_kit.standin.core import KEEPER, Core
+from edgex_kit.standin.core import KEEPER, METADATA, Core
 from edgex_kit.standin.health import open_health_checks
 from edgex_kit.standin.keeper import Keys
+from edgex_kit.standin.metadata import metadata_routes
 from edgex_kit.standin.options import Options, parse_options
 from edgex_kit.standin.registry import Registry, register_ourselves
 from edgex_kit.standin.store import open_store
@@ -67,6 +68,8 @@ async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: B
         )
         await store.run(lambda db: common_config.seed(db, core))
         async with _serve(core, sockets):
+            if broker.kind != "external":
+                await bus.settle(5)
             _announce(core, broker, options)
             await _watch(broker, stop)
         log.info("stopped")
@@ -78,7 +81,7 @@ async def _serve(core: Core, sockets: Mapping[str, socket.socket]) -> AsyncItera
     async with contextlib.AsyncExitStack() as opened:
         await register_ourselves(core)
         checks = await opened.enter_async_context(open_health_checks(core))
-        routes = {KEEPER: [*Keys(core).routes(), *Registry(core, checks).routes()]}
+        routes = {KEEPER: [*Keys(core).routes(), *Registry(core, checks).routes()], METADATA: metadata_routes(core)}
         for name, sock in sockets.items():
             tree = common_config.configuration_of(core, name)
             app = app_of(name, routes.get(name, []), lambda tree=tree: tree, core.service)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Named things as JSON documents: devices, profiles, services, watchers, registrations. Each call is part of a store job.
+"""Named things as JSON documents: devices, profiles, services, watchers, registrations. Calls are parts of store jobs.
 
 Oldest first, as EdgeX lists them.
 """
@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from edgex_kit.errors import Invalid, NotFound
 from edgex_kit.messages import new_id
+from edgex_kit.standin.paging import Page
 
 Kind = Literal["device", "deviceprofile", "deviceservice", "provisionwatcher", "registration"]
 Doc = dict[str, Any]
@@ -85,6 +87,28 @@ def select(
     clause, values = where.sql(kind)
     query = f"select doc from document where {clause} order by created, rowid limit ? offset ?"  # noqa: S608
     return _docs(db.execute(query, (*values, limit, offset)))
+
+
+def page(db: sqlite3.Connection, kind: Kind, where: Where, part: Page) -> tuple[list[Doc], int]:
+    """One page and the number of all. Raises OutOfRange for a page behind the end."""
+    total = count(db, kind, where)
+    part.within(total)
+    return select(db, kind, where, part.offset, part.limit), total
+
+
+def by_id_or_name(db: sqlite3.Connection, kind: Kind, change: Doc, called: str) -> Doc:
+    """The document an update means: by its id if it gives one, else by its name; `called` is what Go calls it.
+
+    Raises NotFound, and Invalid when both are given and do not belong together.
+    """
+    ident, name = change.get("id"), change.get("name")
+    known = find_by_id(db, kind, ident) if ident else find(db, kind, name or "")
+    if known is None:
+        what = f"id '{ident}'" if ident else f"name '{name}'"
+        raise NotFound(f"no {called} with {what} found")
+    if name is not None and name != known["name"]:
+        raise Invalid(f"{called} name '{name}' not match the exsting '{known['name']}' ")
+    return known
 
 
 def _docs(rows: Iterable[tuple[str]]) -> list[Doc]:

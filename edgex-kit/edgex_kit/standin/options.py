@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--broker", default="auto", metavar="CHOICE",
         help="auto, mosquitto, embedded, or <host>:<port> of one that runs already")  # fmt: skip
     add("--broker-port", type=int, default=1883, metavar="PORT", help="port of our broker; 0 is any")
-    add("--state", default="", metavar="FOLDER", help=f"where to remember; :memory: forgets; empty is {default_state()}")
+    add(
+        "--state", default="", metavar="FOLDER", help=f"where to remember; :memory: forgets; empty is {default_state()}"
+    )
     add("--base-topic", default="edgex", metavar="TOPIC", help="MessageBus.BaseTopicPrefix")
     add("--escape-names", action="store_true", help="Service.EnableNameFieldEscape")
     add("--request-timeout", default="5s", metavar="TIME", help="Service.RequestTimeout")

@@ -18,8 +18,8 @@ class Page:
     labels: tuple[str, ...] = ()
 
     def within(self, total: int) -> "Page":
-        """Itself. Raises OutOfRange for an offset behind the end of `total` items."""
-        if self.offset > total:
+        """Itself. Raises OutOfRange for an offset behind the end of `total` items, but not where there is nothing."""
+        if total and self.limit and self.offset > total:
             raise OutOfRange(f"query objects bounds out of range. length:{total} offset:{self.offset}")
         return self
 
@@ -48,8 +48,7 @@ def parse_integer(what: str, text: str) -> int:
     digits = body.removeprefix("-").removeprefix("+")
     if not (digits.isascii() and digits.isdigit()):
         raise Invalid(
-            f"failed to parse {what}'s value {text} into integer. "
-            f'Error:strconv.Atoi: parsing "{body}": invalid syntax'
+            f'failed to parse {what}\'s value {text} into integer. Error:strconv.Atoi: parsing "{body}": invalid syntax'
         )
     return int(body)
 

@@ -1,11 +1,11 @@
-"""What a request must look like, in the words Go refuses it with (go-mod-core-contracts dtos/*.go, common/validator.go).
+"""What a request must look like, in the words Go refuses it with (go-mod-core-contracts common/validator.go). Pure.
 
-A `Shape` is Go's struct: its fields in order, each with its kind and its validate tag. `take` does three things at once
-that Go does apart: it finds the fields whatever the case of their keys and forgets unknown keys (encoding/json), collects
-what breaks a rule (validator), and gives back the document as Go would write it, empty optional fields left out. Pure.
+A `Shape` is Go's struct: its fields in order, each with its kind and its validate tag. `take` does at once what Go does
+in three steps: it finds the fields whatever the case of their keys and forgets unknown keys (encoding/json), collects
+what breaks a rule (validator), and gives back the document as Go would write it, empty optional fields left out.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgex_kit.errors import Invalid
@@ -20,10 +20,9 @@ _PYTHON: dict[str, tuple[type, ...]] = {"string": (str,), "bool": (bool,), "int"
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A Go slice."""
+    """A Go slice; the rules of its items are checked (dive)."""
 
     kind: "Kind"
-    dive: bool = False  # whether the rules of its items are checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,10 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a struct. `presence` says when it is written: always, when it is not empty, or when it was given."""
+    """One field of a struct; `go` is its path in Go, where embedded structs show, and ends in the name of its key.
+
+    `presence` says when it is written: always, when it is not empty (omitempty), or when it was given (a pointer).
+    """
 
     go: str
     kind: "Kind"
@@ -45,7 +47,8 @@ class Field:
 
     @property
     def key(self) -> str:
-        return self.go[0].lower() + self.go[1:]
+        name = self.go.rpartition(".")[2]
+        return name[0].lower() + name[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,73 +56,92 @@ class Shape:
     """A Go struct."""
 
     go: str
-    fields: tuple[Field, ...] = field(default=())
+    fields: tuple[Field, ...] = ()
 
-    def take(self, value: Any) -> dict[str, Any]:
-        """`value` as Go would store it. Raises Invalid with all broken rules."""
-        broken: list[str] = []
-        taken: dict[str, Any] = _struct(self, value, self.go, broken)
-        if broken:
-            raise Invalid("; ".join(broken))
+    def take(self, value: Any, *, lax: bool = False) -> dict[str, Any]:
+        """`value` as Go would store it. Raises Invalid with all broken rules.
+
+        `lax` takes numbers and booleans for strings, as YAML's Go decoder does.
+        """
+        taking = _Taking(lax)
+        taken = taking.struct(self, value, self.go)
+        if taking.broken:
+            raise Invalid("; ".join(taking.broken))
         return taken
 
 
 Kind = Scalar | ListOf | MapOf | Shape
 
 
-def _struct(shape: Shape, value: Any, path: str, broken: list[str]) -> dict[str, Any]:
-    if value is None:
-        value = {}
-    if not isinstance(value, dict):
-        raise Invalid(UNREADABLE)
-    given = {str(key).lower(): item for key, item in value.items()}
-    taken: dict[str, Any] = {}
-    for one in shape.fields:
-        raw = given.get(one.key.lower())
-        below = f"{path}.{one.go}"
-        read = _read(one.kind, raw, below, broken)
+class _Taking:
+    """One run over one document."""
+
+    def __init__(self, lax: bool) -> None:
+        self.broken: list[str] = []
+        self._lax = lax
+
+    def struct(self, shape: Shape, value: Any, path: str) -> dict[str, Any]:
+        if value is not None and not isinstance(value, dict):
+            raise Invalid(UNREADABLE)
+        given = {str(key).lower(): item for key, item in (value or {}).items()}
+        taken: dict[str, Any] = {}
+        for one in shape.fields:
+            raw = given.get(one.key.lower())
+            read = self._field(one, raw, f"{path}.{one.go}", given)
+            if one.presence == "always" or (raw is not None if one.presence == "given" else _is_filled(read)):
+                taken[one.key] = read
+        return taken
+
+    def _field(self, one: Field, raw: Any, path: str, given: dict[str, Any]) -> Any:
+        """Own rules come before those of what is inside, as the validator walks."""
+        at = len(self.broken)
+        read = self._read(one.kind, raw, path)
         if one.rules:
-            broken += broken_rule(one.rules, read if one.presence != "given" or raw is not None else None, below, given)
-        if one.presence == "always" or (raw is not None if one.presence == "given" else _is_filled(read)):
-            taken[one.key] = read
-    return taken
+            is_pointer = one.presence == "given"
+            value = None if is_pointer and raw is None else read
+            self.broken[at:at] = broken_rule(one.rules, value, path, given, is_pointer=is_pointer)
+        return read
 
+    def _read(self, kind: Kind, raw: Any, path: str) -> Any:
+        if isinstance(kind, Shape):
+            return self.struct(kind, raw, path)
+        if isinstance(kind, ListOf):
+            return self._list(kind, raw, path)
+        if isinstance(kind, MapOf):
+            return self._map(kind, raw, path)
+        return self._scalar(kind, raw)
 
-def _read(kind: Kind, raw: Any, path: str, broken: list[str]) -> Any:
-    if isinstance(kind, Shape):
-        return _struct(kind, raw, path, broken)
-    if isinstance(kind, ListOf):
-        return _list(kind, raw, path, broken)
-    if isinstance(kind, MapOf):
-        return _map(kind, raw, path, broken)
-    if raw is None:
-        return _ZERO[kind]
-    if kind != "any" and (not isinstance(raw, _PYTHON[kind]) or (isinstance(raw, bool) and kind != "bool")):
-        raise Invalid(UNREADABLE)
-    return raw
+    def _scalar(self, kind: Scalar, raw: Any) -> Any:
+        if raw is None:
+            return _ZERO[kind]
+        if kind == "any":
+            return raw
+        if self._lax and kind == "string" and isinstance(raw, bool | int | float):
+            return str(raw).lower() if isinstance(raw, bool) else str(raw)
+        if not isinstance(raw, _PYTHON[kind]) or (isinstance(raw, bool) and kind != "bool"):
+            raise Invalid(UNREADABLE)
+        return raw
 
+    def _list(self, kind: ListOf, raw: Any, path: str) -> list[Any] | None:
+        if raw is None:
+            return None
+        if not isinstance(raw, list):
+            raise Invalid(UNREADABLE)
+        return [self._read(kind.kind, item, f"{path}[{index}]") for index, item in enumerate(raw)]
 
-def _list(kind: ListOf, raw: Any, path: str, broken: list[str]) -> list[Any] | None:
-    if raw is None:
-        return None
-    if not isinstance(raw, list):
-        raise Invalid(UNREADABLE)
-    found = broken if kind.dive else []
-    return [_read(kind.kind, item, f"{path}[{index}]", found) for index, item in enumerate(raw)]
-
-
-def _map(kind: MapOf, raw: Any, path: str, broken: list[str]) -> dict[str, Any] | None:
-    if raw is None:
-        return None
-    if not isinstance(raw, dict):
-        raise Invalid(UNREADABLE)
-    taken = {key: _read(kind.kind, item, f"{path}[{key}]", broken) for key, item in raw.items()}
-    for key, item in taken.items() if kind.item_rules else ():
-        broken += broken_rule(kind.item_rules, key, f"{path}[{key}]", {})
-        broken += broken_rule(kind.item_rules, item, f"{path}[{key}]", {})
-    return taken
+    def _map(self, kind: MapOf, raw: Any, path: str) -> dict[str, Any] | None:
+        if raw is None:
+            return None
+        if not isinstance(raw, dict):
+            raise Invalid(UNREADABLE)
+        taken = {}
+        for key, item in raw.items():
+            taken[str(key)] = read = self._read(kind.kind, item, f"{path}[{key}]")
+            for value in (key, read) if kind.item_rules else ():
+                self.broken += broken_rule(kind.item_rules, value, f"{path}[{key}]", {})
+        return taken
 
 
 def _is_filled(value: Any) -> bool:
     """Whether Go's omitempty would write it."""
-    return value not in (None, "", 0, [], {}) or value is True
+    return value is True or value not in (None, "", 0, [], {})

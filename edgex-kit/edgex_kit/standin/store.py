@@ -98,7 +98,9 @@ def _path_of(folder: str) -> Iterator[str]:
         place.mkdir(parents=True, exist_ok=True)
         lock = (place / "lock").open("w")
     except OSError as error:
-        raise Unavailable(f"the state cannot be kept in {place}: {error.strerror}; choose a folder with --state") from error
+        raise Unavailable(
+            f"the state cannot be kept in {place}: {error.strerror}; choose a folder with --state"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when we die, however we die

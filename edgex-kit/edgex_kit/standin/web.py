@@ -39,7 +39,7 @@ def answer(status: int = 200, **fields: Any) -> Json:
 
 
 def listing(key: str, items: Sequence[Any], total: int) -> Json:
-    return answer(totalCount=total, **{key: items})
+    return Json({"apiVersion": API, "statusCode": 200, "totalCount": total, key: items})
 
 
 def item(request_id: str, status: int, **fields: Any) -> dict[str, Any]:
