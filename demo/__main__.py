@@ -40,13 +40,15 @@ async def run(options: Options, model: str, console: Console) -> None:
             "edgex-standin", "edgex_kit.standin", *core_arguments(options), env={}, answers=ports.command
         )
         provider = (f"-cp=keeper.http://localhost:{ports.keeper}", "-r")
-        eye = await start(
-            "app-inference", "app_inference", *provider,
-            env=inference_environment(options, model), answers=ports.inference,
-        )  # fmt: skip
-        camera = await start(
-            "device-camera", "device_camera", *provider,
-            env=camera_environment(options), answers=ports.camera,
+        eye, camera = await asyncio.gather(
+            start(
+                "app-inference", "app_inference", *provider,
+                env=inference_environment(options, model), answers=ports.inference,
+            ),
+            start(
+                "device-camera", "device_camera", *provider,
+                env=camera_environment(options), answers=ports.camera,
+            ),
         )  # fmt: skip
         page = f"http://localhost:{ports.inference}/"
         console.print(f"\nThe page: [link={page}]{page}[/link]   logs: {logs}   end: Ctrl-C\n", highlight=False)

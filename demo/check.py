@@ -5,13 +5,14 @@ from pathlib import Path
 
 from app_inference.model import load_model
 from app_inference.repository import Repository
-from device_camera.sources import SourceOptions, open_source
+from device_camera.clock import ThreadClock
+from device_camera.sources import SourceOptions, open_source, parse_source
 from edgex_kit.errors import EdgexError
 
 
 def main(source: str, model: str, model_type: str) -> int:
     try:
-        with open_source(source, SourceOptions()) as opened:
+        with open_source(parse_source(source), SourceOptions(), ThreadClock()) as opened:
             while not opened.grab():
                 pass
             opened.retrieve()
