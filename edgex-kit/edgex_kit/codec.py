@@ -22,9 +22,9 @@ from edgex_kit.messages import CBOR, JSON, TEXT, AddEventRequest, Envelope, Even
 
 T = TypeVar("T")
 
-_envelopes = msgspec.json.Decoder(Envelope)
 _KEYS = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(Envelope)}
 _PAYLOAD_KEY = b'"payload":"'
+_CUT = "~"  # stands for the payload that was cut out; no base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ PLAIN = Encoding()
 
 def has_binary(event: Event) -> bool:
     """Whether EdgeX wants this event in CBOR."""
-    return any(isinstance(reading.binary_value, bytes | memoryview) for reading in event.readings)
+    return any(isinstance(reading.binary_value, bytes) for reading in event.readings)
 
 
 def encode(
@@ -88,7 +88,7 @@ def decode_envelope(data: bytes) -> Envelope:
         if data[0] == 0x7B:  # {
             return _decode_json(data)
         if 0xA0 <= data[0] <= 0xBF:  # a CBOR map
-            return msgspec.convert(_known_keys(cbor2.loads(data)), Envelope)
+            return _envelope_from(cbor2.loads(data))
     except (msgspec.MsgspecError, cbor2.CBORDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"no message envelope: {_cause(error)}") from error
     raise Malformed(f"no message envelope: the first byte is 0x{data[0]:02x}, neither a JSON object nor a CBOR map")
@@ -182,32 +182,30 @@ def _decode_json(data: bytes) -> Envelope:
     cut = _cut(data)
     if cut is not None:
         around, payload = cut
-        envelope = _envelopes.decode(around)
-        if envelope.payload == "":
+        envelope = _envelope_from(msgspec.json.decode(around))
+        if envelope.payload == _CUT:
             return msgspec.structs.replace(envelope, payload=payload)
-    if b'"payload"' in data:
-        return _envelopes.decode(data)
-    return msgspec.convert(_known_keys(msgspec.json.decode(data)), Envelope)
+    return _envelope_from(msgspec.json.decode(data))
 
 
 def _cut(data: bytes) -> tuple[bytes, memoryview] | None:
     """The envelope without its payload text, and the text; None where it is short or not plainly there.
 
     Inside a JSON string every quote is escaped, so these bytes can only be a key with a text value; that it is the
-    envelope's own key shows when the rest, with the text left out, decodes to an empty payload.
+    envelope's own key shows when the rest, with a mark in its place, decodes to that mark as payload.
     """
     start = data.find(_PAYLOAD_KEY) + len(_PAYLOAD_KEY)
     end = data.find(b'"', start)
     if start < len(_PAYLOAD_KEY) or end - start < 256 or data.find(b"\\", start, end) >= 0:
         return None
-    return data[:start] + data[end:], memoryview(data)[start:end]
+    return b"".join((data[:start], _CUT.encode(), data[end:])), memoryview(data)[start:end]
 
 
-def _known_keys(value: Any) -> Any:
-    """The envelope's keys in our spelling; Go's decoder does not mind upper and lower case."""
-    if not isinstance(value, dict):
-        return value
-    return {_KEYS.get(str(key).lower(), key): item for key, item in value.items()}
+def _envelope_from(value: Any) -> Envelope:
+    """Go's decoder does not mind upper and lower case in the envelope's keys, nor does this one."""
+    if isinstance(value, dict):
+        value = {_KEYS.get(str(key).lower(), key): item for key, item in value.items()}
+    return msgspec.convert(value, Envelope)
 
 
 def _cause(error: Exception) -> str:

@@ -4,13 +4,13 @@ import re
 
 from edgex_kit.errors import Invalid
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")  # Go knows both letters for micro
 
 
 def parse_duration(text: str) -> float:
     """Seconds of `text`. Raises Invalid, naming it, for anything Go's ParseDuration would refuse ("d" aside)."""
-    body = text.removeprefix("-").removeprefix("+")
+    body = text[1:] if text[:1] in ("-", "+") else text
     if body == "0":
         return 0.0
     terms = _TERM.findall(body)

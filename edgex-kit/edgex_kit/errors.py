@@ -90,10 +90,23 @@ class TimedOut(EdgexError):
 
 
 _BY_STATUS: dict[int, type[EdgexError]] = {
-    kind.status: kind for kind in (Invalid, Unauthorized, NotFound, NotAllowed, Conflict, TooLarge, OutOfRange, Locked)
+    kind.status: kind
+    for kind in (
+        Invalid,
+        Unauthorized,
+        NotFound,
+        NotAllowed,
+        Conflict,
+        TooLarge,
+        OutOfRange,
+        Locked,
+        Unsupported,
+        Unreachable,
+        Unavailable,
+    )
 }
 
 
 def error_from_status(status: int, text: str) -> EdgexError:
-    """The error another service's HTTP status stands for."""
-    return _BY_STATUS.get(status, Unavailable if status == 503 else DriverFailed)(text)
+    """The error another service's HTTP status stands for; one nobody knows is a failure of that service."""
+    return _BY_STATUS.get(status, DriverFailed)(text)

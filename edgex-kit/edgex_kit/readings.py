@@ -113,7 +113,7 @@ def _binary_fields(value: Any, resource: DeviceResource) -> dict[str, Any]:
         raise Invalid(f"{len(value)} bytes are more than a Binary reading may have, {MAX_BINARY_BYTES}")
     if not resource.properties.media_type:
         raise Invalid("a Binary resource needs a mediaType in its profile")
-    return {"binary_value": value, "media_type": resource.properties.media_type}
+    return {"binary_value": bytes(value), "media_type": resource.properties.media_type}
 
 
 def _checked_object(value: Any, kind: str) -> Any:

@@ -77,9 +77,9 @@ class Topics:
         return self.join("frames", *map(self.name, (service, profile, device, source)))
 
     def parse_event(self, topic: str) -> EventTopic:
-        """Names of an event or frame topic. Raises Malformed for one with fewer than four levels below the prefix."""
+        """Names of an event or frame topic: its last four levels, as core-data reads them. Raises Malformed."""
         levels = self._levels(topic)
-        if len(levels) < 5:
+        if len(levels) < (6 if levels[0] == "events" else 5):
             raise Malformed(f"topic '{topic}' does not end in service/profile/device/source")
         return EventTopic(*map(unquote, levels[-4:]))
 
@@ -96,9 +96,9 @@ class Topics:
         return self.join("core", "command", "request", self.name(device), self.name(command), method)
 
     def parse_command(self, topic: str) -> CommandTopic:
-        """Device, command and method: the last three levels (contract 1.9)."""
+        """Device, command and method: the last three levels (contract 1.9). Raises Malformed."""
         levels = self._levels(topic)
-        if len(levels) < 4:
+        if len(levels) < 6:
             raise Malformed(f"topic '{topic}' does not end in device/command/method")
         return CommandTopic(unquote(levels[-3]), unquote(levels[-2]), levels[-1].lower())
 
@@ -126,6 +126,7 @@ class Topics:
         return self.join("system-events", "core-metadata", "deviceprofile", "delete", "#")
 
     def parse_system_event(self, topic: str) -> SystemEventTopic:
+        """Source, type, action and owner. Raises Malformed."""
         levels = self._levels(topic)
         if len(levels) < 5 or levels[0] != "system-events":
             raise Malformed(f"topic '{topic}' is no system event topic")
@@ -151,8 +152,13 @@ def config_change(key: str) -> str:
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """Whether an MQTT filter covers `topic`; `#` also covers its parent level (MQTT 3.1.1, 4.7.1.2)."""
+    """Whether an MQTT filter covers `topic`; `#` also covers its parent level (MQTT 3.1.1, 4.7.1.2).
+
+    A shared subscription, `$share/<group>/<filter>`, covers what its filter covers.
+    """
     wanted, got = pattern.split("/"), topic.split("/")
+    if wanted[0] == "$share":
+        wanted = wanted[2:]
     for index, level in enumerate(wanted):
         if level == "#":
             return True

@@ -120,12 +120,15 @@ def _encode_number(value: Any, kind: str) -> str:
 
 
 def _text_of(given: Any) -> str:
-    """What Go makes of a JSON value before it is parsed by type: `5.0` is the number 5."""
-    if isinstance(given, str):
-        return given
+    """What Go makes of a JSON value before it is parsed by type."""
+    return given if isinstance(given, str) else msgspec.json.encode(_as_go_prints(given)).decode()
+
+
+def _as_go_prints(given: Any) -> Any:
+    """`5.0` is the number 5; from 1e21 on Go writes an exponent."""
     if isinstance(given, float) and given.is_integer() and abs(given) < 1e21:
-        return str(int(given))
-    return msgspec.json.encode(given).decode()
+        return int(given)
+    return [_as_go_prints(item) for item in given] if isinstance(given, list) else given
 
 
 def _parse_bool(text: str, kind: str) -> bool:

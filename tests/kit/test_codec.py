@@ -1,0 +1,483 @@
+"""Every form EdgeX 4.0 puts on the bus, decoded and written; recordings of the real services are the measure."""
+
+import base64
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgex_kit import codec
+from edgex_kit.codec import Encoding
+from edgex_kit.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
+from edgex_kit.errors import Malformed, TooLarge
+from edgex_kit.messages import (
+    CBOR,
+    JSON,
+    TEXT,
+    AddEventRequest,
+    Envelope,
+    Event,
+    EventResponse,
+    KeyValue,
+    Metric,
+    Reading,
+    SystemEvent,
+)
+
+RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "wire" / "bus.json").read_text())
+OWNED = {"device": Device, "deviceprofile": DeviceProfile, "deviceservice": DeviceService}
+
+
+def label(message: dict[str, Any]) -> str:
+    return "/".join(part for part in message["topic"].split("/")[1:5] if "-" not in part or len(part) < 30)
+
+
+def raw(message: dict[str, Any]) -> bytes:
+    return str(message["raw"]).encode()
+
+
+recorded = pytest.mark.parametrize("message", RECORDED, ids=label)
+
+
+def body_of(envelope: Envelope) -> Any:
+    """The payload as the type that our services would decode it to."""
+    data = codec.decode_payload(envelope)
+    if not isinstance(data, dict):
+        return data
+    for key, kind in (("details", SystemEvent), ("fields", Metric), ("Created", KeyValue)):
+        if key in data:
+            return codec.convert(data, kind)
+    if "event" in data:
+        return codec.convert(data, EventResponse if "statusCode" in data else AddEventRequest)
+    return data
+
+
+def shape(value: Any) -> Any:
+    """Keys, their spelling and the types under them; of numbers and texts only the kind counts."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return type(value).__name__
+
+
+def opened(data: bytes) -> Any:
+    """An envelope as plain data, with a base64 payload decoded by its content type.
+
+    Go leaves out empty query parameters; the client that sent some of the requests did not.
+    """
+    plain = {key: value for key, value in json.loads(data).items() if key != "queryParams" or value}
+    if isinstance(plain["payload"], str) and plain["contentType"] == CBOR:
+        plain["payload"] = cbor2.loads(base64.b64decode(plain["payload"], validate=True))
+    return plain
+
+
+# -- recordings
+
+
+@recorded
+def test_a_recorded_message_is_decoded_and_written_again_alike(message: dict[str, Any]) -> None:
+    envelope = codec.decode_envelope(raw(message))
+    ids = {"correlation_id": envelope.correlation_id, "request_id": envelope.request_id}
+    if envelope.error_code:
+        again = codec.encode_error(str(envelope.payload), request_id=envelope.request_id)
+    else:
+        again = codec.encode(body_of(envelope), query_params=envelope.query_params or None, **ids)
+    was, now = opened(raw(message)), opened(again)
+    assert shape(now) == shape(was)
+    if not envelope.error_code:
+        assert {**now, "receivedTopic": ""} == {**was, "receivedTopic": ""}
+
+
+@recorded
+def test_a_recorded_envelope_keeps_its_ids_and_content_type(message: dict[str, Any]) -> None:
+    envelope, plain = codec.decode_envelope(raw(message)), json.loads(message["raw"])
+    assert envelope.correlation_id == plain["correlationID"]
+    assert envelope.request_id == plain["requestID"]
+    assert envelope.content_type == plain["contentType"]
+    assert envelope.error_code == plain["errorCode"]
+    assert (envelope.query_params or {}) == plain.get("queryParams", {})
+
+
+@pytest.mark.parametrize(
+    "message", [it for it in RECORDED if it["topic"].startswith("edgex/events/")], ids=label
+)
+def test_a_recorded_event_is_read_with_all_its_names(message: dict[str, Any]) -> None:
+    event = codec.event_of(codec.decode_envelope(raw(message)))
+    assert message["topic"].endswith(f"/{event.profile_name}/{event.device_name}/{event.source_name}")
+    assert all(isinstance(reading.origin, int) for reading in event.readings)
+
+
+def test_the_recorded_picture_is_a_jpeg() -> None:
+    image = next(it for it in RECORDED if it["topic"].endswith("/Simple-Device01/Image"))
+    reading = codec.event_of(codec.decode_envelope(raw(image))).readings[0]
+    assert reading.media_type == "image/jpeg"
+    assert isinstance(reading.binary_value, bytes)
+    assert reading.binary_value.startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize("message", [it for it in RECORDED if "/system-events/" in it["topic"]], ids=label)
+def test_the_details_of_a_recorded_system_event_are_what_they_claim_to_be(message: dict[str, Any]) -> None:
+    happened = codec.payload_as(codec.decode_envelope(raw(message)), SystemEvent)
+    kind: Any = {**OWNED, "provisionwatcher": ProvisionWatcher}[happened.type]
+    assert codec.convert(happened.details, kind).name
+
+
+# -- forms of the contract, sections 1.1 to 1.3
+
+
+def an_event(*readings: Reading, tags: dict[str, Any] | None = None) -> AddEventRequest:
+    event = Event(
+        api_version="v3",
+        id="8f1f2c3a-0000-4000-8000-000000000001",
+        device_name="cam-1",
+        profile_name="cam-p",
+        source_name="status",
+        origin=1795332391463325606,
+        readings=readings or (a_reading(value="2.15e+01"),),
+        tags=tags,
+    )
+    return AddEventRequest(request_id="3f5e2c3a-0000-4000-8000-000000000002", event=event)
+
+
+def a_reading(value_type: str = "Float32", **fields: Any) -> Reading:
+    return Reading(
+        origin=1795332391463325606,
+        device_name="cam-1",
+        resource_name="temp",
+        profile_name="cam-p",
+        value_type=value_type,
+        **fields,
+    )
+
+
+def a_frame(size: int = 3) -> AddEventRequest:
+    return an_event(a_reading("Binary", binary_value=b"\xff\xd8\xff" * (size // 3), media_type="image/jpeg"))
+
+
+ENCODINGS = [Encoding(*flags) for flags in ((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1))]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
+@pytest.mark.parametrize("request_", [an_event(), a_frame(), a_frame(3000)], ids=["json", "small frame", "frame"])
+def test_an_event_arrives_whole_in_every_encoding(request_: AddEventRequest, encoding: Encoding) -> None:
+    data = codec.encode(request_, correlation_id="c", encoding=encoding)
+    envelope = codec.decode_envelope(data)
+    assert envelope.correlation_id == "c"
+    assert codec.payload_as(envelope, AddEventRequest) == request_
+
+
+def test_json_is_inline_with_exactly_application_json() -> None:
+    plain = json.loads(codec.encode(an_event()))
+    assert isinstance(plain["payload"], dict)
+    assert plain["contentType"] == "application/json"
+
+
+def test_every_key_is_there_in_gos_order_and_query_parameters_only_when_there_are_some() -> None:
+    keys = ["apiVersion", "receivedTopic", "correlationID", "requestID", "errorCode", "payload", "contentType"]
+    assert list(json.loads(codec.encode(None))) == keys
+    assert list(json.loads(codec.encode(a_frame()))) == keys
+    assert list(json.loads(codec.encode(None, query_params={"ds-pushevent": "true"}))) == [*keys, "queryParams"]
+    assert list(json.loads(codec.encode(None, query_params={}))) == keys
+
+
+def test_an_event_with_a_binary_reading_is_base64_of_cbor_with_padding() -> None:
+    plain = json.loads(codec.encode(a_frame()))
+    assert plain["contentType"] == "application/cbor"
+    inner = cbor2.loads(base64.b64decode(plain["payload"], validate=True))
+    assert inner["event"]["readings"][0]["binaryValue"] == b"\xff\xd8\xff"
+    assert len(plain["payload"]) % 4 == 0
+
+
+def test_cbor_maps_are_definite_and_begin_as_gos_do() -> None:
+    response = EventResponse(api_version="v3", status_code=200, event=a_frame().event)
+    kind, body = codec.encode_body(response)
+    assert kind == CBOR
+    assert body.startswith(b"\xa3\x6aapiVersion\x62v3\x6astatusCode\x18\xc8\x65event\xa7")
+
+
+def test_all_events_are_cbor_when_that_is_asked_for() -> None:
+    plain = json.loads(codec.encode(an_event(), encoding=Encoding(cbor_events=True)))
+    assert plain["contentType"] == CBOR
+    assert json.loads(codec.encode({"gain": "1"}, encoding=Encoding(cbor_events=True)))["payload"] == {"gain": "1"}
+
+
+def test_json_is_base64_when_that_is_asked_for_and_nothing_stays_null() -> None:
+    encoding = Encoding(base64_json=True)
+    plain = json.loads(codec.encode({"gain": "1"}, encoding=encoding))
+    assert json.loads(base64.b64decode(plain["payload"], validate=True)) == {"gain": "1"}
+    assert plain["contentType"] == JSON
+    assert json.loads(codec.encode(None, encoding=encoding))["payload"] is None
+
+
+def test_the_whole_envelope_is_one_cbor_map_when_that_is_asked_for() -> None:
+    data = codec.encode(a_frame(), correlation_id="c", encoding=Encoding(cbor_envelope=True))
+    plain = cbor2.loads(data)
+    assert plain["contentType"] == CBOR
+    assert plain["payload"]["event"]["readings"][0]["binaryValue"] == b"\xff\xd8\xff"
+    assert list(plain) == list(json.loads(codec.encode(None)))
+
+
+def test_the_encoding_follows_the_environment_of_gos_messaging_module() -> None:
+    names = ("EDGEX_MSG_CBOR_ENCODE", "EDGEX_ENCODE_ALL_EVENTS_CBOR", "EDGEX_MSG_BASE64_PAYLOAD")
+    assert Encoding.from_environment(dict.fromkeys(names, "true")) == Encoding(
+        cbor_envelope=True, cbor_events=True, base64_json=True
+    )
+    assert Encoding.from_environment({}) == Encoding()
+    assert Encoding.from_environment({names[0]: "TRUE", names[1]: "1"}) == Encoding(cbor_envelope=True)
+
+
+@pytest.mark.parametrize("encoding", [Encoding(), Encoding(cbor_envelope=True)], ids=["json", "cbor"])
+def test_an_error_is_plain_text_with_a_new_correlation_id(encoding: Encoding) -> None:
+    one, two = (codec.decode_envelope(codec.encode_error("no!", request_id="r", encoding=encoding)) for _ in "12")
+    assert (one.error_code, one.content_type, one.payload, one.request_id) == (1, TEXT, "no!", "r")
+    assert one.correlation_id != two.correlation_id
+
+
+def test_a_fresh_correlation_id_is_given_when_none_is_named() -> None:
+    one, two = (codec.decode_envelope(codec.encode(None)) for _ in "12")
+    assert one.correlation_id != two.correlation_id
+    assert codec.decode_envelope(codec.encode(None, correlation_id="")).correlation_id == ""
+
+
+def envelope_with(payload: Any, content_type: str = JSON, **others: Any) -> bytes:
+    return json.dumps({"apiVersion": "v3", "payload": payload, "contentType": content_type, **others}).encode()
+
+
+def inline() -> Any:
+    return msgspec.to_builtins(an_event())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        envelope_with(inline()),
+        envelope_with(inline(), apiVersion=""),
+        envelope_with(inline(), contentType="application/json; charset=utf-8"),
+        envelope_with(inline(), unknown={"a": 1}),
+        envelope_with(base64.b64encode(json.dumps(inline()).encode()).decode()),
+        envelope_with(base64.b64encode(cbor2.dumps(inline())).decode(), CBOR),
+        envelope_with(base64.b64encode(cbor2.dumps(inline())).decode(), "application/cbor;x=1"),
+        json.dumps({"PAYLOAD": inline(), "ContentType": JSON}).encode(),
+        json.dumps({"payload": base64.b64encode(cbor2.dumps(inline())).decode(), "contenttype": CBOR}).encode(),
+        json.dumps({"payload": inline()}, indent=2).encode(),
+        cbor2.dumps({"payload": inline(), "contentType": CBOR}),
+        cbor2.dumps({"Payload": cbor2.dumps(inline()), "contentType": CBOR}),
+        cbor2.dumps({"payload": base64.b64encode(json.dumps(inline()).encode()).decode()}),
+    ],
+)
+def test_every_form_of_a_payload_is_read(data: bytes) -> None:
+    assert codec.payload_as(codec.decode_envelope(data), AddEventRequest) == an_event()
+
+
+def test_the_ids_are_read_in_any_case() -> None:
+    envelope = codec.decode_envelope(b'{"correlationId":"c","RequestID":"r","payload":null}')
+    assert (envelope.correlation_id, envelope.request_id) == ("c", "r")
+
+
+def test_a_bare_event_is_read_as_well_as_a_wrapped_one() -> None:
+    event = an_event().event
+    assert codec.event_of(codec.decode_envelope(codec.encode(event))) == event
+    assert codec.event_of(codec.decode_envelope(codec.encode(an_event()))) == event
+
+
+def test_binary_values_are_read_from_base64_in_json_and_from_bytes_in_cbor() -> None:
+    value = {**msgspec.to_builtins(a_reading("Binary")), "binaryValue": "/9j/", "mediaType": "image/jpeg"}
+    event = {**msgspec.to_builtins(an_event().event), "readings": [value]}
+    assert codec.event_from({"event": event}).readings[0].binary_value == b"\xff\xd8\xff"
+    event["readings"] = [{**value, "binaryValue": b"\xff\xd8\xff"}]
+    assert codec.event_from(event).readings[0].binary_value == b"\xff\xd8\xff"
+
+
+@pytest.mark.parametrize("value", ["1", 1, 1.5, True, None])
+def test_a_value_may_be_text_number_boolean_or_null(value: Any) -> None:
+    fields = {**msgspec.to_builtins(an_event().event)}
+    fields["readings"] = [{**msgspec.to_builtins(a_reading()), "value": value}]
+    assert codec.event_from(fields).readings[0].value == value
+
+
+def test_an_origin_that_lost_digits_is_read_and_a_whole_one_keeps_them() -> None:
+    fields = {**msgspec.to_builtins(an_event().event), "origin": 1.795332391463325e18}
+    assert codec.event_from(fields).origin == 1.795332391463325e18
+    data = codec.encode(an_event())
+    assert codec.event_of(codec.decode_envelope(data)).origin == 1795332391463325606
+
+
+def test_a_null_reading_stays_null_on_the_way() -> None:
+    null = a_reading(value=None, binary_value=None, object_value=None)
+    again = codec.event_of(codec.decode_envelope(codec.encode(an_event(null)))).readings[0]
+    assert (again.value, again.binary_value, again.object_value) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "content_type", "cause"),
+    [
+        ('{"a": 1}', JSON, "base64"),
+        ("bm8=", JSON, "base64 of application/json"),
+        ("/w==", CBOR, "base64 of application/cbor"),
+        ("bm8", JSON, "base64"),
+        ("plain", TEXT, "unsupported content type 'text/plain'"),
+        ("é", JSON, "base64"),
+    ],
+)
+def test_text_that_is_no_base64_of_its_type_is_malformed(payload: str, content_type: str, cause: str) -> None:
+    with pytest.raises(Malformed, match=cause):
+        codec.decode_payload(codec.decode_envelope(envelope_with(payload, content_type)))
+
+
+def test_a_wrong_field_is_named_with_its_path() -> None:
+    fields = msgspec.to_builtins(an_event().event)
+    reading = {**msgspec.to_builtins(a_reading()), "origin": "x"}
+    with pytest.raises(Malformed, match=r"no Event: .*readings\[0\].origin"):
+        codec.event_from({**fields, "readings": [reading]})
+    with pytest.raises(Malformed, match="deviceName"):
+        codec.event_from({key: value for key, value in fields.items() if key != "deviceName"})
+
+
+def test_only_the_envelopes_own_payload_is_taken_for_it() -> None:
+    long = "A" * 400
+    data = json.dumps({"queryParams": {"payload": long}, "payload": ""}, separators=(",", ":")).encode()
+    envelope = codec.decode_envelope(data)
+    assert envelope.payload == ""
+    assert envelope.query_params == {"payload": long}
+    nested = json.dumps({"payload": {"payload": long}}, separators=(",", ":")).encode()
+    assert codec.decode_envelope(nested).payload == {"payload": long}
+
+
+def test_a_message_over_the_limit_is_refused_with_gos_words() -> None:
+    with pytest.raises(TooLarge, match=r"message size exceed limit\(1 KB\)"):
+        codec.encode(a_frame(3000), limit_kb=1)
+    assert codec.encode(a_frame(3000), limit_kb=0)
+    size = len(codec.encode(a_frame(3000), correlation_id=""))
+    assert size > 4096
+    assert codec.encode(a_frame(3000), correlation_id="", limit_kb=size // 1024 + 1)
+
+
+# -- HTTP bodies
+
+
+def test_an_http_body_is_cbor_only_with_a_binary_reading() -> None:
+    response = EventResponse(api_version="v3", status_code=200, event=an_event().event)
+    kind, body = codec.encode_body(response)
+    assert kind == JSON
+    assert codec.convert(codec.decode_body(kind, body), EventResponse) == response
+    response = EventResponse(api_version="v3", status_code=200, event=a_frame().event)
+    kind, body = codec.encode_body(response)
+    assert kind == CBOR
+    assert codec.convert(codec.decode_body(kind, body), EventResponse) == response
+
+
+@given(st.sampled_from([JSON, CBOR, "", "text/html"]), st.binary(max_size=60))
+def test_any_bytes_are_an_http_body_or_malformed(content_type: str, data: bytes) -> None:
+    try:
+        codec.decode_body(content_type, data)
+    except Malformed as error:
+        assert str(error)
+
+
+# -- hostile input
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
+    read_whole(data)
+
+
+@given(st.sampled_from(RECORDED), st.data())
+@settings(max_examples=300)
+def test_a_damaged_message_is_read_or_malformed(message: dict[str, Any], draw: st.DataObject) -> None:
+    data = bytearray(raw(message)[:3000])
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    read_whole(bytes(data))
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_damaged_cbor_message_is_read_or_malformed(draw: st.DataObject) -> None:
+    data = bytearray(codec.encode(a_frame(), correlation_id="c", encoding=Encoding(cbor_envelope=True)))
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    read_whole(bytes(data))
+
+
+def read_whole(data: bytes) -> None:
+    try:
+        envelope = codec.decode_envelope(data)
+        for kind in (AddEventRequest, SystemEvent, KeyValue):
+            codec.payload_as(envelope, kind)
+    except Malformed as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"hello",
+        b"{",
+        b"{}trailing",
+        b'{"errorCode":"one"}',
+        b"{" + b'"a":{' * 5000,
+        b"\xa1" * 5000,
+        b"\xbb\x00\x00\x00\x10\x00\x00\x00\x00",
+        b'{"payload":"' + b"A" * 300,
+        b'{"payload":"' + b"A" * 300 + b'\xff"}',
+    ],
+)
+def test_what_is_no_envelope_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        codec.decode_payload(codec.decode_envelope(data))
+
+
+def test_the_error_about_a_malformed_message_is_one_short_line() -> None:
+    with pytest.raises(Malformed) as caught:
+        codec.decode_envelope(b'{"payload":' + b"x" * 10_000)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+# -- copies
+
+
+def test_a_frame_is_decoded_without_needless_copies() -> None:
+    data = codec.encode(a_frame(200_001))
+    tracemalloc.start()
+    try:
+        event = codec.event_of(codec.decode_envelope(data))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(event.readings[0].binary_value or b"") == 200_001
+    assert peak < 3 * 200_001
+
+
+def test_a_payload_stays_a_view_of_the_message_until_it_is_read() -> None:
+    data = codec.encode(a_frame(200_001))
+    tracemalloc.start()
+    try:
+        envelope = codec.decode_envelope(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(envelope.payload, memoryview)
+    assert peak < 20_000
+
+
+def test_a_frame_is_encoded_without_needless_copies() -> None:
+    frame = a_frame(200_001)
+    tracemalloc.start()
+    try:
+        data = codec.encode(frame)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(data)
