@@ -1,6 +1,8 @@
 """What the camera's tests share: a clock that obeys, numbered videos, an HTTP camera."""
 
 import http.server
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from device_camera.frames import Pixels
 from device_camera.sources_pattern import PatternSource, parse_pattern
 
 SECOND = 1_000_000_000  # ns
+SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Debian's gi belongs to
 
 
 class FakeClock(Clock):
@@ -151,3 +154,51 @@ def _every_camera_is_closed() -> Iterator[None]:
     ]:
         assert time.monotonic() < deadline, f"camera threads left running: {left}"
         time.sleep(0.01)
+
+
+class RtspCamera:
+    """A real RTSP server in a process of its own, to be killed and started again on the same port."""
+
+    def __init__(self, *login: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._login = login
+        self.start()
+
+    def url(self, path: str = "/live") -> str:
+        return f"rtsp://127.0.0.1:{self.port}{path}"
+
+    def start(self) -> None:
+        script = Path(__file__).with_name("rtsp_server.py")
+        command = [SYSTEM_PYTHON, str(script), str(self.port), *self._login]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def rtsp_camera() -> Iterator[Callable[..., RtspCamera]]:
+    """Starts RTSP cameras, with digest authentication when given a login: `rtsp_camera("user", "password")`."""
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstRtsp', '1.0')"
+    if (
+        not Path(SYSTEM_PYTHON).exists()
+        or subprocess.run([SYSTEM_PYTHON, "-c", probe], stderr=subprocess.DEVNULL).returncode
+    ):
+        pytest.skip("no RTSP server: gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-{base,good,bad,ugly}")
+    running: list[RtspCamera] = []
+
+    def start(*login: str) -> RtspCamera:
+        running.append(RtspCamera(*login))
+        return running[-1]
+
+    yield start
+    for camera in running:
+        if camera.process.poll() is None:
+            camera.kill()
