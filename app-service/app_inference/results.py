@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgex_kit.messages import Event, Reading, new_id, new_origin
+from edgex_kit.messages import Event, Reading, new_id
+from edgex_kit.origin import new_origin
 from edgex_kit.values import encode_value
 from msgspec import Struct, field
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from edgex_kit.devices import Device
 from edgex_kit.errors import AssertionBroken, EdgexError, Locked
-from edgex_kit.messages import Event, Reading, new_origin
+from edgex_kit.messages import Event, Reading
+from edgex_kit.origin import new_origin
 from edgex_kit.readings import event_from_readings, reading_from
 from edgex_kit.service import Service
 

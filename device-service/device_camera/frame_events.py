@@ -3,7 +3,8 @@
 from typing import Any
 
 from edgex_kit.devices import Device, DeviceProfile, DeviceResource
-from edgex_kit.messages import Event, new_origin
+from edgex_kit.messages import Event
+from edgex_kit.origin import new_origin
 from edgex_kit.readings import event_from_readings, reading_from
 
 from device_camera.frames import Frame

@@ -5,7 +5,6 @@ Optional fields are left out of what we write when they are empty, as Go does; w
 or is written by `codec`.
 """
 
-import time
 import uuid
 from typing import Any
 
@@ -115,11 +114,15 @@ class SystemEvent(Wire, kw_only=True, frozen=True):
 
 
 class MetricField(Wire, kw_only=True, frozen=True):
+    """One number of a metric; its name says of what kind, as in counter-count (contract 1.13)."""
+
     name: str
     value: int | float
 
 
 class MetricTag(Wire, kw_only=True, frozen=True):
+    """Whose metric it is."""
+
     name: str
     value: str
 
@@ -135,8 +138,13 @@ class Metric(Wire, kw_only=True, frozen=True):
 
 
 class SecretData(Wire, kw_only=True, frozen=True):
+    """One part of a secret. Its value must never be printed."""
+
     key: str
     value: str
+
+    def __repr__(self) -> str:
+        return f"SecretData(key={self.key!r})"
 
 
 class SecretRequest(Wire, kw_only=True, frozen=True):
@@ -158,13 +166,3 @@ class KeyValue(Struct, frozen=True, kw_only=True):
     Created: int = 0
     Modified: int = 0
     value: Any = UNSET
-
-
-_last_origin = 0
-
-
-def new_origin() -> int:
-    """UNIX nanoseconds, strictly increasing within the process (contract 6.5)."""
-    global _last_origin  # noqa: PLW0603 - one clock a process is the point
-    _last_origin = max(_last_origin + 1, time.time_ns())
-    return _last_origin
