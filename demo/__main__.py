@@ -8,6 +8,7 @@ import sys
 
 import yaml
 from edgex_kit.errors import EdgexError
+from edgex_kit.service import first_of
 from rich.console import Console
 
 from demo.options import Options, parse_options
@@ -40,20 +41,26 @@ async def run(options: Options, model: str, console: Console) -> None:
             "edgex-standin", "edgex_kit.standin", *core_arguments(options), env={}, answers=ports.command
         )
         provider = (f"-cp=keeper.http://localhost:{ports.keeper}", "-r")
-        eye, camera = await asyncio.gather(
-            start(
-                "app-inference", "app_inference", *provider,
-                env=inference_environment(options, model), answers=ports.inference,
-            ),
-            start(
-                "device-camera", "device_camera", *provider,
-                env=camera_environment(options), answers=ports.camera,
-            ),
-        )  # fmt: skip
+        async with asyncio.TaskGroup() as starting:
+            eye = starting.create_task(
+                start(
+                    "app-inference",
+                    "app_inference",
+                    *provider,
+                    env=inference_environment(options, model),
+                    answers=ports.inference,
+                )
+            )
+            camera = starting.create_task(
+                start(
+                    "device-camera", "device_camera", *provider,
+                    env=camera_environment(options), answers=ports.camera,
+                )
+            )  # fmt: skip
         page = f"http://localhost:{ports.inference}/"
         console.print(f"\nThe page: [link={page}]{page}[/link]   logs: {logs}   end: Ctrl-C\n", highlight=False)
         async with asyncio.TaskGroup() as tasks:
-            for child in (core, eye, camera):
+            for child in (core, eye.result(), camera.result()):
                 tasks.create_task(until_dead(child), name=child.name)
             tasks.create_task(show(f"{page}api/v3/vision/status", console), name="table")
 
@@ -71,7 +78,7 @@ async def until_signalled(options: Options, model: str, console: Console) -> Non
     except asyncio.CancelledError:
         console.print("\nending …", highlight=False)
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
+        raise first_of(group) from group
 
 
 def main() -> int:

@@ -185,11 +185,12 @@ async def _until_signalled(
     except asyncio.CancelledError:
         log.info("%s stopped", name)
     except BaseExceptionGroup as group:
-        raise _first(group) from group
+        raise first_of(group) from group
     return 0
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error inside a group: the one a person is told."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
