@@ -72,6 +72,8 @@ class Analyst:
                 leave = self._leaving(frame, answers)
         except EdgexError as error:
             self._drop(camera, type(error).__name__, str(error))
+            if camera != arrival.topic:  # a topic that is no camera's gets no place on the page
+                self._view.failed(camera, "frame", str(error))
         finally:
             arrival.lane.leave(arrival.ticket, leave)
 

@@ -3,13 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from importlib.resources import files
-from typing import Any
 
 import msgspec
 from edgex_kit import API_VERSION, __version__
 from edgex_kit.errors import NotFound
 from edgex_kit.metrics import Counter
+from edgex_kit.origin import new_origin
 from edgex_kit.rest import Json, name_of
 from edgex_kit.service import Service
 from starlette.requests import Request
@@ -17,10 +16,12 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from app_inference.models import Models
+from app_inference.page import PAGE, PAGE_HEADERS, PICTURE_HEADERS
+from app_inference.results import Answer
 from app_inference.settings import AppSettings
 from app_inference.view import View
 
-LIVE_HZ = 12.0  # results a second and camera on the live stream: more than an eye can follow, little for a browser
+LIVE_HZ = 12.0  # pictures a second and camera on the live stream: as many as an eye needs, few enough for a browser
 
 
 def routes(service: Service[AppSettings], view: View, models: Models) -> list[BaseRoute]:
@@ -28,18 +29,23 @@ def routes(service: Service[AppSettings], view: View, models: Models) -> list[Ba
     started = time.monotonic()
 
     async def page(_request: Request) -> Response:
-        return HTMLResponse(_PAGE)
+        return HTMLResponse(PAGE, headers=PAGE_HEADERS)
 
     async def status(_request: Request) -> Response:
+        broker = service.settings.message_bus
         return Json(
             {
                 "apiVersion": API_VERSION,
                 "serviceName": service.name,
                 "version": __version__,
+                "origin": str(new_origin()),  # this clock's now, for ages that do not depend on the reader's clock
                 "uptimeSeconds": round(time.monotonic() - started, 1),
+                "broker": f"{broker.host}:{broker.port}",
                 "isBrokerConnected": service.bus.is_connected,
+                "resultsWaiting": service.metrics.gauge("ResultsWaiting").value,
+                "resultsDropped": service.metrics.counter("ResultsDropped").value,
                 "cameras": [{**row, "dropped": drops(service, row["name"])} for row in view.status()],
-                "models": models.status(),
+                "models": [{**row, "inferenceMs": view.inference_ms(row)} for row in models.status()],
                 "pipelines": msgspec.to_builtins(service.settings.writable.pipelines),
             }
         )
@@ -50,7 +56,7 @@ def routes(service: Service[AppSettings], view: View, models: Models) -> list[Ba
         if kept is None:
             raise NotFound(f"no such picture of camera '{camera}' is kept")
         media_type, data = kept
-        return Response(data, media_type=media_type, headers={"Cache-Control": "no-store"})
+        return Response(data, media_type=media_type, headers=PICTURE_HEADERS)
 
     async def live(_request: Request) -> Response:
         return StreamingResponse(_events(view), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -69,15 +75,35 @@ def drops(service: Service[AppSettings], camera: str) -> dict[str, int]:
     return {it.tags["reason"]: it.value for it in counted if it.tags.get("camera") == camera}
 
 
+class Thinning:
+    """At most LIVE_HZ frames a second and camera, evenly spread; all results of one frame go or stay together."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}  # camera -> seconds
+        self._chosen: dict[str, str] = {}  # camera -> frame id
+
+    def chooses(self, answer: Answer, now: float) -> bool:
+        """Whether to pass on `answer`; `now` in seconds of any clock."""
+        camera, period = answer.camera, 1 / LIVE_HZ
+        if self._chosen.get(camera) == answer.frame_id:
+            return True
+        due = self._due.get(camera, now)
+        if now < due:
+            return False
+        # Counted from when it was due and not from now: at 15 frames a second every second one would be lost else.
+        self._due[camera] = max(due, now - period) + period
+        self._chosen[camera] = answer.frame_id
+        return True
+
+
 async def _events(view: View) -> AsyncIterator[bytes]:
-    """Server-sent events: one `result` each, at most LIVE_HZ a camera and model."""
-    last: dict[tuple[str, str], float] = {}
-    yield b"retry: 1000\n\n"
+    """Server-sent events, one `result` each: first what is known, so that a camera that has gone is seen as well."""
+    thinning, clock = Thinning(), asyncio.get_running_loop().time
+    yield b"retry: 1000\n\n" + b"".join(_event(answer) for answer in view.newest())
     async for answer in view.listen():
-        key, now = (answer.camera, answer.model.name), asyncio.get_running_loop().time()
-        if now - last.get(key, 0.0) >= 1 / LIVE_HZ:
-            last[key] = now
-            yield b"event: result\ndata: " + msgspec.json.encode(answer) + b"\n\n"
+        if thinning.chooses(answer, clock()):
+            yield _event(answer)
 
 
-_PAGE: Any = files("app_inference").joinpath("page.html").read_text(encoding="utf-8")
+def _event(answer: Answer) -> bytes:
+    return b"event: result\ndata: " + msgspec.json.encode(answer) + b"\n\n"

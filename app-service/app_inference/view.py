@@ -8,18 +8,22 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from edgex_kit.handover import Bounded
-from edgex_kit.messages import new_origin
+from edgex_kit.origin import new_origin
 
 from app_inference.frames import ArrivedFrame
 from app_inference.results import Answer, top
 
-KEPT_PICTURES = 4
+KEPT_PICTURES = 12  # a camera: what a browser asks for was analysed a moment ago
 WINDOW = 240  # results that rates and latencies are taken from
+LIVE_S = 5.0  # a camera without a frame for longer than this, and than three of its own intervals, is not live
+
+Picture = tuple[str, str, bytes]  # frame id, media type, content
 
 
 @dataclass(slots=True)
@@ -27,8 +31,10 @@ class CameraView:
     """One camera as this service knows it."""
 
     name: str
-    pictures: deque[tuple[str, str, bytes]] = field(default_factory=lambda: deque(maxlen=KEPT_PICTURES))
+    newest: Picture | None = None  # analysed or not
+    pictures: deque[Picture] = field(default_factory=lambda: deque(maxlen=KEPT_PICTURES))  # those with a result
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))  # seconds, monotonic
+    arrived_ns: int = 0  # UNIX time of the newest
     answers: dict[str, Answer] = field(default_factory=dict)  # pipeline's model -> newest
     answered: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
@@ -46,6 +52,7 @@ class View:
         self._lock = threading.Lock()
         self._cameras: dict[str, CameraView] = {}
         self._listeners: list[Bounded[Answer]] = []
+        self._infer_ms: dict[tuple[str, str], deque[float]] = {}  # model, version
 
     def arrived(self, frame: ArrivedFrame, missed: int) -> None:
         """A frame was taken up by a worker, after `missed` others of its camera were replaced."""
@@ -53,7 +60,9 @@ class View:
             camera = self._camera(frame.camera)
             camera.received += 1 + missed
             camera.replaced += missed
-            camera.arrivals.append(time.monotonic())
+            camera.newest = (frame.frame_id, frame.media_type, frame.data)
+            camera.arrivals.extend([time.monotonic()] * (1 + missed))
+            camera.arrived_ns = time.time_ns()
 
     def answered(self, frame: ArrivedFrame, answer: Answer) -> None:
         """A result went out."""
@@ -66,22 +75,38 @@ class View:
             camera.answered.append(time.monotonic())
             camera.latency_ms.append((now_ns - frame.capture_ns) / 1e6)
             camera.results += 1
+            spent = self._infer_ms.setdefault((answer.model.name, answer.model.version), deque(maxlen=WINDOW))
+            spent.append(answer.timing_ms.infer)
             listeners = list(self._listeners)
         for listener in listeners:
             listener.put(answer)
 
-    def failed(self, camera: str, pipeline: str, text: str) -> None:
-        """A pipeline could not look at a frame of `camera`."""
+    def failed(self, camera: str, where: str, text: str) -> None:
+        """A frame of `camera` was not looked at; `where` names the pipeline or the step that gave up."""
         with self._lock:
             view = self._camera(camera)
-            view.last_error, view.last_error_ns = f"{pipeline}: {text}", new_origin()
+            view.last_error, view.last_error_ns = f"{where}: {text}", new_origin()
 
     def picture(self, camera: str, frame_id: str = "") -> tuple[str, bytes] | None:
-        """Media type and bytes of a kept frame, the newest without `frame_id`."""
+        """Media type and bytes of a frame with a result; without `frame_id`, of the newest frame there is."""
         with self._lock:
             view = self._cameras.get(camera)
-            kept = [it for it in view.pictures if frame_id in ("", it[0])] if view else []
-            return kept[-1][1:] if kept else None
+            if view is None:
+                return None
+            kept = [it for it in view.pictures if it[0] == frame_id] if frame_id else [view.newest]
+            return kept[-1][1:] if kept and kept[-1] else None
+
+    def inference_ms(self, model: Mapping[str, Any]) -> float | None:
+        """The median time of an inference of a row of `Models.status`; None before its first."""
+        with self._lock:
+            spent = self._infer_ms.get((model.get("model", ""), model.get("version", "")))
+            return round(statistics.median(spent), 1) if spent else None
+
+    def newest(self) -> list[Answer]:
+        """The newest result of every camera and model, the oldest of them first."""
+        with self._lock:
+            known = [answer for camera in self._cameras.values() for answer in camera.answers.values()]
+        return sorted(known, key=lambda answer: int(answer.result_origin))
 
     async def listen(self) -> AsyncIterator[Answer]:
         """Every result from now on; a slow listener misses the oldest."""
@@ -112,13 +137,22 @@ def rate(stamps: deque[float], now: float, span: float = 5.0) -> float:
     return (len(recent) - 1) / max(now - recent[0], 1e-3)
 
 
+def is_live(stamps: deque[float], now: float) -> bool:
+    """Whether frames still come, for a camera of any rate: one picture a minute is live, too."""
+    if not stamps:
+        return False
+    gaps = [after - before for before, after in pairwise(stamps)]
+    return now - stamps[-1] < max(LIVE_S, 3 * statistics.median(gaps) if gaps else 0)
+
+
 def _row(camera: CameraView) -> dict[str, Any]:
     now = time.monotonic()
     newest = list(camera.answers.values())
     latency = sorted(camera.latency_ms)
     return {
         "name": camera.name,
-        "isLive": bool(camera.arrivals) and now - camera.arrivals[-1] < 5,
+        "isLive": is_live(camera.arrivals, now),
+        "lastFrameOrigin": str(camera.arrived_ns) if camera.arrived_ns else "",
         "framesPerSecond": round(rate(camera.arrivals, now), 2),
         "resultsPerSecond": round(rate(camera.answered, now), 2),
         "framesReceived": camera.received,
