@@ -358,7 +358,7 @@ def test_a_snapshot_that_takes_too_long_times_out(
 
 def test_waiting_for_the_first_frame_ends_with_it_or_with_the_true_reason(open_camera: OpenCamera) -> None:
     open_camera("pattern:").wait_streaming(5)
-    with pytest.raises(Unavailable, match="camera test: /no/such.mp4: no such file"):
+    with pytest.raises(Unavailable, match=r"camera test: /no/such\.mp4: no such file"):
         open_camera("/no/such.mp4").wait_streaming(5)
     with pytest.raises(TimedOut, match="stopped"):
         open_camera("pattern:", is_streaming=False).wait_streaming(0.05)

@@ -112,6 +112,16 @@ def test_one_damaged_picture_after_a_long_pause_is_borne(clock: "FakeClock", jpe
     assert bench.counted() == (2, 1, {"damaged": 1})
 
 
+def test_damaged_pictures_among_whole_ones_are_borne_for_ever(clock: "FakeClock", jpeg: bytes) -> None:
+    bench = Bench(clock, jpeg, fps=0, source_fps=1)
+    for _ in range(20):
+        bench.source.picture = jpeg[:-50]
+        bench.run(5)
+        bench.source.picture = jpeg
+        bench.run(1)
+    assert bench.counted() == (120, 20, {"damaged": 100})
+
+
 def test_a_picture_whose_source_breaks_off_is_counted(clock: "FakeClock") -> None:
     bench = Bench(clock, Unavailable("unplugged"), fps=0)
     with pytest.raises(Unavailable, match="unplugged"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from device_camera.clock import ThreadClock
 from device_camera.rtsp import Answer, fetch_cause, parse_answer
-from device_camera.sources import Credentials, SourceOptions, open_source, parse_source
+from device_camera.sources import Credentials, Source, SourceOptions, open_source, parse_source
 from edgex_kit.errors import Malformed, Unavailable
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ def cause(url: str, **options: object) -> str:
     prefix, said = f"{spec}: ", str(caught.value)
     assert said.startswith(prefix)
     return said.removeprefix(prefix)
+
+
+def play(source: Source, count: int) -> None:
+    for _ in range(count):
+        source.grab()
 
 
 def test_a_stream_is_played_and_tells_its_facts(rtsp_camera: StartCamera) -> None:
@@ -72,8 +77,7 @@ def test_a_server_that_falls_silent_is_lost_after_the_read_timeout(rtsp_camera: 
         os.kill(camera.process.pid, signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(Unavailable, match="no picture for 1 s"):
-            for _ in range(100):
-                source.grab()
+            play(source, 100)
         assert 0.9 < time.monotonic() - began < 3
         camera.process.kill()
 
