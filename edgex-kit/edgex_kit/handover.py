@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+Waiter = tuple[asyncio.AbstractEventLoop, asyncio.Event]
+
 
 class Latest(Generic[T]):
     """One place; a new item replaces one that was not taken. Any thread puts, one asyncio task takes."""
@@ -14,13 +16,13 @@ class Latest(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._item: T | None = None
-        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._waiter: Waiter | None = None
 
     def put(self, item: T) -> bool:
         """Leave `item`; True when it replaced one that nobody took."""
         with self._lock:
             replaced, self._item = self._item is not None, item
-            waiter = self._waiter
+            waiter, self._waiter = self._waiter, None
         _wake(waiter)
         return replaced
 
@@ -31,26 +33,27 @@ class Latest(Generic[T]):
         return item
 
     async def get(self) -> T:
-        """Wait for an item and take it."""
-        while (item := self.take()) is None:
-            event = asyncio.Event()
+        """Wait for an item and take it. A cancelled wait takes nothing."""
+        while True:
             with self._lock:
+                item, self._item = self._item, None
+                if item is not None:
+                    return item
+                event = asyncio.Event()
                 self._waiter = (asyncio.get_running_loop(), event)
-                ready = self._item is not None
-            if not ready:
-                await event.wait()
-        return item
+            await event.wait()
 
 
 class Bounded(Generic[T]):
-    """A queue of at most `size`; when full the oldest goes and is counted. Any thread puts, one task takes."""
+    """A queue of at most `size`; when full the oldest goes and is counted. Any thread puts, one asyncio task takes, with
+    `get` or `async for`, which does not end."""
 
     def __init__(self, size: int) -> None:
         self.dropped = 0
         self._lock = threading.Lock()
         self._items: collections.deque[T] = collections.deque()
         self._size = size
-        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._waiter: Waiter | None = None
 
     def put(self, item: T) -> None:
         """Leave `item` at the end."""
@@ -59,11 +62,11 @@ class Bounded(Generic[T]):
                 self._items.popleft()
                 self.dropped += 1
             self._items.append(item)
-            waiter = self._waiter
+            waiter, self._waiter = self._waiter, None
         _wake(waiter)
 
     async def get(self) -> T:
-        """Wait for the oldest item and take it."""
+        """Wait for the oldest item and take it. A cancelled wait takes nothing."""
         while True:
             with self._lock:
                 if self._items:
@@ -72,11 +75,24 @@ class Bounded(Generic[T]):
                 self._waiter = (asyncio.get_running_loop(), event)
             await event.wait()
 
+    def clear(self) -> int:
+        """Take everything that waits at once; how many it was."""
+        with self._lock:
+            taken = len(self._items)
+            self._items.clear()
+        return taken
+
     def __len__(self) -> int:
         return len(self._items)
 
+    def __aiter__(self) -> "Bounded[T]":
+        return self
 
-def _wake(waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None) -> None:
+    async def __anext__(self) -> T:
+        return await self.get()
+
+
+def _wake(waiter: Waiter | None) -> None:
     """Cross into the taker's loop; a loop that has closed has nobody left to wake."""
     if waiter is None or waiter[0].is_closed():
         return

@@ -8,13 +8,25 @@ from typing import Any
 from msgspec import Struct, field
 
 from edgex_kit.durations import parse_duration
+from edgex_kit.errors import Invalid
 
 
 class Section(Struct, rename="pascal", kw_only=True, frozen=True):
     """Keys as EdgeX spells them in YAML and in core-keeper: PascalCase."""
 
 
+def check_durations(*texts: str) -> None:
+    """For a section's `__post_init__`: raises ValueError, which the reader of a configuration tells with its key."""
+    for text in texts:
+        try:
+            parse_duration(text)
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+
+
 class CorsSection(Section, kw_only=True, frozen=True):
+    """Which web pages of other origins may call us."""
+
     enable_cors: bool = field(default=False, name="EnableCORS")
     allow_credentials: bool = field(default=False, name="CORSAllowCredentials")
     allowed_origin: str = field(default="https://localhost", name="CORSAllowedOrigin")
@@ -28,6 +40,8 @@ class CorsSection(Section, kw_only=True, frozen=True):
 
 
 class ServiceSection(Section, kw_only=True, frozen=True):
+    """Where this service listens, and how it answers."""
+
     host: str = "localhost"
     port: int = 0
     server_bind_addr: str = ""
@@ -39,6 +53,9 @@ class ServiceSection(Section, kw_only=True, frozen=True):
     startup_msg: str = ""
     cors: CorsSection = field(default_factory=CorsSection, name="CORSConfiguration")
 
+    def __post_init__(self) -> None:
+        check_durations(self.health_check_interval, self.request_timeout)
+
     @property
     def timeout_s(self) -> float:
         """Seconds a request may take; 0 is no limit."""
@@ -46,10 +63,13 @@ class ServiceSection(Section, kw_only=True, frozen=True):
 
     @property
     def bind_host(self) -> str:
+        """The address to listen on."""
         return self.server_bind_addr or self.host
 
 
 class MessageBusSection(Section, kw_only=True, frozen=True):
+    """Where the message broker is and how to enter it (contract 1.4)."""
+
     disabled: bool = False
     type: str = "mqtt"
     protocol: str = "mqtt"
@@ -62,6 +82,8 @@ class MessageBusSection(Section, kw_only=True, frozen=True):
 
 
 class ClientSection(Section, kw_only=True, frozen=True):
+    """Where another service is."""
+
     protocol: str = "http"
     host: str = "localhost"
     port: int = 0
@@ -72,15 +94,22 @@ class ClientSection(Section, kw_only=True, frozen=True):
 
 
 class RegistrySection(Section, kw_only=True, frozen=True):
+    """Where core-keeper is; -cp says it too, and wins."""
+
     host: str = "localhost"
     port: int = 59890
     type: str = "keeper"
 
 
 class TelemetrySection(Section, kw_only=True, frozen=True):
-    interval: str = "30s"
+    """Which metrics are published how often (contract 1.13)."""
+
+    interval: str = "30s"  # 0s publishes none
     metrics: dict[str, bool] = {}
     tags: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        check_durations(self.interval)
 
 
 class InsecureSecret(Section, kw_only=True, frozen=True):
