@@ -109,7 +109,7 @@ def stored_model(path: Path) -> StoredModel:
 
     Raises ModelUnavailable where nothing is, ModelRejected for a manifest that is wrong.
     """
-    path = path.resolve()
+    path = path.absolute()  # links are not followed: the manifest lies beside the link
     file = _model_file(path)
     folder = path if path.is_dir() else path.parent
     manifest = load_manifest(folder / FILE_NAME) if (folder / FILE_NAME).is_file() else None
