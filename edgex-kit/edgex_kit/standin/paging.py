@@ -1,12 +1,13 @@
 """offset, limit and labels of every list (contract 3.2)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgex_kit.errors import Invalid, OutOfRange
 
 DEFAULT_LIMIT = 20
 MAX_INT32 = 2**31 - 1
+MAX_INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,10 @@ class Page:
     offset: int
     limit: int
     labels: tuple[str, ...] = ()
+
+    def from_start(self) -> "Page":
+        """Itself, with an offset of -1 (do not count) as 0."""
+        return replace(self, offset=max(self.offset, 0))
 
     def within(self, total: int) -> "Page":
         """Itself. Raises OutOfRange for an offset behind the end of `total` items, but not where there is nothing."""
@@ -40,6 +45,21 @@ def integer(query: Mapping[str, str], key: str, default: int, least: int, most: 
     number = parse_integer(f"querystring {key}", text)
     if not least <= number <= most:
         raise Invalid(f"querystring {key}'s value {number} is out of min {least} ~ max {most} range.")
+    return number
+
+
+def time_range(path: Mapping[str, str]) -> tuple[int, int]:
+    """`start` and `end` of a path, in nanoseconds. Raises Invalid with Go's text."""
+    start, end = (_path_integer(path, key) for key in ("start", "end"))
+    if end < start:
+        raise Invalid(f"end's value {end} is not allowed to be less than start's value {start}")
+    return start, end
+
+
+def _path_integer(path: Mapping[str, str], key: str) -> int:
+    number = parse_integer(f"path param {key}", path[key])
+    if not 0 <= number <= MAX_INT64:
+        raise Invalid(f"path param {key}'s value {number} is out of min 0 ~ max {MAX_INT64} range.")
     return number
 
 

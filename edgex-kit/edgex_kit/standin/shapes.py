@@ -57,6 +57,7 @@ class Shape:
 
     go: str
     fields: tuple[Field, ...] = ()
+    exact: bool = False  # whether the case of its keys matters, as it does for events since go-mod-core-contracts 4.0.3
 
     def take(self, value: Any, *, lax: bool = False) -> dict[str, Any]:
         """`value` as Go would store it. Raises Invalid with all broken rules.
@@ -83,10 +84,11 @@ class _Taking:
     def struct(self, shape: Shape, value: Any, path: str) -> dict[str, Any]:
         if value is not None and not isinstance(value, dict):
             raise Invalid(UNREADABLE)
-        given = {str(key).lower(): item for key, item in (value or {}).items()}
+        exact = shape.exact
+        given = {key if exact else str(key).lower(): item for key, item in (value or {}).items()}
         taken: dict[str, Any] = {}
         for one in shape.fields:
-            raw = given.get(one.key.lower())
+            raw = given.get(one.key if exact else one.key.lower())
             read = self._field(one, raw, f"{path}.{one.go}", given)
             if one.presence == "always" or (raw is not None if one.presence == "given" else _is_filled(read)):
                 taken[one.key] = read

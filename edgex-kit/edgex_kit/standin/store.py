@@ -39,6 +39,12 @@ create table if not exists event (
 create index if not exists event_id on event (id);
 create index if not exists event_origin on event (origin);
 create index if not exists event_device on event (device, origin);
+create table if not exists event_total (events integer not null, bytes integer not null);
+insert into event_total select 0, 0 where not exists (select 1 from event_total);
+create trigger if not exists event_counted after insert on event
+    begin update event_total set events = events + 1, bytes = bytes + new.bytes; end;
+create trigger if not exists event_discounted after delete on event
+    begin update event_total set events = events - 1, bytes = bytes - old.bytes; end;
 create table if not exists reading (
     seq integer primary key, event_id text not null, origin integer not null, device text not null,
     profile text not null, resource text not null, type text not null, units text, tags text, value text,

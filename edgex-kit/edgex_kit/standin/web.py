@@ -58,6 +58,11 @@ def correlation_of(request: Request) -> str:
     return request.headers["x-correlation-id"]
 
 
+def is_true(request: Request, key: str) -> bool:
+    """A flag that is on for what Go's cast.ToBool takes for true, and off for anything else."""
+    return request.query_params.get(key, "") in ("1", "t", "T", "true", "TRUE", "True")
+
+
 async def json_of(request: Request) -> Any:
     """Plain data of a JSON body. Raises EdgexError (500), as EdgeX 4.0 answers what is no JSON."""
     body = await request.body()

@@ -1,0 +1,59 @@
+"""`?aggregateFunc=` over readings (contract 8.1): one value for each device, resource and value type."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgex_kit.errors import Invalid
+from edgex_kit.floats import FLOATS
+from edgex_kit.standin.event_shape import Reading
+from edgex_kit.standin.events import Which
+from edgex_kit.standin.paging import Page
+from edgex_kit.standin.reading_values import number_of
+from edgex_kit.values import INTEGERS, NUMBERS
+
+_FUNCTIONS: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "MIN": min,
+    "MAX": max,
+    "SUM": sum,
+    "COUNT": len,
+    "AVG": lambda numbers: sum(numbers) / len(numbers),
+}
+
+
+def aggregate(db: sqlite3.Connection, which: Which, page: Page, name: str) -> list[Reading]:
+    """Aggregated readings, by device. Part of a store job. Raises Invalid for a function there is not."""
+    function = name.upper()
+    if function not in _FUNCTIONS:
+        raise Invalid("invalid aggregate function specified")
+    where, values = which.sql()
+    marks = ", ".join("?" * len(NUMBERS))
+    groups: dict[tuple[str, str, str, str], list[Any]] = {}
+    query = "select device, resource, profile, type, value from reading"
+    for *group, text in db.execute(
+        f"{query} where {where} and type in ({marks}) and value is not null order by device",
+        (*values, *NUMBERS),
+    ):
+        groups.setdefault(tuple(group), []).append(number_of(text, group[3]))
+    found = list(groups.items())[page.offset : page.offset + page.limit]
+    return [_reading(group, function, numbers) for group, numbers in found]
+
+
+def _reading(group: tuple[str, str, str, str], function: str, numbers: list[Any]) -> Reading:
+    device, resource, profile, kind = group
+    return {
+        "deviceName": device,
+        "resourceName": resource,
+        "profileName": profile,
+        "valueType": _type_of(function, kind),
+        "value": _FUNCTIONS[function](numbers),
+    }
+
+
+def _type_of(function: str, kind: str) -> str:
+    """Counts are Uint64, averages Float64, anything else the widest of its family."""
+    if function == "COUNT":
+        return "Uint64"
+    if function == "AVG" or kind in FLOATS:
+        return "Float64"
+    return "Uint64" if INTEGERS[kind][0] == 0 else "Int64"
