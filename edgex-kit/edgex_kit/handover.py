@@ -45,8 +45,8 @@ class Latest(Generic[T]):
 
 
 class Bounded(Generic[T]):
-    """A queue of at most `size`; when full the oldest goes and is counted. Any thread puts, one asyncio task takes, with
-    `get` or `async for`, which does not end."""
+    """A queue of at most `size`; when full the oldest goes and is counted. Any thread puts, one asyncio task takes,
+    with `get` or an `async for` that does not end."""
 
     def __init__(self, size: int) -> None:
         self.dropped = 0

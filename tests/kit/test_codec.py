@@ -1,6 +1,7 @@
 """Every form EdgeX 4.0 puts on the bus, decoded and written; recordings of the real services are the measure."""
 
 import base64
+import contextlib
 import json
 import tracemalloc
 from pathlib import Path
@@ -9,9 +10,6 @@ from typing import Any
 import cbor2
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from edgex_kit import codec
 from edgex_kit.codec import Encoding
 from edgex_kit.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
@@ -29,6 +27,8 @@ from edgex_kit.messages import (
     Reading,
     SystemEvent,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "wire" / "bus.json").read_text())
 OWNED = {"device": Device, "deviceprofile": DeviceProfile, "deviceservice": DeviceService}
@@ -105,9 +105,7 @@ def test_a_recorded_envelope_keeps_its_ids_and_content_type(message: dict[str, A
     assert (envelope.query_params or {}) == plain.get("queryParams", {})
 
 
-@pytest.mark.parametrize(
-    "message", [it for it in RECORDED if it["topic"].startswith("edgex/events/")], ids=label
-)
+@pytest.mark.parametrize("message", [it for it in RECORDED if it["topic"].startswith("edgex/events/")], ids=label)
 def test_a_recorded_event_is_read_with_all_its_names(message: dict[str, Any]) -> None:
     event = codec.event_of(codec.decode_envelope(raw(message)))
     assert message["topic"].endswith(f"/{event.profile_name}/{event.device_name}/{event.source_name}")
@@ -375,10 +373,8 @@ def test_an_http_body_is_cbor_only_with_a_binary_reading() -> None:
 
 @given(st.sampled_from([JSON, CBOR, "", "text/html"]), st.binary(max_size=60))
 def test_any_bytes_are_an_http_body_or_malformed(content_type: str, data: bytes) -> None:
-    try:
+    with contextlib.suppress(Malformed):
         codec.decode_body(content_type, data)
-    except Malformed as error:
-        assert str(error)
 
 
 # -- hostile input
@@ -408,12 +404,9 @@ def test_a_damaged_cbor_message_is_read_or_malformed(draw: st.DataObject) -> Non
 
 
 def read_whole(data: bytes) -> None:
-    try:
-        envelope = codec.decode_envelope(data)
-        for kind in (AddEventRequest, SystemEvent, KeyValue):
-            codec.payload_as(envelope, kind)
-    except Malformed as error:
-        assert str(error)
+    for kind in (AddEventRequest, SystemEvent, KeyValue):
+        with contextlib.suppress(Malformed):
+            codec.payload_as(codec.decode_envelope(data), kind)
 
 
 @pytest.mark.parametrize(
@@ -481,3 +474,9 @@ def test_a_frame_is_encoded_without_needless_copies() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 3 * len(data)
+
+
+@pytest.mark.parametrize("encoding", [Encoding(), Encoding(cbor_envelope=True)], ids=["json", "cbor"])
+def test_an_envelope_is_passed_on_as_it_is(encoding: Encoding) -> None:
+    envelope = Envelope(correlation_id="c", request_id="r", payload={"a": 1}, received_topic="edgex/x")
+    assert codec.decode_envelope(codec.encode_envelope(envelope, encoding)) == envelope

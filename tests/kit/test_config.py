@@ -3,13 +3,12 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from msgspec import field
-
 from edgex_kit import config
 from edgex_kit.errors import Invalid
 from edgex_kit.settings import Section, Settings
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import field
 
 KEYS = st.text(st.characters(whitelist_categories=["Lu", "Ll", "Nd"], whitelist_characters="-_"), min_size=1)
 TREES = st.recursive(
@@ -25,7 +24,7 @@ class Zone(Section, kw_only=True, frozen=True):
 
 
 class Mine(Settings, kw_only=True, frozen=True):
-    zones: dict[str, Zone] = {}
+    zones: dict[str, Zone] = field(default_factory=dict)
     limit: float | None = None
     hosts: tuple[str, ...] = ()
     camera: Zone = field(default_factory=Zone)

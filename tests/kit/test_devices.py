@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from edgex_kit.codec import convert
 from edgex_kit.devices import Device, DeviceProfile, DeviceResource, ProvisionWatcher, ResourceProperties
 from edgex_kit.errors import Malformed
@@ -67,7 +66,8 @@ def test_an_empty_profile_is_a_profile() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read_write", "readable", "writable"), [("R", True, False), ("W", False, True), ("RW", True, True), ("WR", True, True)]
+    ("read_write", "readable", "writable"),
+    [("R", True, False), ("W", False, True), ("RW", True, True), ("WR", True, True)],
 )
 def test_read_and_write_are_told_from_the_profile(read_write: str, *, readable: bool, writable: bool) -> None:
     resource = DeviceResource(name="r", properties=ResourceProperties(value_type="Bool", read_write=read_write))

@@ -1,7 +1,6 @@
 """Errors: one status each, and the way back from a status."""
 
 import pytest
-
 from edgex_kit import errors
 from edgex_kit.errors import DriverFailed, EdgexError, error_from_status
 

@@ -6,11 +6,10 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-
 from edgex_kit.errors import Invalid
 from edgex_kit.floats import encode_float, parse_float, round_float32
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 FINITE32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 FINITE64 = st.floats(allow_nan=False, allow_infinity=False)

@@ -4,7 +4,6 @@ import asyncio
 import threading
 
 import pytest
-
 from edgex_kit.handover import Bounded, Latest
 
 

@@ -4,7 +4,6 @@ import uuid
 
 import msgspec
 import pytest
-
 from edgex_kit.messages import (
     BaseResponse,
     Envelope,

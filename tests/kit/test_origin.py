@@ -4,7 +4,6 @@ import threading
 import time
 
 import pytest
-
 from edgex_kit.origin import new_origin
 
 
@@ -15,7 +14,9 @@ def test_an_origin_is_now_in_nanoseconds() -> None:
 
 def test_origins_of_many_threads_are_all_different_and_grow_in_each() -> None:
     taken: list[list[int]] = [[] for _ in range(4)]
-    threads = [threading.Thread(target=lambda own=own: own.extend(new_origin() for _ in range(20_000))) for own in taken]
+    threads = [
+        threading.Thread(target=lambda own=own: own.extend(new_origin() for _ in range(20_000))) for own in taken
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

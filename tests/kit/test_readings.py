@@ -6,7 +6,6 @@ from typing import Any
 import cbor2
 import msgspec
 import pytest
-
 from edgex_kit.codec import encode_body
 from edgex_kit.devices import DeviceResource, ResourceProperties
 from edgex_kit.errors import AssertionBroken, DriverFailed

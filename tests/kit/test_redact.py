@@ -1,7 +1,6 @@
 """No secret in any text a person reads."""
 
 import pytest
-
 from edgex_kit.redact import redact
 
 

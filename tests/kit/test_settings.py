@@ -1,7 +1,6 @@
 """The sections every service has, and EdgeX's own defaults."""
 
 import pytest
-
 from edgex_kit import config
 from edgex_kit.errors import Invalid
 from edgex_kit.settings import InsecureSecret, ServiceSection, Settings

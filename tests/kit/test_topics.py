@@ -1,11 +1,10 @@
 """Topics: built and parsed by one room, with and without name escaping."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from edgex_kit.errors import Malformed
 from edgex_kit.topics import CommandTopic, EventTopic, Topics, config_change, escape_name, matches
+from hypothesis import given
+from hypothesis import strategies as st
 
 ESCAPING = Topics(escape=True)
 NAMES = st.text(min_size=1)

@@ -3,13 +3,12 @@
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
-
 from edgex_kit.devices import ResourceProperties
 from edgex_kit.errors import Invalid
 from edgex_kit.transforms import Overflow, check_range, map_read, map_write, transform_read, transform_write
 from edgex_kit.values import INTEGERS
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 
 def profile(value_type: str, **fields: Any) -> ResourceProperties:
