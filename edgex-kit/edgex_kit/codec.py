@@ -74,6 +74,11 @@ def encode(
     return data
 
 
+def encode_envelope(envelope: Envelope, *, cbor: bool) -> bytes:
+    """An envelope that has its payload already, such as one that is passed on."""
+    return cbor2.dumps(msgspec.to_builtins(envelope, builtin_types=(bytes,))) if cbor else msgspec.json.encode(envelope)
+
+
 def encode_error(text: str, *, request_id: str, encoding: Encoding = PLAIN) -> bytes:
     """A refusal: plain text, and a new correlation id, as Go answers (contract 1.5)."""
     envelope = Envelope(correlation_id=new_id(), request_id=request_id, error_code=1, payload=text, content_type=TEXT)

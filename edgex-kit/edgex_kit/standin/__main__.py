@@ -18,12 +18,18 @@ from edgex_kit.settings import ServiceSection
 from edgex_kit.standin import common_config
 from edgex_kit.standin.address import Address
 from edgex_kit.standin.broker import Broker, open_broker
-from edgex_kit.standin.core import KEEPER, METADATA, Core
+from edgex_kit.standin.command import Commands
+from edgex_kit.standin.command_bus import CommandBus
+from edgex_kit.standin.core import COMMAND, DATA, KEEPER, METADATA, Core
+from edgex_kit.standin.data_events import Events
+from edgex_kit.standin.data_intake import Intake
+from edgex_kit.standin.data_readings import Readings
 from edgex_kit.standin.health import open_health_checks
 from edgex_kit.standin.keeper import Keys
 from edgex_kit.standin.metadata import metadata_routes
 from edgex_kit.standin.options import Options, parse_options
 from edgex_kit.standin.registry import Registry, register_ourselves
+from edgex_kit.standin.relay import open_relay
 from edgex_kit.standin.store import open_store
 from edgex_kit.standin.web import app_of
 from edgex_kit.topics import Topics
@@ -67,7 +73,7 @@ async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: B
             keep_bytes=options.keep_megabytes * 1024 * 1024,
         )
         await store.run(lambda db: common_config.seed(db, core))
-        async with _serve(core, sockets):
+        async with _listen(core), _serve(core, sockets):
             if broker.kind != "external":
                 await bus.settle(5)
             _announce(core, broker, options)
@@ -81,12 +87,32 @@ async def _serve(core: Core, sockets: Mapping[str, socket.socket]) -> AsyncItera
     async with contextlib.AsyncExitStack() as opened:
         await register_ourselves(core)
         checks = await opened.enter_async_context(open_health_checks(core))
-        routes = {KEEPER: [*Keys(core).routes(), *Registry(core, checks).routes()], METADATA: metadata_routes(core)}
+        relay = opened.enter_context(open_relay(core.service.timeout_s))
+        routes = {
+            KEEPER: [*Keys(core).routes(), *Registry(core, checks).routes()],
+            METADATA: metadata_routes(core),
+            DATA: [*Events(core).routes(), *Readings(core).routes()],
+            COMMAND: Commands(core, relay).routes(),
+        }
         for name, sock in sockets.items():
             tree = common_config.configuration_of(core, name)
-            app = app_of(name, routes.get(name, []), lambda tree=tree: tree, core.service)  # type: ignore[misc]
+            app = app_of(name, routes[name], lambda tree=tree: tree, core.service)  # type: ignore[misc]
             await opened.enter_async_context(serve_on(app, sock))
         yield
+
+
+@contextlib.asynccontextmanager
+async def _listen(core: Core) -> AsyncIterator[None]:
+    """What core-data and core-command take from the bus, for the length of the block."""
+    async with asyncio.TaskGroup() as tasks:
+        takers = (Intake(core).run(), CommandBus(core).run())
+        running = [tasks.create_task(taker) for taker in takers]
+        await asyncio.sleep(0)  # both have subscribed when they first wait
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
 
 
 def _open_bus(broker: Broker) -> contextlib.AbstractAsyncContextManager[Bus]:

@@ -114,10 +114,7 @@ def _service_of(db: sqlite3.Connection, device: str) -> Doc:
 
 
 def _commands_of(db: sqlite3.Connection, device: Doc, url: str) -> Doc:
-    profile = documents.find(db, "deviceprofile", device["profileName"]) or {
-        "deviceCommands": [],
-        "deviceResources": [],
-    }
+    profile = documents.find(db, "deviceprofile", device["profileName"]) or {}
     commands = commands_of(device["name"], profile, url)
     head: dict[str, Any] = {"deviceName": device["name"], "profileName": device["profileName"]}
     return {**head, "coreCommands": commands} if commands else head

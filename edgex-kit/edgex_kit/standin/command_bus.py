@@ -12,7 +12,6 @@ import msgspec
 
 from edgex_kit import codec
 from edgex_kit.bus import Message
-from edgex_kit.codec import Encoding
 from edgex_kit.errors import EdgexError, Invalid, Malformed
 from edgex_kit.messages import API, Envelope
 from edgex_kit.standin.command import commands_of_all, commands_of_one, device_of
@@ -79,14 +78,14 @@ class CommandBus:
         request = topics.command_request(service, device, command, method)
         reply_to = topics.response(service, envelope.request_id)
         async with self._core.bus.messages(reply_to, bound=4) as answers:
-            self._core.bus.publish(request, _relayed(message, envelope, self._core.encoding))
+            self._core.bus.publish(request, _relayed(message, envelope))
             try:
                 async with asyncio.timeout(self._core.service.timeout_s or None):
                     said = await anext(answers)
             except TimeoutError:
                 log.warning("request to topic '%s' failed: no answer from %s", request, service)
                 return
-        self._publish(envelope, _relayed(said, codec.decode_envelope(said.data), self._core.encoding))
+        self._publish(envelope, _relayed(said, codec.decode_envelope(said.data)))
 
     async def _query(self, message: Message, envelope: Envelope) -> bytes:
         name = unquote(message.topic.rpartition("/")[2])
@@ -122,8 +121,8 @@ class CommandBus:
             log.warning("an answer on '%s' was lost: no message broker", topic)
 
 
-def _relayed(message: Message, envelope: Envelope, encoding: Encoding) -> bytes:
-    """The message again, with the topic it came on."""
+def _relayed(message: Message, envelope: Envelope) -> bytes:
+    """The message again, with the topic it came on, in the form it came in."""
     payload = envelope.payload
     whole = msgspec.structs.replace(
         envelope,
@@ -131,7 +130,7 @@ def _relayed(message: Message, envelope: Envelope, encoding: Encoding) -> bytes:
         payload=bytes(payload).decode() if isinstance(payload, memoryview) else payload,
         query_params=envelope.query_params or msgspec.UNSET,
     )
-    return codec.encode_envelope(whole, encoding)
+    return codec.encode_envelope(whole, cbor=not message.data.startswith(b"{"))
 
 
 def _check_flags(envelope: Envelope) -> None:

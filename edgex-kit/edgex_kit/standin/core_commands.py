@@ -7,7 +7,7 @@ from edgex_kit.standin.documents import Doc
 
 def commands_of(device: str, profile: Doc, url: str) -> list[dict[str, Any]]:
     """Device commands, then the resources no command is named after; without what is hidden."""
-    commands, resources = profile["deviceCommands"] or (), profile["deviceResources"] or ()
+    commands, resources = profile.get("deviceCommands") or (), profile.get("deviceResources") or ()
     kinds = {one["name"]: one["properties"]["valueType"] for one in resources}
     found = {}
     for command in commands:
