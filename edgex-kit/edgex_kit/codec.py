@@ -82,14 +82,7 @@ def encode_envelope(envelope: Envelope, *, cbor: bool) -> bytes:
 def encode_error(text: str, *, request_id: str, encoding: Encoding = PLAIN) -> bytes:
     """A refusal: plain text, and a new correlation id, as Go answers (contract 1.5)."""
     envelope = Envelope(correlation_id=new_id(), request_id=request_id, error_code=1, payload=text, content_type=TEXT)
-    return encode_envelope(envelope, encoding)
-
-
-def encode_envelope(envelope: Envelope, encoding: Encoding = PLAIN) -> bytes:
-    """An envelope as it is, with the payload it has: an error, or a message that is passed on."""
-    if encoding.cbor_envelope:
-        return cbor2.dumps(msgspec.to_builtins(envelope, builtin_types=(bytes,)))
-    return msgspec.json.encode(envelope)
+    return encode_envelope(envelope, cbor=encoding.cbor_envelope)
 
 
 def decode_envelope(data: bytes) -> Envelope:
@@ -174,12 +167,12 @@ def _wants_cbor(body: Any, encoding: Encoding) -> bool:
 
 def _encode_as(envelope: Envelope, body: Any, wants_cbor: bool, encoding: Encoding) -> bytes:
     if encoding.cbor_envelope:
-        return encode_envelope(msgspec.structs.replace(envelope, payload=body), encoding)
+        return encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=True)
     if wants_cbor:
         return _insert(envelope, cbor2.dumps(msgspec.to_builtins(body, builtin_types=(bytes,))))
     if encoding.base64_json and body is not None:
         return _insert(envelope, msgspec.json.encode(body))
-    return encode_envelope(msgspec.structs.replace(envelope, payload=body), encoding)
+    return encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=False)
 
 
 def _insert(envelope: Envelope, payload: bytes) -> bytes:

@@ -6,13 +6,14 @@ from typing import Any
 import requests
 
 from edgex_kit import codec
-from edgex_kit.errors import Unreachable, error_from_status
+from edgex_kit.errors import Malformed, Unreachable, error_from_status
 from edgex_kit.messages import JSON, new_id
 from edgex_kit.redact import redact
 
 
 class HttpClient:
-    """One other service. Every call may raise Unreachable, or the error its status stands for."""
+    """One other service. Every call may raise the error that its status stands for, or Unreachable when there is no
+    answer, or none that can be understood. Any thread may call."""
 
     def __init__(self, base_url: str, *, name: str, wait: float = 5.0) -> None:
         self.base_url = base_url.rstrip("/")
@@ -25,6 +26,13 @@ class HttpClient:
         """Plain data of the answer, or None for an empty one."""
         return await asyncio.to_thread(self.call_now, method, path, body=body, params=params)
 
+    async def fetch(self, path: str, key: str, *, params: dict[str, str] | None = None) -> Any:
+        """What the answer to a GET says under `key`."""
+        answer = await self.call("GET", path, params=params)
+        if not isinstance(answer, dict) or key not in answer:
+            raise Unreachable(f"{self.name} at {redact(self.base_url)} answers without '{key}': it is no EdgeX service")
+        return answer[key]
+
     def call_now(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
         """The same, blocking."""
         headers = {"X-Correlation-ID": new_id(), "Content-Type": JSON}
@@ -36,10 +44,17 @@ class HttpClient:
             raise Unreachable(f"{self.name} at {redact(self.base_url)} does not answer: {_cause(error)}") from error
         if answer.status_code >= 400:
             raise error_from_status(answer.status_code, _message(answer))
-        return codec.decode_body(answer.headers.get("Content-Type", JSON), answer.content) if answer.content else None
+        return self._understood(answer) if answer.content else None
 
     def close(self) -> None:
+        """Give up the kept connections."""
         self._session.close()
+
+    def _understood(self, answer: requests.Response) -> Any:
+        try:
+            return codec.decode_body(answer.headers.get("Content-Type", JSON), answer.content)
+        except Malformed as error:
+            raise Unreachable(f"{self.name} at {redact(self.base_url)} answers what no EdgeX does: {error}") from error
 
 
 def _message(answer: requests.Response) -> str:

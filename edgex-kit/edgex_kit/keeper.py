@@ -20,15 +20,16 @@ class Keeper:
         self._http = HttpClient(url, name="core-keeper", wait=wait)
 
     async def ping(self) -> None:
-        await self._http.call("GET", "/api/v3/ping")
+        """Raises Unreachable while core-keeper does not answer."""
+        await self._http.fetch("/api/v3/ping", "serviceName")
 
     async def values(self, prefix: str) -> dict[str, str]:
         """Every key at or below `prefix` with its value as text; empty when there is none."""
         try:
-            answer = await self._http.call("GET", _path(prefix), params={"plaintext": "true"})
+            pairs = await self._http.fetch(_path(prefix), "response", params={"plaintext": "true"})
         except NotFound:
             return {}
-        return {pair["key"]: str(pair["value"]) for pair in answer["response"]}
+        return {pair["key"]: str(pair["value"]) for pair in pairs}
 
     async def put(self, key: str, value: str) -> None:
         """Store one value as text."""
@@ -36,6 +37,7 @@ class Keeper:
         await self._http.call("PUT", _path(key), body=body, params={"flatten": "false"})
 
     async def delete(self, key: str) -> None:
+        """Remove `key` and all keys below it. Raises NotFound when there are none."""
         await self._http.call("DELETE", _path(key), params={"prefixMatch": "true"})
 
     async def register(self, service: str, host: str, port: int, interval: str) -> None:
@@ -59,8 +61,7 @@ class Keeper:
 
     async def find(self, service: str) -> str:
         """The URL of a service that is UP. Raises Unavailable when it is not, NotFound when it is unknown."""
-        answer = await self._http.call("GET", f"/api/v3/registry/serviceId/{escape_name(service)}")
-        entry = answer["registration"]
+        entry = await self._http.fetch(f"/api/v3/registry/serviceId/{escape_name(service)}", "registration")
         status = str(entry.get("status", "UNKNOWN")).upper()
         if status != "UP":
             raise Unavailable(f"{service} is {'unregistered' if status == 'HALT' else 'not healthy'} in the registry")
@@ -68,6 +69,7 @@ class Keeper:
         return f"{check.get('type') or 'http'}://{entry['host']}:{entry['port']}"
 
     def close(self) -> None:
+        """Give up the kept connections."""
         self._http.close()
 
 

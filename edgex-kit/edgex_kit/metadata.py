@@ -27,30 +27,35 @@ class Metadata:
         self._http: HttpClient | None = None
 
     async def version(self) -> str:
-        return str((await self._call("GET", "/api/v3/version"))["version"])
+        """core-metadata's own version."""
+        return str(await self._fetch("/api/v3/version", "version"))
 
     async def devices_of(self, service: str) -> list[Device]:
-        answer = await self._call("GET", f"/api/v3/device/service/name/{self._name(service)}", params=_ALL)
-        return [convert(device, Device) for device in answer.get("devices") or ()]
+        """All devices of a device service."""
+        found = await self._fetch(f"/api/v3/device/service/name/{self._name(service)}", "devices", params=_ALL)
+        return [convert(device, Device) for device in found or ()]
 
     async def device(self, name: str) -> Device:
-        answer = await self._call("GET", f"/api/v3/device/name/{self._name(name)}")
-        return convert(answer["device"], Device)
+        """Raises NotFound."""
+        return convert(await self._fetch(f"/api/v3/device/name/{self._name(name)}", "device"), Device)
 
     async def profile(self, name: str) -> DeviceProfile:
-        answer = await self._call("GET", f"/api/v3/deviceprofile/name/{self._name(name)}")
-        return convert(answer["profile"], DeviceProfile)
+        """Raises NotFound."""
+        return convert(await self._fetch(f"/api/v3/deviceprofile/name/{self._name(name)}", "profile"), DeviceProfile)
 
     async def watchers_of(self, service: str) -> list[ProvisionWatcher]:
-        answer = await self._call("GET", f"/api/v3/provisionwatcher/service/name/{self._name(service)}", params=_ALL)
-        return [convert(watcher, ProvisionWatcher) for watcher in answer.get("provisionWatchers") or ()]
+        """All provision watchers of a device service."""
+        path = f"/api/v3/provisionwatcher/service/name/{self._name(service)}"
+        found = await self._fetch(path, "provisionWatchers", params=_ALL)
+        return [convert(watcher, ProvisionWatcher) for watcher in found or ()]
 
     async def service(self, name: str) -> DeviceService | None:
+        """The record of a device service, or None."""
         try:
-            answer = await self._call("GET", f"/api/v3/deviceservice/name/{self._name(name)}")
+            found = await self._fetch(f"/api/v3/deviceservice/name/{self._name(name)}", "service")
         except NotFound:
             return None
-        return convert(answer["service"], DeviceService)
+        return convert(found, DeviceService)
 
     async def put_service(self, service: DeviceService) -> DeviceService:
         """Create our record, or bring its address and labels up to date.
@@ -89,9 +94,11 @@ class Metadata:
         await self._each("PATCH", "/api/v3/device", "device", [{"name": name, **fields}], params=params)
 
     async def delete_device(self, name: str) -> None:
+        """Raises NotFound, and Conflict when it has child devices."""
         await self._call("DELETE", f"/api/v3/device/name/{self._name(name)}")
 
     def close(self) -> None:
+        """Give up the kept connections."""
         if self._http is not None:
             self._http.close()
 
@@ -115,12 +122,18 @@ class Metadata:
                 name = item["name"] if isinstance(item, dict) else item.name
                 raise _refusal(answer, name)
 
+    async def _fetch(self, path: str, key: str, *, params: dict[str, str] | None = None) -> Any:
+        return await (await self._there()).fetch(path, key, params=params)
+
     async def _call(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
+        return await (await self._there()).call(method, path, body=body, params=params)
+
+    async def _there(self) -> HttpClient:
         url = await self._locate()
         if self._http is None or self._http.base_url != url:
             self.close()
             self._http = HttpClient(url, name="core-metadata", wait=self._wait)
-        return await self._http.call(method, path, body=body, params=params)
+        return self._http
 
     def _name(self, name: str) -> str:
         return escape_name(name) if self._escape else quote(name, safe="")
