@@ -64,6 +64,11 @@ class Camera:
         return self._loop.facts
 
     @property
+    def newest(self) -> Frame | None:
+        """The last whole picture, published or not; None before the first."""
+        return self._shutter.newest
+
+    @property
     def is_streaming_wanted(self) -> bool:
         return self._wishes.is_streaming
 

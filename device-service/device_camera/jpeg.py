@@ -36,10 +36,10 @@ def check_jpeg(jpeg: bytes) -> tuple[int, int]:
 
 def jpeg_end(jpeg: bytes) -> int:
     """Bytes up to and including the end marker; behind it cameras leave padding. Raises Malformed if it is missing."""
-    scan = next((start for marker, start, _ in _segments(jpeg) if marker == _SOS), None)
-    end = jpeg.rfind(_EOI)
-    # An end marker before the scan belongs to the thumbnail inside the EXIF segment.
-    if scan is None or end < scan:
+    # An end marker before the scan belongs to a thumbnail, one far behind it to an older picture in the same buffer.
+    scan = next((end for marker, _, end in _segments(jpeg) if marker == _SOS), len(jpeg))
+    end = jpeg.find(_EOI, scan)
+    if end < 0:
         raise Malformed(f"a whole JPEG expected, {len(jpeg)} bytes without its end (EOI) came: truncated")
     return end + len(_EOI)
 

@@ -46,7 +46,7 @@ class V4l2Source(Source):
         if self._capture.grab():
             return True
         if not Path(self._spec.location).exists():
-            raise Unavailable(f"{self._spec}: no such file: the camera was unplugged")
+            raise Unavailable(f"{self._spec}: no such file")
         raise Unavailable(f"{self._spec}: no picture: the camera does not answer")
 
     def retrieve(self) -> Picture:

@@ -59,6 +59,7 @@ def test_what_is_no_jpeg_is_malformed(data: bytes) -> None:
 def test_padding_behind_the_end_is_found() -> None:
     jpeg = jpeg_of(64, 48)
     assert jpeg_end(jpeg + bytes(1000)) == len(jpeg)
+    assert jpeg_end(jpeg + b"rest of an older picture\xff\xd9") == len(jpeg)
 
 
 def test_fill_bytes_before_a_marker_are_allowed() -> None:
