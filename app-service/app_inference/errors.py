@@ -3,6 +3,10 @@
 from edgex_kit.errors import EdgexError, Invalid, Malformed, Unavailable
 
 
+class NoPicture(Malformed):
+    """An event without a picture, as most are where `Trigger.SubscribeTopics` is wide."""
+
+
 class ImageBroken(Malformed):
     """These bytes are no picture we can decode."""
 

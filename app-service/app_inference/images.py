@@ -35,24 +35,25 @@ def image_from_pixels(pixels: NDArray[np.uint8]) -> Image:
     return Image(pixels, width=pixels.shape[1], height=pixels.shape[0])
 
 
-def image_from_jpeg(data: bytes | memoryview, needed: Size | None = None) -> Image:
-    """Decode `data` for a model input of `needed` (width, height); raises ImageBroken."""
+def image_from_jpeg(data: bytes | memoryview, needed: Size | None = None, keeps_ratio: bool = False) -> Image:
+    """Decode `data` for a model input as `decode_jpeg` does; raises ImageBroken."""
     width, height = jpeg_size(data)
-    pixels = decode_jpeg(data, needed)
+    pixels = decode_jpeg(data, needed, keeps_ratio)
     if _is_turned(pixels, width, height):
         width, height = height, width
     return Image(pixels, width, height)
 
 
-def decode_jpeg(data: bytes | memoryview, needed: Size | None = None) -> NDArray[np.uint8]:
+def decode_jpeg(data: bytes | memoryview, needed: Size | None = None, keeps_ratio: bool = False) -> NDArray[np.uint8]:
     """(h, w, 3) uint8 BGR, upright as its EXIF orientation says; raises ImageBroken.
 
-    With `needed` (width, height) it comes at 1/2 or 1/4 of its size when both sides still reach that.
+    With `needed` (width, height) it comes at 1/2 or 1/4 of its size when both sides still reach that; when one side
+    does, if the model `keeps_ratio`: the other is padded, and lies smaller in the input than the input is.
     """
     width, height = jpeg_size(data)
     if width * height > MAX_PIXELS:
         raise ImageBroken(f"JPEG of {width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels")
-    flag = _REDUCED[_reduction((width, height), needed)]
+    flag = _REDUCED[_reduction((width, height), needed, keeps_ratio)]
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if pixels is None:
         raise ImageBroken(f"JPEG of {width}x{height} in {len(data)} bytes is cut off or damaged")
@@ -90,10 +91,12 @@ def _checked_size(field: memoryview) -> Size:
     return width, height
 
 
-def _reduction(size: Size, needed: Size | None) -> int:
+def _reduction(size: Size, needed: Size | None, keeps_ratio: bool) -> int:
     if needed is None:
         return 1
-    return next((by for by in (4, 2) if size[0] // by >= needed[0] and size[1] // by >= needed[1]), 1)
+    enough = any if keeps_ratio else all
+    reach = [side // want for side, want in zip(size, needed, strict=True)]
+    return next((by for by in (4, 2) if enough(side >= by for side in reach)), 1)
 
 
 def _is_turned(pixels: NDArray[np.uint8], width: int, height: int) -> bool:

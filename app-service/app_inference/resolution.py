@@ -11,6 +11,7 @@ from edgex_kit.errors import Invalid
 from app_inference import model_info as info
 from app_inference.decoders import DECODERS, DecodeOptions, Decoder, TensorSpec, normalise
 from app_inference.errors import ModelRejected
+from app_inference.fit import LETTERBOX, WINDOW
 from app_inference.images import Size
 from app_inference.manifest import Channels, Color, Layout, Manifest, Resize, Thresholds
 
@@ -66,6 +67,11 @@ class ResolvedModel:
     scale: tuple[float, ...]
     options: DecodeOptions
     origins: Mapping[str, str]  # key -> who decided it
+
+    @property
+    def keeps_ratio(self) -> bool:
+        """Whether the whole picture lies in the input in its own ratio; `image_from_jpeg` may then decode less."""
+        return self.resize in (WINDOW, LETTERBOX)
 
     def label(self, class_id: int) -> str:
         """The name of a class; its number where the labels do not reach."""

@@ -265,6 +265,11 @@ def test_two_meanings_are_refused_with_both() -> None:
         normalise("YOLO", one(1, 56, 8400))
 
 
+def test_our_own_word_stands_where_the_outputs_allow_it() -> None:
+    assert normalise("yolov8", one(1, 56, 8400)) == "yolov8"
+    assert normalise("yolo_pose", one(1, 56, 8400)) == "yolo_pose"
+
+
 def test_no_meaning_is_refused_with_what_each_expects() -> None:
     with pytest.raises(ModelRejected) as refused:
         normalise("YOLO", one(1, 3, 20, 20, 85), 80)

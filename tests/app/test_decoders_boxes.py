@@ -57,6 +57,16 @@ def test_yolov5_multiplies_objectness_and_class() -> None:
     assert (score, class_id) == (pytest.approx(0.4), 1)
 
 
+@pytest.mark.parametrize(("name", "row"), [("yolov5", (30, 16, 20, 10, 1, 0, 0.9)), ("yolox", (0, 0, 1, 1, 1, 0, 0.9))])
+def test_labels_may_start_at_a_later_class(name: str, row: tuple[float, ...]) -> None:
+    raw = np.zeros((1, 42, 7), np.float32)
+    raw[0, 10] = row
+    options = DecodeOptions(confidence=0.3, label_offset=1)
+    assert one_object(decoded(name, {"output": raw}, options=options))[2] == 0
+    raw[0, 10, 5:] = (0.9, 0)  # the class before the first label is none
+    assert len(decoded(name, {"output": raw}, options=options)) == 0
+
+
 def test_end_to_end_boxes_are_taken_as_they_are() -> None:
     raw = np.zeros((1, 300, 6), np.float32)
     raw[0, 0] = (20, 11, 40, 21, 0.7, 5)
@@ -146,6 +156,14 @@ def test_fastestdet_cells_are_tanh_and_sigmoid_away() -> None:
     assert box == pytest.approx([center[0] - 16, center[1] - 4, center[0] + 16, center[1] + 4], abs=1e-4)
     assert score == pytest.approx(0.9**0.6 * 0.8**0.4, abs=1e-6)
     assert class_id == 1
+
+
+def test_fastestdet_trusts_a_sure_class_on_a_doubtful_object() -> None:
+    raw = np.zeros((1, 7, 2, 4), np.float32)
+    raw[0, :, 1, 2] = (0.2, 0, 0, 0, 0, 0, 0.99)
+    _, score, _ = one_object(decoded("fastestdet", {"758": raw}))
+    assert score == pytest.approx(0.2**0.6 * 0.99**0.4, abs=1e-6)
+    assert 0.2 < OPTIONS.confidence < score
 
 
 def test_yunet_scores_are_the_root_of_class_times_objectness() -> None:

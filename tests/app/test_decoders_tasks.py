@@ -158,12 +158,12 @@ def anomaly(outputs: Arrays, **options: Any) -> Anomaly:
 def test_a_map_is_brought_to_its_threshold() -> None:
     raw = np.full((1, 1, 8, 16), 10, np.float32)
     raw[0, 0, 2, 3] = 30
-    options = {"image_threshold": 20.0, "pixel_threshold": 20.0, "normalization_scale": 40.0}
+    options = {"image_threshold": 20.0, "pixel_threshold": 24.0, "normalization_scale": 40.0}
     result = anomaly({"output": raw}, **options)
     assert result.score == pytest.approx(0.75)
     assert result.is_anomalous
-    assert result.heat[2, 3] == pytest.approx(0.75)
-    assert result.heat[0, 0] == pytest.approx(0.25)
+    assert result.heat[2, 3] == pytest.approx(0.65)
+    assert result.heat[0, 0] == pytest.approx(0.15)
     assert not anomaly({"output": raw - 15}, **options).is_anomalous
 
 

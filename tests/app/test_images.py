@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from app_inference import images
 from app_inference.errors import ImageBroken
+from app_inference.fit import fit_image
 from app_inference.images import decode_jpeg, image_from_jpeg, image_from_pixels, jpeg_size
 
 
@@ -70,6 +71,17 @@ def test_no_more_is_decoded_than_the_model_needs(
     image = image_from_jpeg(jpeg(*size), needed)
     assert (image.pixels.shape[1], image.pixels.shape[0]) == decoded
     assert (image.width, image.height) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"),
+    [((1280, 720), (640, 360)), ((720, 1280), (360, 640)), ((1920, 1080), (480, 270)), ((800, 600), (800, 600))],
+)
+def test_a_model_that_keeps_the_ratio_needs_one_side_only(size: tuple[int, int], decoded: tuple[int, int]) -> None:
+    image = image_from_jpeg(jpeg(*size), (416, 416), keeps_ratio=True)
+    assert (image.pixels.shape[1], image.pixels.shape[0]) == decoded
+    _, fit = fit_image(image, (416, 416), "fit_to_window")
+    assert max(fit.scale) <= image.pixels.shape[1] / size[0]  # nothing is blown up
 
 
 def test_odd_sides_keep_their_original_size() -> None:

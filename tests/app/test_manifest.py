@@ -106,7 +106,7 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
 def test_versions_sort_by_precedence() -> None:
     rising = ["0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2",
               "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0", "2.0.0"]  # fmt: skip
-    assert sorted(rising[::-1], key=version_key) == rising
+    assert sorted(set(rising), key=version_key) == rising
     assert version_key("1.0.0+build.5") == version_key("1.0.0")
 
 

@@ -152,7 +152,7 @@ def test_a_closed_model_opens_no_session(build_mean_color: BuildModel) -> None:
     model = loaded(build_mean_color())
     session = model.session()
     model.close()
-    with pytest.raises(ModelUnavailable, match="model@0.0.0 is closed"):
+    with pytest.raises(ModelUnavailable, match=r"model@0\.0\.0 is closed"):
         model.session()
     session.analyse(plain(COLORS["red"]))  # what was begun may end
 
@@ -176,12 +176,6 @@ def test_new_weights_under_an_unchanged_graph_are_not_answered_from_the_cache(
     assert score() == (0.8, False)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_cache_that_cannot_be_written_is_done_without(build_mean_color: BuildModel, tmp_path: Path) -> None:
-    (tmp_path / "cache").mkdir(mode=0o500)
-    loaded(build_mean_color(), runtime=Runtime(cache_dir=tmp_path / "cache")).warm_up()
-
-
 def test_a_cache_that_is_a_file_is_done_without(
     build_mean_color: BuildModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,13 +184,21 @@ def test_a_cache_that_is_a_file_is_done_without(
     assert "compiled models are not kept" in caplog.text
 
 
-def test_overwriting_the_file_does_not_touch_the_running_model(build_mean_color: BuildModel) -> None:
-    path = build_mean_color()
-    model = loaded(path, scale=[100.0])
-    before = means(model, plain(COLORS["red"]))
-    with path.with_suffix(".bin").open("r+b") as weights:
-        weights.truncate(0)
-    assert means(model, plain(COLORS["red"])) == before
+def test_overwriting_the_weights_does_not_touch_the_running_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.xml"
+    picture = op.parameter([1, 3, 16, 16], np.float32, name="picture")
+    weights = op.constant(np.random.default_rng(0).normal(0, 1e-3, (768, 256)).astype(np.float32))
+    scores = op.matmul(op.reshape(picture, np.array([1, 768]), False), weights, False, False)
+    ov.save_model(ov.Model([op.result(scores)], [picture], "m"), path, compress_to_fp16=False)
+    session = loaded(path).session()
+    before, _ = session.analyse(plain(COLORS["red"]))
+    assert str(path.with_suffix(".bin")) not in Path("/proc/self/maps").read_text()
+    with path.with_suffix(".bin").open("r+b") as file:
+        file.truncate(0)
+    after, _ = session.analyse(plain(COLORS["red"]))
+    assert isinstance(before, Classes)
+    assert isinstance(after, Classes)
+    assert after.scores.tolist() == before.scores.tolist()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ def test_a_changed_file_is_refused_before_it_is_read(build_mean_color: BuildMode
     path = build_mean_color()
     size = path.stat().st_size
     files = f"files:\n  - {{name: model.xml, size: {size}, sha256: '{'0' * 64}'}}\n"
-    with pytest.raises(ModelRejected, match="manifest.yaml says 000000000000…"):
+    with pytest.raises(ModelRejected, match=r"manifest\.yaml says 000000000000…"):
         load_model(with_manifest(path, files))
 
 

@@ -92,6 +92,15 @@ def test_a_single_file_is_a_model_of_its_own_name(tmp_path: Path) -> None:
     assert (found.name, found.version, found.manifest) == ("detector", "0.0.0", None)
 
 
+def test_a_link_to_a_model_goes_with_the_manifest_beside_the_link(tmp_path: Path) -> None:
+    (tmp_path / "blob.onnx").write_bytes(b"x")
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    (folder / "model.onnx").symlink_to(tmp_path / "blob.onnx")
+    (folder / "manifest.yaml").write_text(MANIFEST.format(name="linked", version="3.0.0"))
+    assert stored_model(folder / "model.onnx").version == "3.0.0"
+
+
 def test_a_file_of_another_kind_is_refused_with_the_kinds_we_read(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"x")
     with pytest.raises(ModelRejected, match=r"model.pt: suffix '.pt' is none of .xml, .onnx, .tflite, .pb, .pdmodel"):

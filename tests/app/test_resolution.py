@@ -71,6 +71,14 @@ def test_the_stronger_layer_wins_key_by_key() -> None:
     assert {key: model.origins[key] for key in wanted} == wanted
 
 
+@pytest.mark.parametrize(
+    ("kind", "keeps"),
+    [("standard", False), ("crop", False), ("fit_to_window", True), ("fit_to_window_letterbox", True)],
+)
+def test_kinds_that_pad_keep_the_ratio(kind: str, keeps: bool) -> None:
+    assert resolved(type="yolov8", resize=kind).keeps_ratio is keeps
+
+
 def test_zero_and_false_are_settings_too() -> None:
     model = resolved(manifest(thresholds="{confidence: 0.0, agnostic_nms: false}", input="{pad: 0, mean: [0]}"), INFO)
     assert model.options.confidence == 0
