@@ -1,0 +1,90 @@
+"""What of a rollout survives a power cut: one small file a model, whole or not there, written before each step.
+
+Each write goes to a temporary file beside it, is fsynced, renamed over the old one, and the folder is fsynced too.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+from edgex_kit.errors import Malformed
+from msgspec import Struct, field
+
+from app_inference.updates.steps import Step, may_follow
+
+MAX_BOOTS = 2  # starts that end in a crash under a candidate before it is given up
+
+
+class Quarantine(Struct, rename="camel", frozen=True):
+    """A digest that is not tried again by itself."""
+
+    digest: str
+    version: str
+    reason: str
+    since_ns: str  # UNIX ns in decimal
+
+
+class Record(Struct, rename="camel", frozen=True, kw_only=True):
+    """One model's rollout as it stands."""
+
+    step: Step = Step.IDLE
+    active: str = ""  # version to boot with
+    previous: str = ""  # the committed version before it
+    candidate: str = ""
+    candidate_digest: str = ""
+    generation: int = 0  # of the desired state that the last rollout followed
+    boots: int = 0  # starts since the candidate came that did not end well
+    reason: str = ""  # of the last refusal or rollback
+    since_ns: str = "0"
+    quarantine: tuple[Quarantine, ...] = field(default_factory=tuple)
+
+    def is_quarantined(self, digest: str) -> bool:
+        return any(entry.digest == digest for entry in self.quarantine)
+
+
+class Journal:
+    """The records under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> Record:
+        """The record of a model; a fresh one when there is none. Raises Malformed for one that was damaged."""
+        path = self._path(name)
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            return Record()
+        except msgspec.MsgspecError as error:
+            raise Malformed(f"journal {path}: {error}") from error
+
+    def write(self, name: str, record: Record) -> Record:
+        """Store a record for good before the step it names is taken; gives it back."""
+        before = self.read(name)
+        if record.step != before.step and not may_follow(record.step, before.step):
+            raise Malformed(f"model '{name}': {record.step} cannot follow {before.step}")
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            file.write(msgspec.json.encode(record))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+        return record
+
+    def names(self) -> list[str]:
+        """Every model with a record."""
+        return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,44 @@
+"""What is told of each model: the answer to the desired state. Pure."""
+
+import msgspec
+from msgspec import Struct, field
+
+from app_inference.updates.steps import Step
+
+
+class VersionReport(Struct, rename="camel", frozen=True, omit_defaults=True):
+    """One version and what it is."""
+
+    version: str
+    digest: str = ""  # first 12 digits of its sha256
+    precision: str = ""
+    devices: tuple[str, ...] = ()
+    load_ms: float = 0.0
+    is_from_cache: bool = False
+
+
+class ModelReport(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
+    """One model as it stands."""
+
+    state: Step = field()
+    active: VersionReport | None = None
+    previous: VersionReport | None = None
+    candidate: VersionReport | None = None
+    reason: str = ""  # why the last wish was refused or taken back, or what a rollout waits for
+    since: str = ""  # UNIX ns in decimal, of `state`
+    gate: dict[str, float] = field(default_factory=dict)
+    quarantined: tuple[str, ...] = ()  # versions
+    threshold: float | None = None
+
+
+class Reported(Struct, rename="camel", frozen=True, kw_only=True):
+    """The whole document."""
+
+    generation_seen: int = 0
+    refusal: str = ""  # of the desired document itself
+    models: dict[str, ModelReport] = field(default_factory=dict)
+
+
+def reported_text(reported: Reported) -> str:
+    """The document as core-keeper stores it."""
+    return msgspec.json.encode(reported).decode()
