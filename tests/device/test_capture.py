@@ -84,16 +84,18 @@ async def test_at_30_fps_with_a_slow_taker_every_frame_is_accounted_for(open_cam
             await asyncio.sleep(0.2)
 
     task = asyncio.create_task(take_slowly())
-    for _ in range(300):
+    began = time.monotonic()
+    while time.monotonic() - began < 3:
         assert is_right(camera)
         await asyncio.sleep(0.01)
     await asyncio.to_thread(camera.close)
+    elapsed = time.monotonic() - began
     await asyncio.sleep(0.25)
     task.cancel()
     counters = camera.counters
     assert is_right(camera)
-    assert counters.captured == pytest.approx(90, abs=12)
-    assert counters.published == len(taken) == pytest.approx(16, abs=3)
+    assert 0.7 * 30 * elapsed < counters.captured < 30 * elapsed + 3
+    assert counters.published == len(taken) < 5 * elapsed + 3
     assert counters.dropped["busy"] == counters.captured - len(taken)
     assert [frame.seq for frame in taken] == sorted({frame.seq for frame in taken})
     taken.clear()
