@@ -16,6 +16,8 @@ from edgex_kit.messages import Metric, MetricField, MetricTag
 from edgex_kit.settings import TelemetrySection
 from edgex_kit.topics import Topics
 
+_LOOK_AGAIN = 1.0  # seconds between two looks at an interval that may have changed
+
 
 @dataclass(slots=True)
 class Counter:
@@ -27,10 +29,12 @@ class Counter:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, amount: int = 1) -> None:
+        """Count `amount` more."""
         with self._lock:
             self.value += amount
 
     def fields(self) -> tuple[MetricField, ...]:
+        """As EdgeX names them (contract 1.13)."""
         return (MetricField(name="counter-count", value=self.value),)
 
 
@@ -43,9 +47,11 @@ class Gauge:
     value: int | float = 0
 
     def set(self, value: float) -> None:
+        """Replace the value."""
         self.value = value
 
     def fields(self) -> tuple[MetricField, ...]:
+        """As EdgeX names them (contract 1.13)."""
         kind = "gaugeFloat64-value" if isinstance(self.value, float) else "gauge-value"
         return (MetricField(name=kind, value=self.value),)
 
@@ -85,24 +91,37 @@ class Metrics:
             return iter(list(self._metrics.values()))
 
 
-async def report(metrics: Metrics, bus: Bus, topics: Topics, settings: Callable[[], TelemetrySection]) -> None:
+async def report(
+    metrics: Metrics,
+    bus: Bus,
+    topics: Topics,
+    settings: Callable[[], TelemetrySection],
+    encoding: codec.Encoding = codec.PLAIN,
+) -> None:
     """Publish every enabled metric each interval, for ever; interval and choice may change while it runs."""
     while True:
-        telemetry = settings()
-        interval = parse_duration(telemetry.interval)
-        if interval <= 0:
-            await asyncio.sleep(1)
-            continue
-        await asyncio.sleep(interval)
+        await _until_due(settings)
+        now = settings()
         for metric in metrics:
-            if is_enabled(metric.name, settings().metrics):
-                message = _message(metric, metrics.service, settings().tags)
-                bus.publish(topics.telemetry(metrics.service, metric.name), codec.encode(message))
+            if is_enabled(metric.name, now.metrics):
+                data = codec.encode(_message(metric, metrics.service, now.tags), encoding=encoding)
+                bus.publish(topics.telemetry(metrics.service, metric.name), data)
 
 
 def is_enabled(name: str, chosen: dict[str, bool]) -> bool:
     """Configured names are matched as a prefix (contract 1.13)."""
     return any(on and name.startswith(prefix) for prefix, on in chosen.items())
+
+
+async def _until_due(settings: Callable[[], TelemetrySection]) -> None:
+    """Wait for one interval, as long as it is by now; an interval of 0 never ends."""
+    began = time.monotonic()
+    while True:
+        interval = parse_duration(settings().interval)
+        left = began + interval - time.monotonic()
+        if interval > 0 and left <= 0:
+            return
+        await asyncio.sleep(min(left, _LOOK_AGAIN) if interval > 0 else _LOOK_AGAIN)
 
 
 def _message(metric: Counter | Gauge, service: str, extra: dict[str, str]) -> Metric:

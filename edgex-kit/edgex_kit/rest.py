@@ -1,21 +1,17 @@
-"""The REST frame of every EdgeX service (contract 5): common routes, one table from errors to answers, limits, and
-uvicorn as a guest that leaves signals to our main.
+"""The REST frame of every EdgeX service (contract 5): common routes, one table from errors to answers, and limits.
 
 Names in paths are matched as they were sent and decoded once (contract 1.6), so a device may be called `a/b`:
 endpoints take them from `name_of(request, "name")`.
 """
 
 import asyncio
-import contextlib
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -26,14 +22,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgex_kit import API_VERSION, SDK_VERSION, __version__
 from edgex_kit.codec import convert, decode_body
-from edgex_kit.errors import EdgexError, Invalid, Malformed, Unavailable
+from edgex_kit.errors import EdgexError, Invalid, Malformed, TooLarge, Unavailable
 from edgex_kit.messages import JSON, BaseResponse, SecretRequest
+from edgex_kit.redact import redact
 from edgex_kit.secrets import Secrets
 from edgex_kit.settings import CorsSection, ServiceSection, Tree
 
 log = logging.getLogger(__name__)
 
 CORRELATION = b"x-correlation-id"
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Json(Response):
@@ -56,8 +56,9 @@ async def body_of(request: Request) -> Any:
 
 
 def failure(error: EdgexError) -> Json:
-    """An error as every EdgeX service answers it."""
-    return Json(BaseResponse(api_version=API_VERSION, message=str(error), status_code=error.status), error.status)
+    """An error as every EdgeX service answers it, without credentials that somebody wrote into a URL."""
+    body = BaseResponse(api_version=API_VERSION, message=redact(str(error)), status_code=error.status)
+    return Json(body, error.status)
 
 
 def common_routes(service: str, config: Callable[[], Tree], secrets: Secrets) -> list[BaseRoute]:
@@ -93,10 +94,12 @@ def common_routes(service: str, config: Callable[[], Tree], secrets: Secrets) ->
 
 def build_app(routes: Sequence[BaseRoute], settings: ServiceSection, timeout_text: str = "request timeout") -> ASGIApp:
     """Routes inside the frame: errors, limits, correlation ids, CORS."""
-    app: ASGIApp = Starlette(
+    inner = Starlette(
         routes=list(routes),
         exception_handlers={EdgexError: _refused, HTTPException: _not_routed, Exception: _broken},
     )
+    inner.router.redirect_slashes = False  # Echo answers 404 to a path with one slash too many
+    app: ASGIApp = inner
     if settings.cors.enable_cors:
         app = _with_cors(app, settings.cors)
     return Frame(app, settings.timeout_s, settings.max_request_size, timeout_text)
@@ -116,45 +119,80 @@ class Frame:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        scope["path"] = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+        scope = {**scope, "path": scope.get("raw_path", scope["path"].encode()).decode("latin-1")}
         echo = _Echo(send, headers.get(CORRELATION))
-        if self._limit_kb and int(headers.get(b"content-length", b"0") or 0) > self._limit_kb * 1024:
-            text = f"request size exceed Service.MaxRequestSize({self._limit_kb} KB)"
-            body = BaseResponse(api_version=API_VERSION, message=text, status_code=413)
-            await Json(body, 413)(scope, receive, echo)
-            return
+        if self._limit_kb:
+            size = int(headers.get(b"content-length", b"0") or 0)
+            if size > self._limit_kb * 1024:
+                await failure(_too_large(self._limit_kb))(scope, receive, echo)
+                return
+            receive = _Measured(receive, self._limit_kb)
         await self._limited(scope, receive, echo)
 
     async def _limited(self, scope: Scope, receive: Receive, echo: "_Echo") -> None:
+        limit = asyncio.timeout(self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s) as limit:
-                echo.on_start = lambda: limit.reschedule(None)  # a stream that has begun may go on
+            async with limit:
+                echo.limit = limit
                 await self._app(scope, receive, echo)
         except TimeoutError:
-            if echo.started:
-                raise
-            echo.on_start = lambda: None  # the limit has passed, there is nothing left to lift
-            await PlainTextResponse(self._timeout_text, 503)(scope, receive, echo)
+            if limit.expired():
+                await echo.instead(PlainTextResponse(self._timeout_text, 503), scope, receive)
+            else:  # the request's own failure, answered with 500 like any other
+                log.exception("%s %s failed", scope["method"], scope["path"])
+        except asyncio.CancelledError:  # the server is stopping, and this is the outermost of the request's own task
+            await echo.instead(failure(Unavailable("the service is stopping")), scope, receive)
         except Exception:  # one request's failure is its own: it was answered with 500, others are served on
             log.exception("%s %s failed", scope["method"], scope["path"])
 
 
+class _Measured:
+    """`receive` that refuses a body which says its size only by being sent."""
+
+    def __init__(self, receive: Receive, limit_kb: int) -> None:
+        self._receive = receive
+        self._limit_kb = limit_kb
+        self._size = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit_kb * 1024:
+            raise _too_large(self._limit_kb)
+        return message
+
+
+def _too_large(limit_kb: int) -> TooLarge:
+    return TooLarge(f"request size exceed Service.MaxRequestSize({limit_kb} KB)")
+
+
 class _Echo:
-    """`send` that gives the caller's correlation id back and knows whether the answer has begun."""
+    """`send` that gives the caller's correlation id back and knows how far the answer is."""
 
     def __init__(self, send: Send, correlation: bytes | None) -> None:
-        self.started = False
-        self.on_start: Callable[[], None] = lambda: None
+        self.limit: asyncio.Timeout | None = None  # lifted by the answer's first byte: a stream may go on
         self._send = send
         self._correlation = correlation
+        self._begun = self._ended = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
-            self.on_start()
+            self._begun = True
+            if self.limit is not None:
+                self.limit.reschedule(None)
             if self._correlation:
                 message = {**message, "headers": [*message.get("headers", ()), (CORRELATION, self._correlation)]}
+        elif not message.get("more_body"):
+            self._ended = True
         await self._send(message)
+
+    async def instead(self, response: Response, scope: Scope, receive: Receive) -> None:
+        """Answer what the route did not get to, or end what it has begun."""
+        self.limit = None
+        if not self._begun:
+            await response(scope, receive, self)
+        elif not self._ended:
+            await self({"type": "http.response.body", "body": b""})
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -185,55 +223,3 @@ def _with_cors(app: ASGIApp, cors: CorsSection) -> ASGIApp:
         expose_headers=listed(cors.expose_headers),
         max_age=cors.max_age,
     )
-
-
-class _Guest(uvicorn.Server):
-    """uvicorn that leaves signals to our main; its own way kills a process that still has things to close."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises Unavailable naming the port and what to do."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise Unavailable(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it or change the port"
-        ) from error
-    return sock
-
-
-@contextlib.asynccontextmanager
-async def open_server(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
-    """Serve `app` for the length of the block; yields the port, which matters when `port` is 0."""
-    sock = bind(host, port)
-    async with serve_on(app, sock):
-        yield int(sock.getsockname()[1])
-
-
-@contextlib.asynccontextmanager
-async def serve_on(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
-    """Serve `app` on a socket from `bind`, and close it at the end of the block."""
-    config = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
-    )
-    server = _Guest(config)
-    serving = asyncio.create_task(server.serve(sockets=[sock]), name=f"rest:{sock.getsockname()[1]}")
-    try:
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-        sock.close()
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]

@@ -49,6 +49,8 @@ class Secrets:
         for item in request.secret_data:
             if not item.key or not item.value:
                 raise Invalid("SecretRequest.SecretData: every item needs a key and a value")
+            if "/" in item.key:  # it would be several levels of core-keeper's keys
+                raise Invalid(f"SecretRequest.SecretData: the key '{item.key}' must not hold a slash")
         if self._keeper is None:
             raise NotAllowed("secrets cannot be stored without a configuration provider in insecure mode")
         place = f"{ROOT}/{self._service}/Writable/InsecureSecrets/{quote(request.secret_name, safe='')}"

@@ -1,0 +1,70 @@
+"""An app on a port: uvicorn as a guest that leaves signals to our main."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from edgex_kit.errors import Unavailable
+
+_GRACE = 0.7  # seconds that requests have to end when the server stops; uvicorn's own time-out is longer, and loud
+
+
+class _Guest(uvicorn.Server):
+    """uvicorn that leaves signals to our main; its own way kills a process that still has things to close."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises Unavailable naming the port and what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(100)
+    except OSError as error:
+        sock.close()
+        raise Unavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it or change the port"
+        ) from error
+    return sock
+
+
+@contextlib.asynccontextmanager
+async def open_server(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
+    """Serve `app` for the length of the block; yields the port, which matters when `port` is 0."""
+    sock = bind(host, port)
+    async with serve_on(app, sock):
+        yield int(sock.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def serve_on(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
+    """Serve `app` on a socket from `bind`, and close it at the end of the block."""
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
+    )
+    server = _Guest(config)
+    serving = asyncio.create_task(server.serve(sockets=[sock]), name=f"rest:{sock.getsockname()[1]}")
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if serving.done():
+            raise Unavailable(f"nothing could be served on {sock.getsockname()}") from serving.exception()
+        yield
+    finally:
+        server.should_exit = True
+        if requests := set(server.server_state.tasks):
+            _, late = await asyncio.wait(requests, timeout=_GRACE)
+            for request in late:  # a live picture has no end of its own
+                request.cancel()
+        await asyncio.wait([serving])
+        sock.close()
