@@ -1,70 +1,93 @@
 """`app-inference`: frames come in, OpenVINO looks at them, results go out.
 
-Reading order: the models are loaded and warmed up, then workers wait at the inbox, then the bus fills it, and only then
-is the service ready: its REST answers and the registry knows it.
+Reading order: the port is taken, the models are loaded and warmed up, workers wait at the inbox, REST answers, the bus
+fills the inbox, and only then is the service ready: the registry knows it.
 """
 
 import asyncio
+import contextlib
+import logging
 import sys
 from importlib.resources import files
 from pathlib import Path
 
 from edgex_kit.bus import Message
-from edgex_kit.durations import parse_duration
-from edgex_kit.rest import build_app, common_routes, open_server
+from edgex_kit.rest import build_app, common_routes
+from edgex_kit.server import bind, serve_on
 from edgex_kit.service import Service, run
+from edgex_kit.topics import matches
 
 from app_inference.analysis import Analyst
+from app_inference.http_trigger import trigger_route
 from app_inference.inbox import Inbox
 from app_inference.models import Models
 from app_inference.outbox import Outbox
-from app_inference.pipelines import plan_from
+from app_inference.pipelines import Plan, plan_from
+from app_inference.publishing import Publisher
 from app_inference.reload import follow_pipelines, wanted_models
 from app_inference.routes import routes
 from app_inference.settings import AppSettings
 from app_inference.startup import await_metadata, publish_profiles
+from app_inference.tally import Tally
 from app_inference.view import View
 from app_inference.workers import open_workers, workers_for
 
 NAME = "app-inference"
+log = logging.getLogger(__name__)
 
 
 async def serve(service: Service[AppSettings]) -> None:
     """The whole service, until it is cancelled."""
     settings = service.settings
     settings.check()
-    inference, inbox, view = settings.inference, Inbox(), View()
+    inference, pipelines, metrics = settings.inference, settings.writable.pipelines, service.metrics
+    with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
+        models = Models(inference)
+        models.load(wanted_models(pipelines))  # on the main thread, before any worker: see `model`
 
-    models = Models(inference)
-    models.load(wanted_models(settings))  # on the main thread, before any worker: see `model`
+        view = View()
+        tally = Tally(metrics, view)
+        dropped, waiting = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
+        outbox = Outbox(service.bus, inference.outbox_size, dropped, waiting)
+        publisher = Publisher(service, outbox, view, tally)
+        analyst = Analyst(service.topics, publisher, view, tally, inference.max_frame_age_s)
+        analyst.plan = plan_from(pipelines, models.slots, Plan())
+        inbox = Inbox(tally.refused, analyst.forget)
 
-    dropped, waiting = service.metrics.counter("ResultsDropped"), service.metrics.gauge("ResultsWaiting")
-    analyst = Analyst(service, Outbox(service.bus, inference.outbox_size, dropped, waiting), view)
-    analyst.plan = plan_from(settings.writable.pipelines, models.slots)
+        app = build_app(
+            [
+                *common_routes(service.name, lambda: service.live.tree, service.secrets),
+                *routes(service, view, models, lambda: analyst.plan),
+                *([trigger_route(analyst)] if settings.trigger.is_http else []),
+            ],
+            settings.service,
+            timeout_text="Request timed out",
+        )
+        with open_workers(workers_for(inference), inbox, analyst) as workers:
+            async with serve_on(app, sock), asyncio.TaskGroup() as tasks:
+                await await_metadata(service)
+                subscribe(service, inbox, publisher)
+                tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")
+                tasks.create_task(outbox.keep_sending(), name="outbox")
+                tasks.create_task(follow_pipelines(service, models, analyst, view), name="pipelines")
+                tasks.create_task(publish_profiles(service), name="profiles")
+                tasks.create_task(service.follow(), name="configuration")
+                tasks.create_task(service.report(), name="telemetry")
+                async with service.registered(sock.getsockname()[1]):
+                    log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
+                    await asyncio.Event().wait()
+
+
+def subscribe(service: Service[AppSettings], inbox: Inbox, publisher: Publisher) -> None:
+    """Let frames in, and never our own results, which a wide Trigger.SubscribeTopics covers (contract 11, point 79)."""
+    own = publisher.destination.pattern if publisher.destination else ""
 
     def receive(message: Message) -> None:
-        inbox.put(message.topic, message.data)
+        if not matches(own, message.topic):
+            inbox.put(message.topic, message.data)
 
-    app = build_app(
-        [*common_routes(service.name, lambda: service.live.tree, service.secrets), *routes(service, view, models)],
-        settings.service,
-        timeout_text="Request timed out",
-    )
-    with open_workers(workers_for(inference), inbox, analyst) as workers:
-        async with (
-            open_server(app, settings.service.bind_host, settings.service.port) as port,
-            asyncio.TaskGroup() as tasks,
-        ):
-            await await_metadata(service)
-            for pattern in settings.trigger.patterns:
-                service.bus.subscribe(service.topics.below(pattern), receive)
-            tasks.create_task(workers.watch(parse_duration(inference.stuck_after)), name="watchdog")
-            tasks.create_task(follow_pipelines(service, models, analyst), name="pipelines")
-            tasks.create_task(publish_profiles(service), name="profiles")
-            tasks.create_task(service.follow(), name="configuration")
-            tasks.create_task(service.report(), name="telemetry")
-            async with service.registered(port):
-                await asyncio.Event().wait()
+    for pattern in service.settings.trigger.patterns:
+        service.bus.subscribe(service.topics.below(pattern), receive)
 
 
 def main() -> None:

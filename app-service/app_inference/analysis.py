@@ -1,151 +1,168 @@
-"""From a frame's bytes to result events on the bus; the whole of it runs on one worker thread.
+"""From a frame's bytes to what the pipelines see in it; the whole of it runs on one worker thread.
 
-parse -> decode the picture once -> every pipeline that is due: resize, infer, read the outputs -> event -> outbox
+parse -> decode the picture once -> every pipeline that is due: resize, infer, read the outputs -> a finding each
 """
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgex_kit import codec
-from edgex_kit.durations import parse_duration
-from edgex_kit.errors import EdgexError, Malformed
-from edgex_kit.messages import AddEventRequest, new_id
-from edgex_kit.service import Service
+from edgex_kit.errors import EdgexError, Invalid, Malformed, NotFound
+from edgex_kit.messages import Event
+from edgex_kit.topics import Topics
 
+from app_inference.errors import InferenceFailed
+from app_inference.formats import image_from_bytes
 from app_inference.frames import ArrivedFrame, frame_from_event
-from app_inference.images import Image, image_from_jpeg
-from app_inference.inbox import Arrival
+from app_inference.images import Image
+from app_inference.inbox import Arrival, Leave
 from app_inference.model import Model, Timings
-from app_inference.outbox import Outbox
 from app_inference.pipelines import Pipeline, Plan
+from app_inference.publishing import Publisher
 from app_inference.results import (
     Answer,
+    Finding,
     FrameFacts,
     ImageFacts,
     ModelFacts,
     TimingFacts,
     answer_from,
-    event_from,
     named_classes,
     named_objects,
 )
-from app_inference.settings import AppSettings
+from app_inference.tally import BROKEN, FAILED, NO_PIPELINE, RATE, STALE, Tally
 from app_inference.view import View
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Clocked:
-    """A decoded picture and when its stages ended, in seconds of the performance counter."""
+class Decoded:
+    """A frame's picture, and what decoding it took."""
 
     image: Image
-    started: float
-    decoded: float
+    facts: FrameFacts
+    decode_ms: float
 
 
 class Analyst:
     """Looks at arrivals; `plan` may be replaced at any time."""
 
-    def __init__(self, service: Service[AppSettings], outbox: Outbox, view: View) -> None:
+    def __init__(self, topics: Topics, publisher: Publisher, view: View, tally: Tally, max_age_s: float) -> None:
         self.plan = Plan()
-        self._service = service
-        self._outbox = outbox
+        self._topics = topics
+        self._publisher = publisher
         self._view = view
-        self._max_age_ns = int(parse_duration(service.settings.inference.max_frame_age) * 1e9)
-        self._said: set[str] = set()
+        self._tally = tally
+        self._max_age_s = max_age_s  # 0: any age
 
     def look(self, arrival: Arrival) -> None:
         """Analyse one frame. Whatever is wrong with it costs this frame alone, is counted, and is said once."""
-        leave: Callable[[], None] | None = None
-        camera = arrival.topic
+        camera, leave = "", None
         try:
-            camera = self._service.topics.parse_event(arrival.topic).device
-            frame = frame_from_event(codec.event_of(codec.decode_envelope(arrival.data)))
-            if frame.camera != camera:  # as core-data checks it (contract 1.8); it also bounds what we keep by name
-                raise Malformed(f"an event of '{frame.camera}' came on the topic of '{camera}'")
-            self._view.arrived(frame, arrival.missed)
-            answers = self._answers(frame, arrival)
-            if answers:
-                leave = self._leaving(frame, answers)
+            camera = self._topics.parse_event(arrival.topic).device
+            leave = self._look(camera, arrival)
         except EdgexError as error:
-            self._drop(camera, type(error).__name__, str(error))
-            if camera != arrival.topic:  # a topic that is no camera's gets no place on the page
-                self._view.failed(camera, "frame", str(error))
+            self._tally.dropped(camera, type(error).__name__, error)
+        except Exception as error:  # noqa: BLE001 - told by the tally; the worker goes on with the next frame
+            self._tally.dropped(camera, BROKEN, error)
         finally:
-            arrival.lane.leave(arrival.ticket, leave)
+            self._tally.received(camera, arrival.missed)
+            arrival.leave(leave)
 
-    def _answers(self, frame: ArrivedFrame, arrival: Arrival) -> list[tuple[str, Answer]]:
-        if self._max_age_ns and time.time_ns() - frame.capture_ns > self._max_age_ns:
-            self._drop(frame.camera, "Stale", "")
+    def findings(self, frame: ArrivedFrame, received_ns: int, due: Sequence[Pipeline]) -> list[Finding]:
+        """What each pipeline sees, without those that fail. Raises ImageBroken."""
+        started = time.perf_counter()
+        keeps_ratio = all(it.slot.model.resolved.keeps_ratio for it in due)
+        image = image_from_bytes(frame.data, _needed(due), keeps_ratio)
+        decoded = Decoded(image, _facts(frame, received_ns, image), (time.perf_counter() - started) * 1e3)
+        return [it for pipeline in due if (it := self._finding(pipeline, decoded)) is not None]
+
+    def answer(self, event: Event) -> Answer:
+        """What the first pipeline that looks at the event's camera sees, for who asks for it. Blocking.
+
+        Raises Malformed, NoPicture, ImageBroken, NotFound without a pipeline, InferenceFailed.
+        """
+        received_ns = time.time_ns()
+        frame = frame_from_event(event)
+        due = [it for it in self.plan.pipelines if it.wants(frame.camera)][:1]
+        if not due:
+            raise NotFound(f"no pipeline looks at camera '{frame.camera}'")
+        findings = self.findings(frame, received_ns, due)
+        if not findings:
+            raise InferenceFailed(f"pipeline '{due[0].id}' failed on this picture")
+        return answer_from(findings[0], dropped=0)
+
+    def forget(self, topic: str) -> None:
+        """Nothing comes on `topic` any more: what is kept of its camera makes room for others."""
+        try:
+            camera = self._topics.parse_event(topic).device
+        except Malformed:
+            return
+        for place in (self._view, self._tally, self.plan):
+            place.forget(camera)
+
+    def _look(self, camera: str, arrival: Arrival) -> Leave | None:
+        frame = frame_from_event(codec.event_of(codec.decode_envelope(arrival.data)))
+        if frame.camera != camera:  # as core-data checks it (contract 1.8); it also bounds what we keep by name
+            raise Malformed(f"an event of '{frame.camera[:80]}' came on the topic of '{camera}'")
+        self._view.arrived(frame, arrival.missed)
+        due = self._due(frame)
+        if not due:
+            return None
+        findings = self.findings(frame, arrival.received_ns, due)
+        if not findings:
+            self._tally.dropped(camera, FAILED)
+            return None
+        self._tally.analysed(camera)
+        return self._publisher.leave(arrival, frame, findings)
+
+    def _due(self, frame: ArrivedFrame) -> list[Pipeline]:
+        """The pipelines that are to look at it; where there are none the frame is dropped, and counted."""
+        age_s = time.time() - frame.capture_ns / 1e9
+        if self._max_age_s and age_s > self._max_age_s:
+            what = f"it is {age_s:.1f} s old, Inference.MaxFrameAge is {self._max_age_s:g} s"
+            self._tally.dropped(frame.camera, STALE, Invalid(what))
             return []
         plan = self.plan
         due = plan.for_camera(frame.camera)
         if not due:
-            self._drop(frame.camera, "Rate" if plan.wants(frame.camera) else "NoPipeline", "")
-            return []
-        started = time.perf_counter()
-        image = image_from_jpeg(frame.data, _needed(due))
-        clocked = Clocked(image, started, time.perf_counter())
-        return [(it.id, answer) for it in due if (answer := self._analyse(it, frame, arrival, clocked)) is not None]
+            self._tally.dropped(frame.camera, RATE if plan.wants(frame.camera) else NO_PIPELINE)
+        return due
 
-    def _analyse(self, pipeline: Pipeline, frame: ArrivedFrame, arrival: Arrival, clocked: Clocked) -> Answer | None:
-        model, session = pipeline.slot.session()
+    def _finding(self, pipeline: Pipeline, decoded: Decoded) -> Finding | None:
+        camera, image = decoded.facts.camera, decoded.image
         try:
-            result, spent = session.analyse(clocked.image, pipeline.options(model))
-        except EdgexError as error:
-            self._view.failed(frame.camera, pipeline.id, str(error))
-            self._drop(frame.camera, "Inference", str(error))
+            model, session = pipeline.slot.session()
+            result, spent = session.analyse(image, pipeline.options(model))
+        except Exception as error:  # noqa: BLE001 - told by the tally; the other pipelines look at this frame all the same
+            self._tally.failed(camera, pipeline.id, error)
             return None
-        image = clocked.image
-        objects = named_objects(result, model.labels, (image.width, image.height), pipeline.labels, pipeline.zones)
-        classes = named_classes(result, model.labels, pipeline.labels)
-        answer = answer_from(
-            result, _facts(frame, arrival, image), _model_facts(model), _timing(clocked, spent), objects, classes
+        self._tally.processed(pipeline.id)
+        return Finding(
+            pipeline=pipeline.id,
+            is_news=pipeline.section.publish_empty,
+            result=result,
+            frame=decoded.facts,
+            model=_model_facts(model),
+            timing=_timing(decoded.decode_ms, spent),
+            objects=named_objects(result, model.labels, (image.width, image.height), pipeline.labels, pipeline.zones),
+            classes=named_classes(result, model.labels, pipeline.labels),
         )
-        return answer if pipeline.section.publish_empty or objects or classes or answer.anomaly else None
-
-    def _leaving(self, frame: ArrivedFrame, answers: list[tuple[str, Answer]]) -> Callable[[], None]:
-        """What happens when it is this frame's turn to leave: its results go out."""
-        messages = [(answer, *self._message(pipeline, answer)) for pipeline, answer in answers]
-
-        def leave() -> None:
-            for answer, topic, data in messages:
-                self._outbox.send(topic, data)
-                self._view.answered(frame, answer)
-
-        return leave
-
-    def _message(self, pipeline: str, answer: Answer) -> tuple[str, bytes]:
-        service = self._service
-        event = event_from(answer, pipeline)
-        topic = service.topics.event(service.name, event.profile_name, event.device_name, event.source_name)
-        request = AddEventRequest(request_id=new_id(), event=event)
-        return topic, codec.encode(request, encoding=service.encoding, limit_kb=service.settings.max_event_size)
-
-    def _drop(self, camera: str, reason: str, text: str) -> None:
-        self._service.metrics.counter("FramesDropped", camera=camera, reason=reason).add()
-        if text and f"{camera} {reason}" not in self._said:
-            self._said.add(f"{camera} {reason}")
-            log.warning("a frame of '%s' was dropped, further ones of this kind are only counted: %s", camera, text)
 
 
-def _needed(pipelines: list[Pipeline]) -> tuple[int, int]:
+def _needed(pipelines: Sequence[Pipeline]) -> tuple[int, int]:
     """The largest input any of them looks at."""
     sizes = [it.slot.model.input_size for it in pipelines]
     return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 
-def _facts(frame: ArrivedFrame, arrival: Arrival, image: Image) -> FrameFacts:
+def _facts(frame: ArrivedFrame, received_ns: int, image: Image) -> FrameFacts:
     return FrameFacts(
         camera=frame.camera,
         frame_id=frame.frame_id,
         seq=frame.seq,
         capture_ns=frame.capture_ns,
-        received_ns=arrival.received_ns,
-        missed=arrival.missed,
+        received_ns=received_ns,
         image=ImageFacts(image.width, image.height, frame.media_type),
     )
 
@@ -155,7 +172,6 @@ def _model_facts(model: Model) -> ModelFacts:
     return ModelFacts(model.name, model.version, model.digest[:12], model.task, device, model.precision)
 
 
-def _timing(clocked: Clocked, spent: Timings) -> TimingFacts:
-    decode = (clocked.decoded - clocked.started) * 1e3
-    total = decode + spent.pre + spent.infer + spent.post
-    return TimingFacts(*(round(ms, 2) for ms in (decode, spent.pre, spent.infer, spent.post, total)))
+def _timing(decode_ms: float, spent: Timings) -> TimingFacts:
+    total = decode_ms + spent.pre + spent.infer + spent.post
+    return TimingFacts(*(round(ms, 2) for ms in (decode_ms, spent.pre, spent.infer, spent.post, total)))

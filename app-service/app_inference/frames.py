@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from edgex_kit.errors import Malformed
 from edgex_kit.messages import Event, Reading
 
+from app_inference.errors import NoPicture
+
+MEDIA_TYPES = ("image/jpeg", "image/jpg", "image/png")
+MAX_ID = 128  # characters
+MAX_INT64 = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class ArrivedFrame:
@@ -14,37 +20,50 @@ class ArrivedFrame:
     frame_id: str
     seq: int  # counts what the camera captured, so gaps are visible
     capture_ns: int  # UNIX time
-    data: bytes  # JPEG, or another picture of the given media type
-    media_type: str
+    data: bytes
+    media_type: str  # one of MEDIA_TYPES
 
 
 def frame_from_event(event: Event) -> ArrivedFrame:
-    """The first picture of an event. Raises Malformed when there is none.
+    """The first picture of an event. Raises NoPicture when there is none, Malformed for a kind we cannot read.
 
     Frames of device-camera carry their identity in tags; for a picture of any other service the event's own id and
     origin have to do.
     """
-    reading = next((it for it in event.readings if is_picture(it)), None)
-    if reading is None:
-        raise Malformed(f"event '{event.source_name}' of device '{event.device_name}' holds no picture")
+    picture = next((it for it in map(_picture, event.readings) if it is not None), None)
+    if picture is None:
+        raise NoPicture(f"event '{event.source_name}' of device '{event.device_name}' holds no picture")
+    media_type, data = picture
+    if media_type not in MEDIA_TYPES:
+        what = f"event '{event.source_name}' of device '{event.device_name}' holds a picture of type '{media_type}'"
+        raise Malformed(f"{what}, expected one of {', '.join(MEDIA_TYPES)}")
     tags = event.tags or {}
     return ArrivedFrame(
         camera=event.device_name,
-        frame_id=str(tags.get("frameId") or event.id),
+        frame_id=_short(tags.get("frameId")) or event.id,
         seq=_whole(tags.get("seq"), 0),
-        capture_ns=_whole(tags.get("captureOrigin"), int(event.origin)),
-        data=reading.binary_value if isinstance(reading.binary_value, bytes) else b"",
-        media_type=reading.media_type,
+        capture_ns=_whole(tags.get("captureOrigin"), _whole(event.origin, 0)),
+        data=data,
+        media_type=media_type,
     )
 
 
-def is_picture(reading: Reading) -> bool:
-    """Whether a reading holds an image."""
-    return isinstance(reading.binary_value, bytes) and reading.media_type.startswith("image/")
+def _picture(reading: Reading) -> tuple[str, bytes] | None:
+    """Media type and content of a reading that is a picture."""
+    media_type = reading.media_type.lower()
+    if isinstance(reading.binary_value, bytes) and media_type.startswith("image/"):
+        return media_type, reading.binary_value
+    return None
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= MAX_ID else ""
 
 
 def _whole(value: object, default: int) -> int:
+    """A number that an int64 holds, however it was written; tags may hold anything."""
     try:
-        return int(value) if isinstance(value, int | float | str) else default
-    except ValueError:
+        number = int(value) if isinstance(value, int | float | str) else default
+    except (ValueError, OverflowError):  # no number; not a finite one
         return default
+    return number if 0 <= number <= MAX_INT64 else default

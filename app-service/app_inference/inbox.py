@@ -2,86 +2,96 @@
 
 The network thread only stores bytes here; parsing them is the worker's job, so a frame that is replaced costs no more
 than its arrival. Cameras take turns, and results of one camera leave in the order in which its frames were taken, even
-when two workers look at two of its frames at once.
+when several workers look at several of its frames at once.
+
+Nothing in here grows without bound: cameras, bytes that wait, and frames of one camera that are under way are limited.
 """
 
+import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-Leave = Callable[[], None]
+log = logging.getLogger(__name__)
+
+MAX_LANES = 1000  # more frame topics than this are a mistake or an attack; the longest silent one makes room
+MAX_WAITING = 256 * 1024 * 1024  # bytes of all waiting frames together
+MAX_UNDER_WAY = 16  # frames of one camera: behind one that takes for ever, the results of no more than these wait
+
+Leave = Callable[[int], None]  # takes how many frames of its lane, itself and replaced ones included, have gone by
 
 
 @dataclass(slots=True)
 class Lane:
-    """One camera's way through the service; its fields are guarded by its inbox's lock or, below, by its own."""
+    """One camera's way through the service: above guarded by its inbox's lock, below by its own door."""
 
     topic: str
     waiting: bytes | None = None
     received_ns: int = 0
     replaced: int = 0  # since the last frame taken
     taken: int = 0
-    _left: int = 0
-    _early: dict[int, Leave | None] = field(default_factory=dict)
+    is_offered: bool = False  # has its place among those whose turn will come
+
+    left: int = 0
+    gone_by: int = 0
+    answered: dict[str, int] = field(default_factory=dict)  # for who leaves: pipeline -> `gone_by` at its last result
+    _early: dict[int, tuple[int, Leave | None]] = field(default_factory=dict)
     _door: threading.Lock = field(default_factory=threading.Lock)
 
-    def leave(self, ticket: int, act: Leave | None) -> None:
-        """Run `act` once every earlier ticket has left; None leaves without a result. Call it once a ticket."""
+    @property
+    def is_at_rest(self) -> bool:
+        return self.waiting is None and self.taken == self.left
+
+    def leave(self, ticket: int, frames: int, act: Leave | None) -> None:
+        """Run `act` once every earlier ticket has left; None leaves without a result."""
         with self._door:
-            self._early[ticket] = act
-            while self._left in self._early:
-                ready = self._early.pop(self._left)
-                self._left += 1
+            self._early[ticket] = frames, act
+            while self.left in self._early:
+                frames, ready = self._early.pop(self.left)
+                self.gone_by += frames
                 if ready is not None:
-                    ready()
+                    self._let_out(ready)
+                self.left += 1
 
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A frame that a worker has taken. Its holder must call `lane.leave(ticket, ...)` exactly once."""
-
-    topic: str
-    data: bytes
-    received_ns: int  # UNIX time
-    missed: int  # frames of this camera replaced since the one taken before
-    lane: Lane
-    ticket: int
-
-
-MAX_LANES = 1000  # more frame topics than this are a mistake or an attack, and each would hold a frame
+    def _let_out(self, ready: Leave) -> None:
+        try:
+            ready(self.gone_by)
+        except Exception:  # one result's failure is its own: those behind it leave all the same
+            log.exception("a result for '%s' could not leave", self.topic)
 
 
 class Inbox:
-    """Newest frame of every camera. One network thread puts, any number of workers take."""
+    """Newest frame of every camera. One network thread puts, any number of workers take.
 
-    def __init__(self) -> None:
+    `refuse` hears of every frame there is no room for, `forget` of the topic that made room for another.
+    """
+
+    def __init__(self, refuse: Callable[[], object], forget: Callable[[str], object]) -> None:
+        self._refuse = refuse
+        self._forget = forget
         self._ready = threading.Condition()
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: OrderedDict[str, Lane] = OrderedDict()  # the longest silent first
         self._turn: deque[Lane] = deque()  # lanes with a waiting frame, the longest-waiting camera first
+        self._bytes = 0
         self._closed = False
-        self.refused = 0  # frames on topics beyond MAX_LANES
 
-    def put(self, topic: str, data: bytes) -> bool:
-        """Store a frame; True when it replaced one that nobody took. Never blocks."""
+    def put(self, topic: str, data: bytes) -> None:
+        """Store a frame in the place of one that nobody took. Never waits."""
         with self._ready:
-            lane = self._lanes.get(topic)
-            if lane is None:
-                if len(self._lanes) >= MAX_LANES:
-                    self.refused += 1
-                    return False
-                lane = self._lanes[topic] = Lane(topic)
-            replaced = lane.waiting is not None
-            lane.waiting, lane.received_ns = data, time.time_ns()
-            if replaced:
+            lane = self._lane(topic)
+            if lane is None or self._bytes + len(data) - len(lane.waiting or b"") > MAX_WAITING:
+                self._refuse()
+                return
+            if lane.waiting is not None:
                 lane.replaced += 1
-            else:
-                self._turn.append(lane)
-                self._ready.notify()
-            return replaced
+                self._bytes -= len(lane.waiting)
+            lane.waiting, lane.received_ns = data, time.time_ns()
+            self._bytes += len(data)
+            self._offer(lane)
 
-    def take(self) -> Arrival | None:
+    def take(self) -> "Arrival | None":
         """Wait for a frame; None once the inbox is closed."""
         with self._ready:
             while not self._turn and not self._closed:
@@ -89,13 +99,60 @@ class Inbox:
             if self._closed:
                 return None
             lane = self._turn.popleft()
+            lane.is_offered = False
             data, lane.waiting = lane.waiting or b"", None
+            self._bytes -= len(data)
             missed, lane.replaced = lane.replaced, 0
             ticket, lane.taken = lane.taken, lane.taken + 1
-            return Arrival(lane.topic, data, lane.received_ns, missed, lane, ticket)
+            return Arrival(lane.topic, data, lane.received_ns, missed, self, lane, ticket)
+
+    def leave(self, arrival: "Arrival", act: Leave | None) -> None:
+        """The other half of `take`: see `Arrival.leave`."""
+        arrival.lane.leave(arrival.ticket, arrival.missed + 1, act)
+        with self._ready:
+            self._offer(arrival.lane)
 
     def close(self) -> None:
         """Send every worker home."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()
+
+    def _offer(self, lane: Lane) -> None:
+        """Let a worker have what waits in `lane`, unless too many of its frames are under way already."""
+        if lane.waiting is not None and not lane.is_offered and lane.taken - lane.left < MAX_UNDER_WAY:
+            lane.is_offered = True
+            self._turn.append(lane)
+            self._ready.notify()
+
+    def _lane(self, topic: str) -> Lane | None:
+        """The lane of `topic`, made if need be; None while every lane there may be is busy."""
+        lane = self._lanes.get(topic)
+        if lane is not None:
+            self._lanes.move_to_end(topic)
+            return lane
+        if len(self._lanes) >= MAX_LANES:
+            silent = next((it.topic for it in self._lanes.values() if it.is_at_rest), None)
+            if silent is None:
+                return None
+            del self._lanes[silent]
+            self._forget(silent)
+        lane = self._lanes[topic] = Lane(topic)
+        return lane
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A frame that a worker has taken. Its holder must call `leave` exactly once."""
+
+    topic: str
+    data: bytes
+    received_ns: int  # UNIX time
+    missed: int  # frames of this camera replaced since the one taken before
+    inbox: Inbox
+    lane: Lane
+    ticket: int
+
+    def leave(self, act: Leave | None) -> None:
+        """Run `act` in this frame's turn, after those of all earlier frames of its camera; None: it has no result."""
+        self.inbox.leave(self, act)

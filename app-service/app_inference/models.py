@@ -1,7 +1,7 @@
 """The models that pipelines use, loaded, each in its slot; and why one is missing."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,21 @@ class Models:
         self._runtime = runtime_from(section)
 
     def load(self, wanted: Mapping[str, PipelineSection]) -> None:
-        """Bring the slots in line with `wanted`: load what is missing, let go of what nobody uses. Blocking.
+        """Bring in what is missing of `wanted`. Blocking.
 
         The first call belongs on the main thread, before any worker starts (see `model`). A model that cannot be had
         is a `Failure`, not an exception: the others serve on.
         """
+        self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}
         for key in sorted(wanted.keys() - self.slots.keys()):
             self._load_one(key, wanted[key])
-        for key in self.slots.keys() - wanted.keys():
-            self.slots.pop(key).model.close()
-        self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}
+
+    def release(self, used: Collection[str]) -> None:
+        """Let go of what is not in use. A worker that still looks at a frame with such a model ends in peace: the model
+        goes with its last session."""
+        for key in [key for key in self.slots if key not in used]:
+            del self.slots[key]
+            log.info("model '%s' is not used any more", key)
 
     def status(self) -> list[dict[str, Any]]:
         """One row a model, by name."""
@@ -59,12 +64,19 @@ class Models:
             model = load_model(self._repository.find(section.model), overrides, self._runtime)
             spent = model.warm_up()
         except EdgexError as error:
-            self.failures[name] = Failure(name, str(error))
-            log.warning("model '%s' cannot serve: %s", name, error)
+            self._fail(name, str(error))
+            return
+        except Exception as error:  # a model that breaks in our hands stays out, all others serve on
+            log.exception("model '%s'", name)
+            self._fail(name, f"{type(error).__name__}: {error}")
             return
         self.failures.pop(name, None)
         self.slots[name] = ModelSlot(name, model)
         log.info("model %s serves: %s", name, _describe(model, spent.infer))
+
+    def _fail(self, name: str, reason: str) -> None:
+        self.failures[name] = Failure(name, reason)
+        log.warning("model '%s' cannot serve: %s", name, reason)
 
 
 def runtime_from(section: InferenceSection) -> Runtime:
@@ -83,7 +95,7 @@ def _describe(model: Model, infer_ms: float) -> str:
     width, height = model.input_size
     return (
         f"{model.name} {model.version} ({model.digest[:12]}), {model.task} at {width}x{height}, "
-        f"{model.precision} on {devices}, {infer_ms:.0f} ms a picture"
+        f"{model.precision} on {devices}, its first answer in {infer_ms:.0f} ms"
     )
 
 

@@ -1,15 +1,24 @@
-"""Results on their way out. They are few and small, so unlike frames they wait while the broker is away."""
+"""Results on their way out. They are few and small, so unlike frames they wait while the broker is away.
 
+Each is sent with quality of service 1, and at most WINDOW of them without the broker's receipt. Those the MQTT client
+sends again by itself once it is connected anew; until they have arrived no newer one is sent, so the order holds.
+"""
+
+import asyncio
 import logging
 import threading
 from collections import deque
 
-from edgex_kit.bus import Bus
+from edgex_kit.bus import Bus, Sending
+from edgex_kit.handover import Latest
 from edgex_kit.metrics import Counter, Gauge
 
 log = logging.getLogger(__name__)
 
-AT_LEAST_ONCE = 1  # MQTT quality of service: a result written to a dying connection is sent again
+AT_LEAST_ONCE = 1  # MQTT quality of service
+WINDOW = 20  # results without a receipt; as many as paho keeps in flight (max_inflight_messages)
+RETRY = 0.01  # seconds between two looks at whether the broker takes more; a receipt wakes nobody
+RETRY_AWAY = 0.2  # seconds, while there is no broker
 
 
 class Outbox:
@@ -22,25 +31,49 @@ class Outbox:
         self._gauge = waiting
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, bytes]] = deque()
-        bus.on_connected(self.flush)
+        self._flying: deque[Sending] = deque()  # written to the connection, receipt outstanding
+        self._losses = bus.losses  # of the connection that `_flying` was written to
+        self._left_over: Latest[bool] = Latest()
 
     def send(self, topic: str, data: bytes) -> None:
         """Publish, or keep for later. Any thread may call."""
         with self._lock:
-            if not self._waiting and self._bus.publish(topic, data, qos=AT_LEAST_ONCE) is not None:
-                return
-            if len(self._waiting) >= self._size:
+            self._waiting.append((topic, data))
+            self._send_some()
+            if len(self._waiting) > self._size:
                 self._waiting.popleft()
                 self._dropped.add()
-            self._waiting.append((topic, data))
-            self._gauge.set(len(self._waiting))
+            if self._waiting:
+                self._left_over.put(True)
 
-    def flush(self) -> None:
-        """Send what has waited, as far as the broker takes it."""
+    async def keep_sending(self) -> None:
+        """Send what `send` had to leave, as soon as the broker takes it; for ever."""
+        while True:
+            await self._left_over.get()
+            if not self._bus.is_connected:
+                log.warning("results wait for the message broker; %d of them are kept at the most", self._size)
+            before = self._dropped.value
+            while not self._try_all():
+                await asyncio.sleep(RETRY if self._bus.is_connected else RETRY_AWAY)
+            if self._dropped.value > before:
+                log.warning("%d results were dropped before the broker took the others", self._dropped.value - before)
+
+    def _try_all(self) -> bool:
+        """Whether nothing waits any more."""
         with self._lock:
-            held = len(self._waiting)
-            while self._waiting and self._bus.publish(*self._waiting[0], qos=AT_LEAST_ONCE) is not None:
-                self._waiting.popleft()
-            self._gauge.set(len(self._waiting))
-            if held:
-                log.info("%d results had waited for the broker, %d still wait", held, len(self._waiting))
+            self._send_some()
+            return not self._waiting
+
+    def _send_some(self) -> None:
+        while self._flying and self._flying[0].is_done:
+            self._flying.popleft()
+        if self._flying and self._losses != self._bus.losses:
+            return  # these were written to a connection that is lost, and come first on the next
+        self._losses = self._bus.losses
+        while self._waiting and len(self._flying) < WINDOW:
+            sending = self._bus.publish(*self._waiting[0], qos=AT_LEAST_ONCE)
+            if sending is None:
+                break
+            self._flying.append(sending)
+            self._waiting.popleft()
+        self._gauge.set(len(self._waiting))

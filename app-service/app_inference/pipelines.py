@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from app_inference.decoders import DecodeOptions
@@ -10,6 +10,8 @@ from app_inference.model import Model
 from app_inference.settings import PipelineSection
 from app_inference.slot import ModelSlot
 from app_inference.zones import Zone
+
+JITTER = 0.05  # of a period; a camera at just the rate a pipeline allows is not punished for being early
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,12 @@ class Pipeline:
     id: str
     section: PipelineSection
     slot: ModelSlot
+    cameras: frozenset[str] | None  # None: every camera
     labels: frozenset[str]
     zones: tuple[Zone, ...]
+
+    def wants(self, camera: str) -> bool:
+        return self.cameras is None or camera in self.cameras
 
     def options(self, model: Model) -> DecodeOptions:
         """The model's own, with this pipeline's threshold."""
@@ -33,38 +39,59 @@ class Plan:
     """All pipelines in force."""
 
     pipelines: tuple[Pipeline, ...] = ()
-    _last: dict[tuple[str, str], float] = field(default_factory=dict)
+    wanted: Mapping[str, PipelineSection] = field(default_factory=dict)  # what it was made from
+    _next: dict[tuple[str, str], float] = field(default_factory=dict)  # pipeline, camera -> when it is due
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def models(self) -> set[str]:
+        """The models in use, by the name of their slot."""
+        return {it.slot.name for it in self.pipelines}
+
+    @property
+    def sections(self) -> dict[str, PipelineSection]:
+        """The configuration in force; as it is wanted for pipelines that cannot run or are not to."""
+        return {**self.wanted, **{it.id: it.section for it in self.pipelines}}
 
     def for_camera(self, camera: str) -> list[Pipeline]:
         """The pipelines that want a frame of `camera` now: those whose rate allows it."""
         now = time.monotonic()
         with self._lock:
-            return [it for it in self.pipelines if it.section.wants(camera) and self._is_due(it, camera, now)]
+            return [it for it in self.pipelines if it.wants(camera) and self._is_due(it, camera, now)]
 
     def wants(self, camera: str) -> bool:
         """Whether any pipeline looks at `camera` at all."""
-        return any(it.section.wants(camera) for it in self.pipelines)
+        return any(it.wants(camera) for it in self.pipelines)
+
+    def forget(self, camera: str) -> None:
+        """Drop what is remembered of a camera that is gone."""
+        with self._lock:
+            for it in self.pipelines:
+                self._next.pop((it.id, camera), None)
 
     def _is_due(self, pipeline: Pipeline, camera: str, now: float) -> bool:
         if not pipeline.section.rate:
             return True
         key, period = (pipeline.id, camera), 1 / pipeline.section.rate
-        due = self._last.get(key, now - period) + period
-        if now < due - period * 0.05:  # a camera at just this rate jitters
+        due = self._next.get(key, now)
+        if now < due - period * JITTER:
             return False
-        self._last[key] = due if now < due + period else now
+        # Counted from when it was due, so that the average is the rate; from now after a pause, so none is made up for.
+        self._next[key] = period + (due if now < due + period else now)
         return True
 
 
-def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, ModelSlot]) -> Plan:
-    """The plan of the enabled pipelines whose model is there."""
-    chosen: Sequence[tuple[str, PipelineSection]] = [
-        (key, section) for key, section in sorted(sections.items()) if section.enabled and section.model_key in slots
+def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, ModelSlot], before: Plan) -> Plan:
+    """The plan of the enabled pipelines. One whose model is not to be had stays as it was in the plan `before`, or is
+    left out when it is new; raises Invalid for a zone that is no polygon."""
+    old = {it.id: it for it in before.pipelines}
+    planned = [
+        _pipeline(key, section, slots[section.model_key]) if section.model_key in slots else old.get(key)
+        for key, section in sorted(sections.items())
+        if section.enabled
     ]
-    return Plan(
-        tuple(
-            Pipeline(key, section, slots[section.model_key], section.label_set, section.zone_list)
-            for key, section in chosen
-        )
-    )
+    return Plan(tuple(it for it in planned if it is not None), sections)
+
+
+def _pipeline(key: str, section: PipelineSection, slot: ModelSlot) -> Pipeline:
+    return Pipeline(key, section, slot, section.camera_set, section.label_set, section.zone_list)

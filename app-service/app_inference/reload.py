@@ -1,8 +1,9 @@
 """Pipelines follow the configuration while frames flow: models are loaded beside the serving ones, then the plan is
-replaced. A configuration that is wrong changes nothing."""
+replaced, then models that nobody uses any more are let go. A configuration that is wrong changes nothing."""
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from edgex_kit.errors import Invalid
 from edgex_kit.handover import Latest
@@ -10,34 +11,44 @@ from edgex_kit.service import Service
 
 from app_inference.analysis import Analyst
 from app_inference.models import Models
-from app_inference.pipelines import plan_from
+from app_inference.pipelines import Plan, plan_from
 from app_inference.settings import AppSettings, PipelineSection
+from app_inference.view import View
 
 log = logging.getLogger(__name__)
 
 
-def wanted_models(settings: AppSettings) -> dict[str, PipelineSection]:
+def wanted_models(pipelines: Mapping[str, PipelineSection]) -> dict[str, PipelineSection]:
     """The models that enabled pipelines name, by their key."""
-    pipelines = settings.writable.pipelines.values()
-    return {section.model_key: section for section in pipelines if section.enabled and section.model}
+    return {section.model_key: section for section in pipelines.values() if section.enabled}
 
 
-async def follow_pipelines(service: Service[AppSettings], models: Models, analyst: Analyst) -> None:
+async def follow_pipelines(service: Service[AppSettings], models: Models, analyst: Analyst, view: View) -> None:
     """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
     service.live.on_change(newest.put)
-    serving = service.settings.writable.pipelines
+    now = analyst.plan.wanted
     while True:
-        settings = await newest.get()
-        pipelines = settings.writable.pipelines
-        if pipelines == serving:
+        writable = (await newest.get()).writable
+        if writable.pipelines == now:
             continue
         try:
-            settings.check()
+            writable.check()
         except Invalid as error:
             log.warning("pipelines refused, the old ones stay: %s", error)
             continue
-        await asyncio.to_thread(models.load, wanted_models(settings))
-        analyst.plan = plan_from(pipelines, models.slots)
-        serving = pipelines
-        log.info("pipelines now: %s", ", ".join(sorted(pipelines)) or "none")
+        now = writable.pipelines
+        await asyncio.to_thread(models.load, wanted_models(now))
+        analyst.plan = plan_from(now, models.slots, analyst.plan)
+        models.release(analyst.plan.models)
+        view.keep(analyst.plan.sections)
+        _say(analyst.plan)
+
+
+def _say(plan: Plan) -> None:
+    log.info("pipelines now: %s", ", ".join(it.id for it in plan.pipelines) or "none")
+    for it in plan.pipelines:
+        wanted = plan.wanted[it.id]
+        if wanted != it.section:
+            text = "pipeline '%s' stays as it was, with model '%s': model '%s' cannot serve"
+            log.warning(text, it.id, it.slot.name, wanted.model_key)

@@ -52,7 +52,7 @@ class Found(Struct, rename="camel", frozen=True, omit_defaults=True):
     score: float
     box: tuple[float, float, float, float]  # xyxy, pixels
     box_norm: tuple[float, float, float, float]  # xyxy, 0..1
-    zones: tuple[str, ...] = ()
+    zones: tuple[str, ...]  # those it stands in
     keypoints: tuple[tuple[float, float, float], ...] = ()  # x, y in pixels, score
 
 
@@ -68,13 +68,14 @@ class Answer(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=Tr
     """The Object reading: `vision.detections/1` and its siblings."""
 
     schema: str
+    pipeline: str
     camera: str
     frame_id: str
     seq: int
     capture_origin: str  # UNIX ns in decimal
     received_origin: str
     result_origin: str
-    dropped_since_last: int = field()
+    dropped_since_last: int = field()  # frames of this camera that this pipeline did not look at since its last result
     image: ImageFacts = field()
     model: ModelFacts = field()
     timing_ms: TimingFacts = field()
@@ -92,7 +93,6 @@ class FrameFacts:
     seq: int
     capture_ns: int  # UNIX ns
     received_ns: int
-    missed: int  # frames of this camera that were replaced since the last one taken
     image: ImageFacts
 
 
@@ -138,36 +138,51 @@ def named_classes(result: Result, labels: Sequence[str], wanted: frozenset[str])
     return tuple(one for one in named if not wanted or one.label in wanted)
 
 
-def answer_from(
-    result: Result,
-    frame: FrameFacts,
-    model: ModelFacts,
-    timing: TimingFacts,
-    objects: tuple[Found, ...],
-    classes: tuple[Named, ...],
-) -> Answer:
-    """The Object reading of a result."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one pipeline saw in one frame."""
+
+    pipeline: str
+    is_news: bool  # even when it holds nothing
+    result: Result
+    frame: FrameFacts
+    model: ModelFacts
+    timing: TimingFacts
+    objects: tuple[Found, ...]
+    classes: tuple[Named, ...]
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is to be published."""
+        is_alarm = isinstance(self.result, Anomaly) and self.result.is_anomalous
+        return self.is_news or bool(self.objects or self.classes) or is_alarm
+
+
+def answer_from(finding: Finding, dropped: int) -> Answer:
+    """The Object reading of a finding, as of now; `dropped` frames of this camera were not looked at before it."""
+    frame, model, result = finding.frame, finding.model, finding.result
     resource = RESOURCES[model.task]
     return Answer(
         schema=f"vision.{resource.lower()}/1",
+        pipeline=finding.pipeline,
         camera=frame.camera,
         frame_id=frame.frame_id,
         seq=frame.seq,
         capture_origin=str(frame.capture_ns),
         received_origin=str(frame.received_ns),
         result_origin=str(new_origin()),
-        dropped_since_last=frame.missed,
+        dropped_since_last=dropped,
         image=frame.image,
         model=model,
-        timing_ms=timing,
-        objects=objects if resource == "Detections" else None,
-        classes=classes if resource in ("Classes", "Segmentation") else None,
+        timing_ms=finding.timing,
+        objects=finding.objects if resource == "Detections" else None,
+        classes=finding.classes if resource in ("Classes", "Segmentation") else None,
         anomaly=_anomaly(result) if isinstance(result, Anomaly) else None,
     )
 
 
-def event_from(answer: Answer, pipeline: str) -> Event:
-    """The result event of a camera: profile of its task, source named as its pipeline (design: the result topic)."""
+def event_from(answer: Answer) -> Event:
+    """The result event of a camera: profile of its task, source named as its pipeline."""
     profile = PROFILES[answer.model.task]
     origin = int(answer.result_origin)
     label, score = top(answer)
@@ -188,7 +203,7 @@ def event_from(answer: Answer, pipeline: str) -> Event:
         id=new_id(),
         device_name=answer.camera,
         profile_name=profile,
-        source_name=pipeline,
+        source_name=answer.pipeline,
         origin=origin,
         readings=(
             reading(RESOURCES[answer.model.task], "Object", object_value=answer),

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from edgex_kit import API_VERSION, __version__
 from edgex_kit.errors import NotFound
-from edgex_kit.metrics import Counter
+from edgex_kit.metrics import Metrics
 from edgex_kit.origin import new_origin
 from edgex_kit.rest import Json, name_of
 from edgex_kit.service import Service
@@ -17,14 +18,16 @@ from starlette.routing import BaseRoute, Route
 
 from app_inference.models import Models
 from app_inference.page import PAGE, PAGE_HEADERS, PICTURE_HEADERS
+from app_inference.pipelines import Plan
 from app_inference.results import Answer
 from app_inference.settings import AppSettings
+from app_inference.tally import REPLACED
 from app_inference.view import View
 
 LIVE_HZ = 12.0  # pictures a second and camera on the live stream: as many as an eye needs, few enough for a browser
 
 
-def routes(service: Service[AppSettings], view: View, models: Models) -> list[BaseRoute]:
+def routes(service: Service[AppSettings], view: View, models: Models, plan: Callable[[], Plan]) -> list[BaseRoute]:
     """The visible list; `/` is the page."""
     started = time.monotonic()
 
@@ -33,6 +36,7 @@ def routes(service: Service[AppSettings], view: View, models: Models) -> list[Ba
 
     async def status(_request: Request) -> Response:
         broker = service.settings.message_bus
+        counts = counts_by_camera(service.metrics)
         return Json(
             {
                 "apiVersion": API_VERSION,
@@ -44,9 +48,10 @@ def routes(service: Service[AppSettings], view: View, models: Models) -> list[Ba
                 "isBrokerConnected": service.bus.is_connected,
                 "resultsWaiting": service.metrics.gauge("ResultsWaiting").value,
                 "resultsDropped": service.metrics.counter("ResultsDropped").value,
-                "cameras": [{**row, "dropped": drops(service, row["name"])} for row in view.status()],
+                "dropped": counts[""].dropped,  # of no camera we could name
+                "cameras": [{**row, **msgspec.to_builtins(counts[row["name"]])} for row in view.status()],
                 "models": [{**row, "inferenceMs": view.inference_ms(row)} for row in models.status()],
-                "pipelines": msgspec.to_builtins(service.settings.writable.pipelines),
+                "pipelines": msgspec.to_builtins(plan().sections),
             }
         )
 
@@ -55,8 +60,7 @@ def routes(service: Service[AppSettings], view: View, models: Models) -> list[Ba
         kept = view.picture(camera, request.query_params.get("frameId", ""))
         if kept is None:
             raise NotFound(f"no such picture of camera '{camera}' is kept")
-        media_type, data = kept
-        return Response(data, media_type=media_type, headers=PICTURE_HEADERS)
+        return Response(kept.data, media_type=kept.media_type, headers=PICTURE_HEADERS)
 
     async def live(_request: Request) -> Response:
         return StreamingResponse(_events(view), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -69,10 +73,29 @@ def routes(service: Service[AppSettings], view: View, models: Models) -> list[Ba
     ]
 
 
-def drops(service: Service[AppSettings], camera: str) -> dict[str, int]:
-    """Dropped frames of a camera by reason."""
-    counted = (it for it in service.metrics if isinstance(it, Counter) and it.name == "FramesDropped")
-    return {it.tags["reason"]: it.value for it in counted if it.tags.get("camera") == camera}
+class Counts(msgspec.Struct, rename="camel"):
+    """What became of a camera's frames."""
+
+    frames_received: int = 0
+    frames_analysed: int = 0
+    frames_replaced: int = 0
+    dropped: dict[str, int] = {}  # by reason, replaced ones among them
+
+
+def counts_by_camera(metrics: Metrics) -> defaultdict[str, Counts]:
+    """The tally by camera; "" is where nobody could tell the camera."""
+    cameras: defaultdict[str, Counts] = defaultdict(Counts)
+    for it in metrics:
+        counts = cameras[it.tags.get("camera", "")]
+        if it.name == "FramesDropped":
+            counts.dropped[it.tags["reason"]] = int(it.value)
+        elif it.name == "FramesReceived":
+            counts.frames_received = int(it.value)
+        elif it.name == "FramesAnalysed":
+            counts.frames_analysed = int(it.value)
+    for counts in cameras.values():
+        counts.frames_replaced = counts.dropped.get(REPLACED, 0)
+    return cameras
 
 
 class Thinning:

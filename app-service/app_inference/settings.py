@@ -1,10 +1,16 @@
 """The settings of this service. Pipelines are a map, never a list: core-keeper loses lists (contract 4.3)."""
 
+import math
+
+from edgex_kit.durations import parse_duration
 from edgex_kit.errors import Invalid
 from edgex_kit.settings import Section, Settings, WritableSection
 from msgspec import field
 
+from app_inference.destination import check_template
 from app_inference.zones import Zone, parse_zone
+
+MESSAGE_BUS, HTTP = "edgex-messagebus", "http"
 
 
 class PipelineSection(Section, kw_only=True, frozen=True):
@@ -20,13 +26,16 @@ class PipelineSection(Section, kw_only=True, frozen=True):
     zones: dict[str, str] = field(default_factory=dict)  # name -> "x1,y1,x2,y2,..." corners in 0..1 of the picture
     publish_empty: bool = True  # results that found nothing are news too
 
-    def wants(self, camera: str) -> bool:
-        return self.enabled and (self.cameras.strip() == "*" or camera in _listed(self.cameras))
-
     @property
     def model_key(self) -> str:
         """What tells one loaded model from another: the model, and the type it was said to be."""
         return f"{self.model} as {self.model_type}" if self.model_type else self.model
+
+    @property
+    def camera_set(self) -> frozenset[str] | None:
+        """The cameras by name; None for every camera."""
+        names = frozenset(_listed(self.cameras))
+        return None if "*" in names else names
 
     @property
     def label_set(self) -> frozenset[str]:
@@ -37,18 +46,53 @@ class PipelineSection(Section, kw_only=True, frozen=True):
         """Raises Invalid for a zone that is no polygon."""
         return tuple(parse_zone(name, corners) for name, corners in sorted(self.zones.items()))
 
+    def check(self, key: str) -> None:
+        """Raise Invalid for what types cannot say, naming the key below `key`."""
+        if self.enabled and not self.model.strip():
+            raise Invalid(f"{key}.Model is empty; name a model")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise Invalid(f"{key}.Threshold {self.threshold:g} is not within 0..1")
+        if not 0 <= self.rate < math.inf:
+            raise Invalid(f"{key}.Rate {self.rate:g} is no number of pictures a second")
+        try:
+            _ = self.zone_list
+        except Invalid as error:
+            raise Invalid(f"{key}.Zones: {error}") from error
+
 
 class AppWritable(WritableSection, kw_only=True, frozen=True):
     pipelines: dict[str, PipelineSection] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Raise Invalid for a pipeline that cannot be, naming the key."""
+        for pipeline, section in self.pipelines.items():
+            section.check(f"Writable.Pipelines.{pipeline}")
+
 
 class TriggerSection(Section, kw_only=True, frozen=True):
-    type: str = "edgex-messagebus"
+    type: str = MESSAGE_BUS
     subscribe_topics: str = "frames/#"  # below the base prefix, comma separated
+    publish_topic: str = "events/device/{servicekey}/{profilename}/{devicename}/{sourcename}"  # empty: no output
+
+    @property
+    def is_http(self) -> bool:
+        return self.type.lower() == HTTP
 
     @property
     def patterns(self) -> list[str]:
-        return _listed(self.subscribe_topics)
+        """What to subscribe to; nothing when frames come over HTTP.
+
+        A filter that another one covers is left out: the broker may send a message once for each.
+        """
+        filters = [] if self.is_http else list(dict.fromkeys(_listed(self.subscribe_topics)))
+        return [it for it in filters if not any(it != other and _covers(other, it) for other in filters)]
+
+    def check(self) -> None:
+        if self.type.lower() not in (MESSAGE_BUS, HTTP):
+            raise Invalid(f"Trigger.Type '{self.type}' is not known here; use {MESSAGE_BUS} or {HTTP}")
+        if not self.patterns and not self.is_http:
+            raise Invalid("Trigger.SubscribeTopics is empty; frames/# is every camera's frames")
+        check_template(self.publish_topic)
 
 
 class InferenceSection(Section, kw_only=True, frozen=True):
@@ -61,8 +105,28 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     models_dir: str = "models"
     cache_dir: str = ""  # for compiled models; empty: none are kept
     max_frame_age: str = "0s"  # older frames are dropped; needs clocks that agree. 0s: any age
-    stuck_after: str = "60s"  # a frame that takes longer means that inference hangs
+    stuck_after: str = "60s"  # a frame that takes longer means that inference hangs. 0s: it never does
     outbox_size: int = 10_000  # results kept while the broker is away
+
+    @property
+    def max_frame_age_s(self) -> float:
+        return parse_duration(self.max_frame_age)
+
+    @property
+    def stuck_after_s(self) -> float:
+        return parse_duration(self.stuck_after)
+
+    def check(self) -> None:
+        for key, value in (("Threads", self.threads), ("Streams", self.streams), ("Workers", self.workers)):
+            if value < 0:
+                raise Invalid(f"Inference.{key} {value} is negative; 0 lets the service choose")
+        if self.outbox_size < 1:
+            raise Invalid(f"Inference.OutboxSize {self.outbox_size} leaves no room for a result")
+        for key, text in (("MaxFrameAge", self.max_frame_age), ("StuckAfter", self.stuck_after)):
+            try:
+                parse_duration(text)
+            except Invalid as error:
+                raise Invalid(f"Inference.{key}: {error}") from error
 
 
 class AppSettings(Settings, kw_only=True, frozen=True):
@@ -72,16 +136,21 @@ class AppSettings(Settings, kw_only=True, frozen=True):
 
     def check(self) -> None:
         """Raise Invalid for what types cannot say, naming the key."""
-        for pipeline, section in self.writable.pipelines.items():
-            key = f"Writable.Pipelines.{pipeline}"
-            if section.enabled and not section.model:
-                raise Invalid(f"{key}.Model is empty; name a model")
-            if section.threshold is not None and not 0 <= section.threshold <= 1:
-                raise Invalid(f"{key}.Threshold {section.threshold:g} is not within 0..1")
-            if section.rate < 0:
-                raise Invalid(f"{key}.Rate {section.rate:g} is negative")
-            _ = section.zone_list
+        self.writable.check()
+        self.trigger.check()
+        self.inference.check()
 
 
 def _listed(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether an MQTT filter covers all that another one does."""
+    wanted, given = wide.split("/"), narrow.split("/")
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index >= len(given) or given[index] == "#" or level not in ("+", given[index]):
+            return False
+    return len(wanted) == len(given)

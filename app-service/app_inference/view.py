@@ -8,7 +8,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -17,13 +17,11 @@ from edgex_kit.handover import Bounded
 from edgex_kit.origin import new_origin
 
 from app_inference.frames import ArrivedFrame
+from app_inference.pictures import Picture, Pictures
 from app_inference.results import Answer, top
 
-KEPT_PICTURES = 12  # a camera: what a browser asks for was analysed a moment ago
 WINDOW = 240  # results that rates and latencies are taken from
 LIVE_S = 5.0  # a camera without a frame for longer than this, and than three of its own intervals, is not live
-
-Picture = tuple[str, str, bytes]  # frame id, media type, content
 
 
 @dataclass(slots=True)
@@ -31,15 +29,11 @@ class CameraView:
     """One camera as this service knows it."""
 
     name: str
-    newest: Picture | None = None  # analysed or not
-    pictures: deque[Picture] = field(default_factory=lambda: deque(maxlen=KEPT_PICTURES))  # those with a result
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))  # seconds, monotonic
     arrived_ns: int = 0  # UNIX time of the newest
-    answers: dict[str, Answer] = field(default_factory=dict)  # pipeline's model -> newest
+    answers: dict[str, Answer] = field(default_factory=dict)  # pipeline -> newest
     answered: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    received: int = 0
-    replaced: int = 0
     results: int = 0
     last_error: str = ""
     last_error_ns: int = 0
@@ -51,6 +45,7 @@ class View:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cameras: dict[str, CameraView] = {}
+        self._pictures = Pictures()
         self._listeners: list[Bounded[Answer]] = []
         self._infer_ms: dict[tuple[str, str], deque[float]] = {}  # model, version
 
@@ -58,9 +53,7 @@ class View:
         """A frame was taken up by a worker, after `missed` others of its camera were replaced."""
         with self._lock:
             camera = self._camera(frame.camera)
-            camera.received += 1 + missed
-            camera.replaced += missed
-            camera.newest = (frame.frame_id, frame.media_type, frame.data)
+            self._pictures.put_newest(frame.camera, Picture(frame.frame_id, frame.media_type, frame.data))
             camera.arrivals.extend([time.monotonic()] * (1 + missed))
             camera.arrived_ns = time.time_ns()
 
@@ -69,9 +62,8 @@ class View:
         now_ns = time.time_ns()
         with self._lock:
             camera = self._camera(frame.camera)
-            if not camera.pictures or camera.pictures[-1][0] != frame.frame_id:
-                camera.pictures.append((frame.frame_id, frame.media_type, frame.data))
-            camera.answers[f"{answer.model.name} {answer.model.task}"] = answer
+            self._pictures.put_analysed(frame.camera, Picture(frame.frame_id, frame.media_type, frame.data))
+            camera.answers[answer.pipeline] = answer
             camera.answered.append(time.monotonic())
             camera.latency_ms.append((now_ns - frame.capture_ns) / 1e6)
             camera.results += 1
@@ -87,14 +79,22 @@ class View:
             view = self._camera(camera)
             view.last_error, view.last_error_ns = f"{where}: {text}", new_origin()
 
-    def picture(self, camera: str, frame_id: str = "") -> tuple[str, bytes] | None:
-        """Media type and bytes of a frame with a result; without `frame_id`, of the newest frame there is."""
+    def keep(self, pipelines: Collection[str]) -> None:
+        """Forget what pipelines other than these have seen: they are gone."""
         with self._lock:
-            view = self._cameras.get(camera)
-            if view is None:
-                return None
-            kept = [it for it in view.pictures if it[0] == frame_id] if frame_id else [view.newest]
-            return kept[-1][1:] if kept and kept[-1] else None
+            for camera in self._cameras.values():
+                camera.answers = {key: answer for key, answer in camera.answers.items() if key in pipelines}
+
+    def forget(self, camera: str) -> None:
+        """A camera is gone."""
+        with self._lock:
+            self._cameras.pop(camera, None)
+            self._pictures.forget(camera)
+
+    def picture(self, camera: str, frame_id: str = "") -> Picture | None:
+        """A kept frame with a result; without `frame_id`, the newest frame there is."""
+        with self._lock:
+            return self._pictures.find(camera, frame_id)
 
     def inference_ms(self, model: Mapping[str, Any]) -> float | None:
         """The median time of an inference of a row of `Models.status`; None before its first."""
@@ -103,7 +103,7 @@ class View:
             return round(statistics.median(spent), 1) if spent else None
 
     def newest(self) -> list[Answer]:
-        """The newest result of every camera and model, the oldest of them first."""
+        """The newest result of every camera and pipeline, the oldest of them first."""
         with self._lock:
             known = [answer for camera in self._cameras.values() for answer in camera.answers.values()]
         return sorted(known, key=lambda answer: int(answer.result_origin))
@@ -155,8 +155,6 @@ def _row(camera: CameraView) -> dict[str, Any]:
         "lastFrameOrigin": str(camera.arrived_ns) if camera.arrived_ns else "",
         "framesPerSecond": round(rate(camera.arrivals, now), 2),
         "resultsPerSecond": round(rate(camera.answered, now), 2),
-        "framesReceived": camera.received,
-        "framesReplaced": camera.replaced,
         "results": camera.results,
         "latencyMs": {
             "p50": round(statistics.median(latency), 1) if latency else None,
@@ -172,6 +170,7 @@ def _seen(answer: Answer) -> dict[str, Any]:
     label, score = top(answer)
     named = answer.objects or answer.classes or ()
     return {
+        "pipeline": answer.pipeline,
         "model": answer.model.name,
         "version": answer.model.version,
         "task": answer.model.task,

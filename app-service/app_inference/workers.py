@@ -1,7 +1,6 @@
 """The threads that look at frames, and the watch over them."""
 
 import asyncio
-import logging
 import os
 import threading
 import time
@@ -13,7 +12,7 @@ from app_inference.errors import InferenceFailed
 from app_inference.inbox import Inbox
 from app_inference.settings import InferenceSection
 
-log = logging.getLogger(__name__)
+GOODBYE = 2.0  # seconds that workers have to end the frame they look at
 
 
 def cores() -> int:
@@ -34,37 +33,34 @@ def workers_for(section: InferenceSection) -> int:
 class Workers:
     """Running threads; made by `open_workers`."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._busy_since: dict[int, float] = {}
+    def __init__(self) -> None:
+        self._busy: dict[int, tuple[float, str]] = {}  # worker -> since when, with a frame of which topic
 
     def run(self, number: int, inbox: Inbox, analyst: Analyst) -> None:
         """One worker's life: take, look, again."""
         while (arrival := inbox.take()) is not None:
-            self._busy_since[number] = time.monotonic()
-            try:
-                analyst.look(arrival)
-            except Exception:  # one frame's failure is its own: this worker goes on with the next
-                log.exception("a frame on '%s' could not be looked at", arrival.topic)
-            self._busy_since.pop(number, None)
+            self._busy[number] = (time.monotonic(), arrival.topic)
+            analyst.look(arrival)
+            self._busy.pop(number, None)
 
     async def watch(self, stuck_after: float) -> None:
-        """Raise InferenceFailed when every worker has been busy with one frame for `stuck_after` seconds.
+        """Raise InferenceFailed when a worker has been busy with one frame for `stuck_after` seconds; 0 never does.
 
-        A thread inside OpenVINO cannot be stopped, so the process ends and its supervisor starts it anew.
+        One is enough: it holds up its camera's results for ever, and others will follow. A thread inside OpenVINO cannot
+        be stopped, so the process ends and its supervisor starts it anew.
         """
-        while True:
+        while stuck_after > 0:
             await asyncio.sleep(min(1.0, stuck_after / 4))
-            now = time.monotonic()
-            stuck = [number for number, since in list(self._busy_since.items()) if now - since > stuck_after]
-            if len(stuck) == self.count:
-                raise InferenceFailed(f"all {self.count} workers have been busy with one frame for {stuck_after:g} s")
+            for number, (since, topic) in list(self._busy.items()):
+                if time.monotonic() - since > stuck_after:
+                    text = f"worker {number} has been busy with one frame on '{topic}' for {stuck_after:g} s"
+                    raise InferenceFailed(f"{text}; inference hangs, or Inference.StuckAfter is too short")
 
 
 @contextmanager
 def open_workers(count: int, inbox: Inbox, analyst: Analyst) -> Iterator[Workers]:
-    """Threads for the length of the block. A stuck one is left behind after two seconds, being a daemon."""
-    workers = Workers(count)
+    """Threads for the length of the block. A stuck one is left behind, being a daemon."""
+    workers = Workers()
     threads = [
         threading.Thread(target=workers.run, args=(n, inbox, analyst), name=f"worker-{n}", daemon=True)
         for n in range(count)
@@ -75,5 +71,6 @@ def open_workers(count: int, inbox: Inbox, analyst: Analyst) -> Iterator[Workers
         yield workers
     finally:
         inbox.close()
+        deadline = time.monotonic() + GOODBYE
         for thread in threads:
-            thread.join(timeout=2)
+            thread.join(max(0.0, deadline - time.monotonic()))

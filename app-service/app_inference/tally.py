@@ -1,0 +1,97 @@
+"""What became of every frame, counted by camera: received = analysed + dropped for one reason or another.
+
+The counts are telemetry and status at once. What a person should know is said once a camera and reason, then only
+counted: a broken camera sends thirty broken frames a second.
+"""
+
+import logging
+import threading
+
+from edgex_kit.errors import EdgexError, Invalid, Malformed
+from edgex_kit.metrics import Counter, Metrics
+
+from app_inference.errors import ImageBroken, NoPicture
+from app_inference.view import View
+
+log = logging.getLogger(__name__)
+
+# Why a frame was dropped.
+REPLACED = "Replaced"  # a newer one of its camera came before a worker was free
+INBOX_FULL = "InboxFull"  # too many cameras, or too many bytes wait
+STALE = "Stale"  # older than MaxFrameAge
+RATE = "Rate"  # more than its pipelines' rates allow
+NO_PIPELINE = "NoPipeline"  # no pipeline looks at this camera
+FAILED = "InferenceFailed"  # every pipeline that looked at it failed
+BROKEN = "Error"  # we failed, in a way nobody foresaw
+NO_PICTURE = NoPicture.__name__  # an event, but without a picture
+INVALID = (Malformed.__name__, ImageBroken.__name__)  # no event, or one of another device; no picture we can decode
+
+
+class Tally:
+    """Counts, and speaks up."""
+
+    def __init__(self, metrics: Metrics, view: View) -> None:
+        self._metrics = metrics
+        self._view = view
+        self._lock = threading.Lock()
+        self._said: dict[str, set[str]] = {}
+
+    def received(self, camera: str, missed: int) -> None:
+        """A worker has taken a frame, `missed` others of its camera having been replaced by newer ones."""
+        self._metrics.counter("MessagesReceived").add(1 + missed)
+        self._of("FramesReceived", camera).add(1 + missed)
+        if missed:
+            self._of("FramesDropped", camera, reason=REPLACED).add(missed)
+
+    def refused(self) -> None:
+        """There was no room for a frame; whose it is nobody has read."""
+        self.received("", 0)
+        self.dropped("", INBOX_FULL, Invalid("too many cameras, or too many bytes of frames wait"))
+
+    def analysed(self, camera: str) -> None:
+        """A frame has the answer of one pipeline at least."""
+        self._of("FramesAnalysed", camera).add()
+
+    def dropped(self, camera: str, reason: str, error: Exception | None = None) -> None:
+        """A frame has none. `error` is for a person; `camera` may be empty, when nobody knows."""
+        self._of("FramesDropped", camera, reason=reason).add()
+        if reason in INVALID:
+            self._metrics.counter("InvalidMessagesReceived").add()
+        if error is None:
+            return
+        if camera and reason != NO_PICTURE:  # most devices are no cameras, and have no place on the page
+            self._view.failed(camera, "frame", _text(error))
+        self._say(camera, reason, f"a frame of '{camera or '?'}' was dropped", error)
+
+    def processed(self, pipeline: str) -> None:
+        """A pipeline has looked at a frame."""
+        self._metrics.counter(f"PipelineMessagesProcessed-{pipeline}", pipeline=pipeline).add()
+
+    def failed(self, camera: str, pipeline: str, error: Exception) -> None:
+        """A pipeline could not look at a frame, or its result could not go out."""
+        self._metrics.counter(f"PipelineProcessingErrors-{pipeline}", pipeline=pipeline).add()
+        self._view.failed(camera, pipeline, _text(error))
+        self._say(camera, f"pipeline {pipeline}", f"pipeline '{pipeline}' failed on '{camera}'", error)
+
+    def forget(self, camera: str) -> None:
+        """A camera is gone, and made room for others."""
+        self._metrics.forget(camera=camera)
+        with self._lock:
+            self._said.pop(camera, None)
+
+    def _of(self, name: str, camera: str, **tags: str) -> Counter:
+        return self._metrics.counter(name, **({"camera": camera} if camera else {}), **tags)
+
+    def _say(self, camera: str, kind: str, what: str, error: Exception) -> None:
+        with self._lock:
+            said = self._said.setdefault(camera, set())
+            is_news = kind not in said
+            said.add(kind)
+        if is_news:
+            level = logging.INFO if kind == NO_PICTURE else logging.WARNING
+            where = None if isinstance(error, EdgexError) else error  # what nobody foresaw comes with its traceback
+            log.log(level, "%s, more of this kind are only counted: %s", what, _text(error), exc_info=where)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, EdgexError) else f"{type(error).__name__}: {error}"
