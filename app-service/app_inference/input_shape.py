@@ -7,6 +7,7 @@ from app_inference.errors import ModelRejected
 from app_inference.images import Size
 from app_inference.resolution import Stated
 
+_DTYPES = {"u8": "uint8", "f16": "float16", "f32": "float32"}
 _CHANNELS_AT = {"NCHW": 1, "NHWC": 3}
 
 
@@ -27,6 +28,8 @@ def input_shape(port: TensorSpec, stated: Stated) -> InputShape:
     """The shape for a model whose input is `port`; raises ModelRejected where it stays unclear."""
     if len(port.shape) != 4:
         raise ModelRejected(f"its input {port} is no picture: expected [1, 3, height, width] or [1, height, width, 3]")
+    if port.dtype != _DTYPES.get(stated.get("dtype"), port.dtype):
+        raise ModelRejected(f"its input {port} is not of the dtype that manifest.yaml says, {stated.get('dtype')}")
     layout = stated.get("layout") or _layout(port)
     width, height = stated.get("size") or _size(port, layout)
     return InputShape(layout, (width, height))

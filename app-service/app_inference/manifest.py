@@ -18,6 +18,7 @@ Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Task = Literal["detection", "classification", "segmentation", "instance_segmentation", "keypoints", "anomaly"]
 Layout = Literal["NCHW", "NHWC"]
 Color = Literal["RGB", "BGR"]
 Resize = Literal["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]
@@ -94,7 +95,7 @@ class Manifest(Struct, frozen=True):
     version: str  # semantic versioning
     type: str  # of our decoders, or what the model's maker calls it
     release: Annotated[int, msgspec.Meta(ge=0)] | None = None  # counts up, never back
-    task: str | None = None
+    task: Task | None = None  # checked against what the type does
     description: str = ""
     labels: list[str] | None = None
     labels_file: str | None = None  # one label a line, relative to the manifest

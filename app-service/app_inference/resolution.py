@@ -95,6 +95,8 @@ def resolve(name: str, stated: Stated, outputs: Sequence[TensorSpec], size: Size
     labels = tuple(stated.get("labels", ()))
     classes = len(labels) + stated.get("label_offset", 0) if labels else 0
     decoder = DECODERS[normalise(model_type, outputs, classes, size)]
+    if stated.get("task", decoder.task) != decoder.task:
+        raise ModelRejected(f"type {decoder.type} does {decoder.task}, manifest.yaml says task {stated.get('task')}")
     return _settled(decoder, Stated([*stated.layers, (DEFAULT, _defaults(decoder))]), size)
 
 
@@ -123,9 +125,14 @@ def _overridden(overrides: Mapping[str, Any]) -> dict[str, Any]:
 def _manifested(manifest: Manifest | None) -> dict[str, Any]:
     if manifest is None:
         return {}
-    own = {"type": manifest.type, "labels": manifest.labels, "label_offset": manifest.label_offset}
+    own = {
+        "type": manifest.type,
+        "task": manifest.task,
+        "labels": manifest.labels,
+        "label_offset": manifest.label_offset,
+    }
     stated = {**own, **_given(manifest.input), **_given(manifest.thresholds)}
-    return {key: value for key, value in stated.items() if value is not None and key != "dtype"}
+    return {key: value for key, value in stated.items() if value is not None}
 
 
 def _defaults(decoder: Decoder) -> dict[str, Any]:

@@ -270,6 +270,11 @@ def test_our_own_word_stands_where_the_outputs_allow_it() -> None:
     assert normalise("yolo_pose", one(1, 56, 8400)) == "yolo_pose"
 
 
+def test_a_thousand_anchors_are_not_taken_for_boxes() -> None:
+    with pytest.raises(ModelRejected, match=r"at most 1000 boxes; the model has output0 \[1, 25200, 6\]"):
+        normalise("yolo_end2end", one(1, 25200, 6))
+
+
 def test_no_meaning_is_refused_with_what_each_expects() -> None:
     with pytest.raises(ModelRejected) as refused:
         normalise("YOLO", one(1, 3, 20, 20, 85), 80)

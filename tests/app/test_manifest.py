@@ -76,6 +76,7 @@ def test_every_key_is_read() -> None:
         (("release: 3", "relaese: 3"), "unknown field `relaese`"),
         (("size: [416, 320]", "size: [416]"), r"\$.input.size"),
         (("size: [416, 320]", "size: [0, 320]"), r"\$.input.size"),
+        (("task: detection", "task: detecting"), r"Invalid enum value 'detecting' - at `\$.task`"),
         (("color: BGR", "color: YUV"), r"\$.input.color"),
         (("resize: fit_to_window", "resize: squeeze"), r"\$.input.resize"),
         (("pad: 114", "pad: 300"), r"\$.input.pad"),

@@ -292,6 +292,18 @@ def test_the_manifest_beside_the_file_names_and_prepares_it(build_mean_color: Bu
     assert model.resolved.origins["color"] == "manifest"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task: detection", "type classification does classification, manifest.yaml says task detection"),
+        ("input: {dtype: u8}", r"picture \[1, 3, 32, 32\] float32 is not of the dtype that manifest.yaml says, u8"),
+    ],
+)
+def test_a_manifest_that_speaks_of_another_model_is_refused(build_mean_color: BuildModel, text: str, said: str) -> None:
+    with pytest.raises(ModelRejected, match=said):
+        load_model(with_manifest(build_mean_color(), text))
+
+
 @pytest.mark.parametrize("limits", ["min_openvino: '2099.1'", "max_openvino: '2024.6'"])
 def test_a_model_made_for_another_openvino_is_refused(build_mean_color: BuildModel, limits: str) -> None:
     with pytest.raises(ModelRejected, match=r"model.xml: made for OpenVINO (from 2099.1|up to 2024.6), this is 20"):

@@ -47,7 +47,7 @@ def _is_distribution(values: Floats) -> bool:
 
 def _softmax(values: Floats) -> Floats:
     exponents: Floats = np.exp(values - values.max())
-    return exponents / exponents.sum()
+    return np.asarray(exponents / exponents.sum(), np.float32)
 
 
 def _complaint(expectation: Expectation) -> str | None:
