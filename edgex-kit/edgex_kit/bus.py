@@ -21,7 +21,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgex_kit import codec, topics
-from edgex_kit.errors import EdgexError, Malformed, TimedOut, Unreachable
+from edgex_kit.errors import EdgexError, Invalid, Malformed, TimedOut, Unreachable
 from edgex_kit.handover import Bounded
 from edgex_kit.messages import Envelope
 
@@ -74,8 +74,11 @@ class Bus:
         self.settings = settings
         self.dropped = 0  # messages that no task took in time
         self.connects = 0
+        self.losses = 0  # connections that were lost
+        self._is_up = False  # paho calls itself connected until after it has told of a loss
         self._deliver: dict[str, list[Deliver]] = {}
         self._lock = threading.Lock()
+        self._asking = threading.Lock()  # the broker may grant before paho has told us the number we asked under
         self._asked: set[int | None] = set()  # subscriptions the broker has not granted yet
         self._lost = ""
         self._on_connected: list[Callable[[], None]] = []
@@ -83,13 +86,23 @@ class Bus:
 
     @property
     def is_connected(self) -> bool:
-        return self._client.is_connected()
+        return self._is_up and self._client.is_connected()
 
     def publish(self, topic: str, data: bytes, *, qos: int | None = None) -> Sending | None:
-        """Send `data`; None when there is no broker to send it to. Any thread may call."""
+        """Send `data`; None when there is no broker to send it to. Any thread may call.
+
+        With quality of service 1 or 2, what a lost connection has taken goes out again by itself, and first, on the
+        next. Raises Invalid for a topic that cannot be published on.
+        """
         if not self.is_connected:
             return None
-        info = self._client.publish(topic, data, self.settings.qos if qos is None else qos, self.settings.retained)
+        quality = self.settings.qos if qos is None else qos
+        try:
+            info = self._client.publish(topic, data, quality, self.settings.retained)
+        except ValueError as error:
+            raise Invalid(f"{len(data)} bytes cannot be published on '{topic}': {error}") from error
+        if quality and info.rc == paho.MQTT_ERR_NO_CONN:  # lost this moment; paho has kept it
+            info.rc = paho.MQTT_ERR_SUCCESS
         return Sending(info) if info.rc == paho.MQTT_ERR_SUCCESS else None
 
     def subscribe(self, pattern: str, deliver: Deliver) -> None:
@@ -194,6 +207,7 @@ class Bus:
         if reason.is_failure:
             self._say_lost(str(reason))
             return
+        self._is_up = True
         with self._lock:
             patterns = list(self._deliver)
         self._asked.clear()
@@ -208,6 +222,8 @@ class Bus:
         self._say_lost("no answer")
 
     def _disconnected(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._is_up = False
+        self.losses += 1
         self._say_lost(str(reason))
 
     def _say_lost(self, why: str) -> None:
@@ -234,11 +250,13 @@ class Bus:
 
     def _ask(self, patterns: list[str]) -> None:
         if patterns:
-            _, mid = self._client.subscribe([(pattern, self.settings.qos) for pattern in patterns])
-            self._asked.add(mid)
+            with self._asking:
+                _, mid = self._client.subscribe([(pattern, self.settings.qos) for pattern in patterns])
+                self._asked.add(mid)
 
     def _granted(self, _client: paho.Client, _data: Any, mid: int, _reasons: Any, _properties: Any) -> None:
-        self._asked.discard(mid)
+        with self._asking:
+            self._asked.discard(mid)
 
     def _receivers(self, topic: str) -> Iterable[Deliver]:
         with self._lock:
