@@ -46,8 +46,8 @@ class Workers:
     async def watch(self, stuck_after: float) -> None:
         """Raise InferenceFailed when a worker has been busy with one frame for `stuck_after` seconds; 0 never does.
 
-        One is enough: it holds up its camera's results for ever, and others will follow. A thread inside OpenVINO cannot
-        be stopped, so the process ends and its supervisor starts it anew.
+        One is enough: it holds up its camera's results for ever, and others will follow. A thread inside OpenVINO
+        cannot be stopped, so the process ends and its supervisor starts it anew.
         """
         while stuck_after > 0:
             await asyncio.sleep(min(1.0, stuck_after / 4))
