@@ -1,77 +1,80 @@
 """`device-camera`: cameras become EdgeX devices that publish frames. This page is its table of contents."""
 
 import asyncio
+import logging
 import sys
+from functools import partial
 from pathlib import Path
 
-from edgex_kit.devices import Device
-from edgex_kit.rest import build_app, common_routes, open_server
+from edgex_kit.rest import build_app, common_routes
+from edgex_kit.server import open_server
 from edgex_kit.service import Service, run
 
-from device_camera.callbacks import SystemEventDoor
+from device_camera.autoevents import AutoEvents
 from device_camera.cameras import open_cameras
 from device_camera.commands import Commands
 from device_camera.config import CameraService
 from device_camera.devices import Devices
-from device_camera.joining import Joining, base_name, until_answered
+from device_camera.discovery import Discovery
+from device_camera.doors import open_doors
+from device_camera.joining import Joining
+from device_camera.meters import Meters
 from device_camera.operating import Operating
-from device_camera.protocols import Asked, asked_of, check_device
-from device_camera.provisioning import provision
+from device_camera.protocols import asked_of
 from device_camera.publishing import FrameStream, Outbox
-from device_camera.requests import CommandDoor, ValidationDoor
-from device_camera.routes import command_routes
+from device_camera.reports import Reports
+from device_camera.returning import bring_back
+from device_camera.routes import command_routes, discovery_routes
+from device_camera.supervision import Lasting, keep
+from device_camera.usb_cameras import find_usb_cameras
+
+log = logging.getLogger(__name__)
 
 PACKAGED = Path(__file__).parent / "res"
 
 
 async def serve(service: Service[CameraService]) -> None:
     """Run the service until it is cancelled; HTTP first, then the bus, then core-metadata (contract 3.5)."""
-    topics, live = service.topics, service.live
+    live, own = service.live, service.settings.service
     devices = Devices(service.name)
     outbox = Outbox(service)
     operating = Operating(service, devices)
-    joining = Joining(service, devices)
-    stream = FrameStream(service, outbox, devices)
-
-    def ask(name: str) -> Asked:
-        return asked_of(devices.get(name), live.now.writable.camera, service.secrets.get)
-
-    def check(device: Device) -> None:
-        check_device(device, live.now.writable.camera)
-
-    async with open_cameras(devices, ask, stream.run, operating.follow) as cameras, asyncio.TaskGroup() as tasks:
+    reports = Reports(service, outbox)
+    discovery = Discovery(service, devices, partial(find_usb_cameras, Path("/sys"), Path("/dev")))
+    joining = Joining(service, devices, PACKAGED)
+    async with open_cameras(
+        devices,
+        ask=lambda device: asked_of(device, live.now.writable.camera, service.secrets.get),
+        publish=FrameStream(service, outbox, devices).run,
+        tell=[operating.follow, reports.follow],
+    ) as cameras:
         live.on_change(lambda _: cameras.reconcile_all())
-        commands = Commands(service, devices, cameras, operating)
+        meters = Meters(devices, cameras, service.metrics)
+        commands = Commands(service, devices, cameras, meters, operating)
         routes = [
             *common_routes(service.name, lambda: live.tree, service.secrets),
             *command_routes(service, commands, outbox),
+            *discovery_routes(discovery),
         ]
-        own = live.now.service
         async with (
+            asyncio.TaskGroup() as tasks,
             open_server(build_app(routes, own), own.bind_host, own.port) as port,
             service.registered(port),
-            service.bus.messages(topics.command_requests(service.name)) as asked,
-            service.bus.messages(topics.validate_device(service.name)) as to_validate,
-            service.bus.messages(
-                topics.system_events(service.name),
-                topics.deleted_profiles(),
-                topics.system_events(base_name(service), "provisionwatcher"),
-            ) as told,
+            open_doors(service, devices, commands, outbox, tasks) as doors,
         ):
-            tasks.create_task(CommandDoor(service, commands, outbox).serve(asked), name="commands")
-            tasks.create_task(ValidationDoor(service, check).serve(to_validate), name="validation")
-            while not await service.bus.settle(10):
-                pass
-            joining.settled()
-            await until_answered("core-metadata", joining.load)
-            await until_answered("core-metadata", lambda: joining.register(port))
-            tasks.create_task(SystemEventDoor(service.metadata, devices, service.metrics).serve(told), name="callbacks")
-            await until_answered("core-metadata", lambda: provision(service, devices, PACKAGED))
-            tasks.create_task(operating.run(), name="operating state")
-            tasks.create_task(joining.refresh(), name="refresh")
-            tasks.create_task(cameras.watch(), name="watch")
-            tasks.create_task(service.follow(), name="configuration")
-            tasks.create_task(service.report(), name="telemetry")
+            keep(tasks, {"configuration": service.follow, "meters": meters.run, "telemetry": service.report})
+            await joining.join(port)
+            lasting: Lasting = {
+                "system events": doors.follow_system_events,
+                "operating state": operating.run,
+                "reports": partial(reports.run, commands),
+                "refresh": joining.refresh,
+                "discovery": discovery.run,
+                "returning": partial(bring_back, service, devices, commands, operating),
+            }
+            keep(tasks, lasting)
+            AutoEvents(devices, commands, outbox.send, tasks)
+            log.info("%s", own.startup_msg or f"{service.name} started")
             await asyncio.Event().wait()
 
 

@@ -1,29 +1,31 @@
-"""A camera for every active device: opened, changed and closed as the devices change.
+"""A camera for every device: opened, changed and closed as the devices change.
 
 The devices say what should be, `reconcile` makes it so. Each camera has a task of its own that publishes its frames and
-closes it in the end; when a device comes back before its old camera has let go, the new one waits for it.
+closes it in the end; when a device comes back before its old camera has let go, the new one waits for it. A locked
+device keeps its camera, which rests, so that its counters and its `seq` go on.
 """
 
 import asyncio
 import contextlib
 import logging
+import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
+from edgex_kit.devices import Device
 from edgex_kit.errors import DriverFailed, EdgexError
 
 from device_camera.capture import Camera
 from device_camera.devices import Devices
-from device_camera.health import Status
+from device_camera.health import State, Status
 from device_camera.protocols import Asked
 
 log = logging.getLogger(__name__)
 
-_WATCH = 1.0  # seconds between looks after cameras that hang
+LOCKED = "locked"  # why the camera of a locked device does not stream
 
-Ask = Callable[[str], Asked]
+Ask = Callable[[Device], Asked]
 Publish = Callable[[Camera], Awaitable[None]]
 Tell = Callable[[str, Status], None]
 
@@ -34,13 +36,28 @@ class _Held:
 
     camera: Camera
     asked: Asked
+    is_active: bool
     task: "asyncio.Task[None]"
+
+    def follow(self, asked: Asked, *, is_active: bool) -> None:
+        """Streaming begins and ends only where what is asked changes; what a command has begun goes on otherwise."""
+        began = self.asked.auto_streaming and self.is_active
+        begins = asked.auto_streaming and is_active
+        if asked.settings != self.asked.settings:
+            self.camera.change(asked.settings)
+        if begins and not began:
+            self.camera.start_streaming()
+        elif self.is_active and not is_active:
+            self.camera.stop_streaming(LOCKED)
+        elif began and not begins:
+            self.camera.stop_streaming()
+        self.asked, self.is_active = asked, is_active
 
 
 class Cameras:
-    """The cameras of all active devices; made by `open_cameras`."""
+    """The cameras of all devices; made by `open_cameras`."""
 
-    def __init__(self, devices: Devices, ask: Ask, publish: Publish, tell: Tell) -> None:
+    def __init__(self, devices: Devices, ask: Ask, publish: Publish, tell: Sequence[Tell]) -> None:
         self._devices = devices
         self._ask = ask
         self._publish = publish
@@ -65,33 +82,21 @@ class Cameras:
         """Why a device has no camera, or nothing."""
         return self._problems.get(name, "")
 
-    def adjust(self, name: str, **changes: Any) -> None:
-        """Change some of a camera's settings, until the device asks for something else or the service restarts."""
-        camera = self.get(name)
-        camera.change(replace(camera.settings, **changes))
-
     def reconcile(self, name: str) -> None:
         """Bring the camera of a device in line with the device."""
-        asked = self._asked(name) if self._devices.is_active(name) else None
+        asked = self._asked(name) if self._devices.has(name) else None
         held = self._held.get(name)
         if asked is None:
             self._stop(name)
         elif held is None:
             self._start(name, asked)
-        elif held.asked != asked:
-            self._change(held, asked)
+        else:
+            held.follow(asked, is_active=self._devices.is_active(name))
 
     def reconcile_all(self) -> None:
         """The same for every device: defaults or secrets have changed."""
         for device in self._devices.all():
             self.reconcile(device.name)
-
-    async def watch(self) -> None:
-        """Find cameras whose source keeps their thread beyond every time-out, for ever."""
-        while True:
-            await asyncio.sleep(_WATCH)
-            for camera in self.all():
-                camera.watch()
 
     async def close(self) -> None:
         """Close every camera."""
@@ -102,41 +107,38 @@ class Cameras:
     def _asked(self, name: str) -> Asked | None:
         """What the device wants, or None and the reason in `_problems`."""
         try:
-            asked = self._ask(name)
+            asked = self._ask(self._devices.get(name))
         except EdgexError as error:
             if self._problems.get(name) != str(error):
                 self._problems[name] = str(error)
                 log.warning("device '%s' has no camera: %s", name, error)
+                self._tell_all(name, Status(State.LOST, str(error), time.time_ns()))
             return None
         self._problems.pop(name, None)
         return asked
 
+    def _tell_all(self, name: str, status: Status) -> None:
+        for tell in self._tell:
+            tell(name, status)
+
     def _start(self, name: str, asked: Asked) -> None:
         camera = Camera(name, asked.settings)
         loop = asyncio.get_running_loop()
-        camera.listen(lambda status: _cross(loop, self._tell, name, status))
-        if asked.auto_streaming:
+        camera.listen(lambda status: _cross(loop, self._tell_all, name, status))
+        is_active = self._devices.is_active(name)
+        if asked.auto_streaming and is_active:
             camera.start_streaming()
         turn = self._turns.setdefault(name, asyncio.Lock())
         task = asyncio.create_task(self._run(camera, turn), name=f"camera:{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._held[name] = _Held(camera, asked, task)
+        self._held[name] = _Held(camera, asked, is_active, task)
 
     def _stop(self, name: str) -> None:
         if held := self._held.pop(name, None):
             held.task.cancel()
         if not self._devices.has(name):
             self._problems.pop(name, None)
-
-    @staticmethod
-    def _change(held: _Held, asked: Asked) -> None:
-        before, held.asked = held.asked, asked
-        held.camera.change(asked.settings)
-        if asked.auto_streaming and not before.auto_streaming:
-            held.camera.start_streaming()
-        elif before.auto_streaming and not asked.auto_streaming:
-            held.camera.stop_streaming()
 
     async def _run(self, camera: Camera, turn: asyncio.Lock) -> None:
         async with turn, _opened(camera):
@@ -149,7 +151,7 @@ class Cameras:
 
 
 @contextlib.asynccontextmanager
-async def open_cameras(devices: Devices, ask: Ask, publish: Publish, tell: Tell) -> AsyncIterator[Cameras]:
+async def open_cameras(devices: Devices, ask: Ask, publish: Publish, tell: Sequence[Tell]) -> AsyncIterator[Cameras]:
     """Cameras that follow `devices` for the length of the block; all closed at its end."""
     cameras = Cameras(devices, ask, publish, tell)
     devices.on_change(cameras.reconcile)

@@ -18,6 +18,7 @@ from device_camera.config import CameraService
 from device_camera.devices import Devices
 from device_camera.frame_events import frame_tags
 from device_camera.lookup import Operation, Selection, select_to_read, select_to_write
+from device_camera.meters import Meters
 from device_camera.notes import Notes
 from device_camera.operating import Operating
 from device_camera.resources import Picture, Target, read_resource, write_resource
@@ -30,11 +31,17 @@ class Commands:
     """Serves commands; any number at once, writes of one device one after another."""
 
     def __init__(
-        self, service: Service[CameraService], devices: Devices, cameras: Cameras, operating: Operating
+        self,
+        service: Service[CameraService],
+        devices: Devices,
+        cameras: Cameras,
+        meters: Meters,
+        operating: Operating,
     ) -> None:
         self._service = service
         self._devices = devices
         self._cameras = cameras
+        self._meters = meters
         self._operating = operating
         self._notes = Notes(service.metadata, devices)
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -72,6 +79,15 @@ class Commands:
         await self._succeeded(name)
         return event
 
+    async def report(self, name: str, function: str) -> Event | None:
+        """The event of the resource with that getFunction, whatever the device's state; None when it has none."""
+        device = self._devices.get(name)
+        for resource in self._devices.profile_of(device).device_resources or ():
+            if resource.is_readable and (resource.attributes or {}).get("getFunction") == function:
+                value = await read_resource(self._target(device), resource)
+                return self._event(device, Selection(resource.name, (Operation(resource),)), [value])
+        return None
+
     @property
     def _settings(self) -> CameraService:
         return self._service.settings
@@ -85,7 +101,7 @@ class Commands:
 
     def _target(self, device: Device) -> Target:
         camera = self._cameras.get(device.name)
-        return Target(device, camera, self._cameras, self._notes, self._settings.patience_s)
+        return Target(device, camera, self._notes, self._meters.capture_fps(camera), self._settings.patience_s)
 
     def _event(self, device: Device, selection: Selection, values: Sequence[Any]) -> Event:
         origin = new_origin()

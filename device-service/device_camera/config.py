@@ -53,7 +53,6 @@ class DeviceSection(Section, kw_only=True, frozen=True):
     devices_dir: str = "./res/devices"
     provision_watchers_dir: str = ""
     enable_async_readings: bool = True
-    async_buffer_size: int = 16  # events of the camera's own that may wait at once
     labels: Any = ()  # a list in a file, numbered keys in core-keeper, comma-separated in the environment
     discovery: DiscoverySection = field(default_factory=DiscoverySection)
     allowed_fails: int = 0  # failed commands until the device is set DOWN; 0: it never is

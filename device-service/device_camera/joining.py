@@ -6,6 +6,8 @@ In between, system events keep us informed; while the bus is away they are lost 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 
 from edgex_kit.devices import DeviceService
 from edgex_kit.errors import EdgexError, Unavailable, Unreachable
@@ -14,21 +16,33 @@ from edgex_kit.service import Service
 from device_camera.callbacks import fetch_profile
 from device_camera.config import CameraService
 from device_camera.devices import Devices
+from device_camera.provisioning import provision
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 60.0  # seconds between lines about a broker that is not there
 _AGAIN = 1.0  # seconds between attempts
 
 
 class Joining:
     """Reads our devices, profiles and watchers, and keeps our own record."""
 
-    def __init__(self, service: Service[CameraService], devices: Devices) -> None:
+    def __init__(self, service: Service[CameraService], devices: Devices, packaged: Path) -> None:
         self._service = service
         self._devices = devices
+        self._packaged = packaged
         self._loop = asyncio.get_running_loop()
         self._reconnected = asyncio.Event()
         service.bus.on_connected(self._tell)
+
+    async def join(self, port: int) -> None:
+        """Wait for the broker, then for core-metadata; read what it knows of us, and tell it what it lacks."""
+        while not await self._service.bus.settle(_PATIENCE):
+            log.warning("waiting for the message broker")
+        self._reconnected.clear()
+        await until_answered("core-metadata", self.load)
+        await until_answered("core-metadata", partial(self.register, port))
+        await until_answered("core-metadata", partial(provision, self._service, self._devices, self._packaged))
 
     async def load(self) -> None:
         """Read everything. Raises what core-metadata answers."""
@@ -70,10 +84,6 @@ class Joining:
         if record is not None:
             self._devices.put_service(record.admin_state, record.labels or ())
         await self.load()
-
-    def settled(self) -> None:
-        """From now on a connect means that the bus was away."""
-        self._reconnected.clear()
 
     def _tell(self) -> None:
         self._loop.call_soon_threadsafe(self._reconnected.set)

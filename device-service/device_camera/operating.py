@@ -43,6 +43,8 @@ class Operating:
             self._want(name, "UP")
         elif status.state is State.LOST:
             self._want(name, "DOWN", status.reason)
+        elif status.state is State.STOPPED and self._devices.is_active(name):
+            self._want(name, "UP")  # it is switched off: nothing speaks against it any more
 
     def assertion_broken(self, name: str, reason: str) -> None:
         """A reading contradicted its profile."""

@@ -4,21 +4,29 @@ A function gets the device and its camera; what blocks goes to a thread. Errors 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from edgex_kit.devices import Device, DeviceResource
 from edgex_kit.errors import DriverFailed, EdgexError, Invalid
 
-from device_camera import descriptions
-from device_camera.cameras import Cameras
+from device_camera import tuning
+from device_camera.camera_settings import CameraSettings
 from device_camera.capture import Camera
 from device_camera.capture_loop import OFF
+from device_camera.descriptions import (
+    Description,
+    open_controls,
+    open_description,
+    size_of,
+    streaming_status,
+    text_from_size,
+)
 from device_camera.frames import Frame
 from device_camera.health import State
 from device_camera.notes import Notes
-from device_camera.protocols import parse_size
+from device_camera.v4l2 import CONTROLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +35,9 @@ class Target:
 
     device: Device
     camera: Camera
-    cameras: Cameras
     notes: Notes
+    capture_fps: float
     patience: float  # seconds a function may wait for the camera
-
-    def adjust(self, **changes: Any) -> None:
-        """Change the camera's settings."""
-        self.cameras.adjust(self.device.name, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ async def _picture(target: Target) -> Picture:
 async def _start(target: Target, options: Any) -> None:
     """Answer after the first frame, or with the true error: then the camera is as it was."""
     camera, before = target.camera, target.camera.settings
-    camera.change(_with_options(camera, options or {}))
+    camera.change(tuning.with_options(before, options or {}))
     was_wanted = camera.is_streaming_wanted
     camera.start_streaming()
     try:
@@ -107,38 +111,8 @@ async def _stop(target: Target, _value: Any) -> None:
     target.camera.stop_streaming()
 
 
-def _with_options(camera: Camera, options: Mapping[str, Any]) -> Any:
-    """The camera's settings with the options of StartStreaming; the names are those of device-usb-camera too."""
-    settings = camera.settings
-    for name, value in options.items():
-        change = _OPTIONS.get(name)
-        if change is None:
-            raise Invalid(f"unknown option '{name}'; known are {', '.join(_OPTIONS)}")
-        settings = change(settings, str(value))
-    return settings
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise Invalid(f"a number expected, got '{text}'") from None
-
-
-def _encoded(settings: Any, **changes: Any) -> Any:
-    return replace(settings, encoding=replace(settings.encoding, **changes))
-
-
-_OPTIONS: dict[str, Callable[[Any, str], Any]] = {
-    "OutputFps": lambda settings, text: replace(settings, fps=_number(text)),
-    "InputFps": lambda settings, text: replace(settings, capture_fps=_number(text)),
-    "OutputImageSize": lambda settings, text: _encoded(settings, size=parse_size(text)),
-    "JpegQuality": lambda settings, text: _encoded(settings, quality=int(_number(text))),
-}
-
-
-def _setter(change: Callable[[Any, Any], Any]) -> Setter:
-    """A setter that changes the camera's settings."""
+def _setter(change: Callable[[CameraSettings, Any], CameraSettings]) -> Setter:
+    """A setter that changes the camera's settings, until the device asks for others or the service restarts."""
 
     async def setter(target: Target, value: Any) -> None:
         if value is None:
@@ -148,10 +122,39 @@ def _setter(change: Callable[[Any, Any], Any]) -> Setter:
     return setter
 
 
-def _sized(settings: Any, *, width: int | None = None, height: int | None = None) -> Any:
-    """One side set: the other follows the picture's shape. 0 gives the camera's own size back."""
-    size = (width or 0, height or 0)
-    return _encoded(settings, size=size if any(size) else None)
+def _described(read: Callable[[Description], Any]) -> Getter:
+    """A getter of what the camera says of itself, which asks its driver."""
+
+    def blocking(camera: Camera) -> Any:
+        with open_description(camera) as description:
+            return read(description)
+
+    async def getter(target: Target) -> Any:
+        return await asyncio.to_thread(blocking, target.camera)
+
+    return getter
+
+
+def _control(name: str) -> Getter:
+    def blocking(camera: Camera) -> int:
+        with open_controls(camera, name) as node:
+            return node.control(name)
+
+    async def getter(target: Target) -> Any:
+        return await asyncio.to_thread(blocking, target.camera)
+
+    return getter
+
+
+def _control_setter(name: str) -> Setter:
+    def blocking(camera: Camera, value: int) -> None:
+        with open_controls(camera, name) as node:
+            node.set_control(name, value)
+
+    async def setter(target: Target, value: Any) -> None:
+        await asyncio.to_thread(blocking, target.camera, int(value))
+
+    return setter
 
 
 def _last_error(target: Target) -> str:
@@ -170,10 +173,14 @@ async def _custom_metadata(target: Target, value: Any) -> None:
 GETTERS: dict[str, Getter] = {
     "Frame": _picture,
     "Snapshot": _picture,
-    "StreamingStatus": _at_once(lambda it: descriptions.streaming_status(it.camera)),
+    "StreamingStatus": _at_once(lambda it: streaming_status(it.camera, it.capture_fps)),
     "StreamURI": _at_once(lambda it: str(it.camera.settings.source)),
     "IsStreaming": _at_once(lambda it: it.camera.status.state is State.STREAMING),
     "LastError": _at_once(_last_error),
+    "CaptureFps": _at_once(lambda it: it.capture_fps),
+    "FrameWidth": _at_once(lambda it: size_of(it.camera)[0]),
+    "FrameHeight": _at_once(lambda it: size_of(it.camera)[1]),
+    "FrameSize": _at_once(lambda it: text_from_size(size_of(it.camera))),
     "FrameRateFps": _at_once(lambda it: it.camera.settings.fps),
     "JpegQuality": _at_once(lambda it: it.camera.settings.encoding.quality),
     "FramesCaptured": _at_once(lambda it: it.camera.counters.captured),
@@ -182,15 +189,25 @@ GETTERS: dict[str, Getter] = {
     "DropReasons": _at_once(lambda it: dict(it.camera.counters.dropped)),
     "FriendlyName": _at_once(lambda it: it.notes.friendly_name(it.device)),
     "CustomMetadata": _at_once(lambda it: it.notes.custom_metadata(it.device)),
+    "CameraInfo": _described(lambda it: it.info()),
+    "CameraStatus": _described(lambda it: it.status()),
+    "ImageFormats": _described(lambda it: it.image_formats()),
+    "FrameRateFormats": _described(lambda it: it.frame_rate_formats()),
+    "DataFormat": _described(lambda it: it.data_format()),
+    "FrameRate": _described(lambda it: it.frame_rate()),
+    "PixelFormat": _described(lambda it: it.pixel_format()),
+    **{name: _control(name) for name in CONTROLS},
 }
 
 SETTERS: dict[str, Setter] = {
     "StartStreaming": _start,
     "StopStreaming": _stop,
-    "FrameRateFps": _setter(lambda settings, value: replace(settings, fps=float(value))),
-    "JpegQuality": _setter(lambda settings, value: _encoded(settings, quality=int(value))),
-    "FrameWidth": _setter(lambda settings, value: _sized(settings, width=int(value))),
-    "FrameHeight": _setter(lambda settings, value: _sized(settings, height=int(value))),
+    "FrameRateFps": _setter(tuning.with_fps),
+    "JpegQuality": _setter(tuning.with_quality),
+    "FrameSize": _setter(tuning.with_size),
+    "FrameRate": _setter(tuning.with_frame_rate),
+    "PixelFormat": _setter(tuning.with_pixel_format),
     "FriendlyName": _friendly_name,
     "CustomMetadata": _custom_metadata,
+    **{name: _control_setter(name) for name in CONTROLS},
 }

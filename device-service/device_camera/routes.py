@@ -1,8 +1,8 @@
-"""The REST door: device commands (contract 6.1-6.3). What comes in is parsed, what goes out is formatted, no more."""
+"""The REST door: device commands and discovery (contract 6.1-6.3). It parses and formats, no more."""
 
 from edgex_kit import codec
-from edgex_kit.errors import Invalid, Malformed
-from edgex_kit.messages import API, BaseResponse, EventResponse
+from edgex_kit.errors import Invalid, Malformed, Unsupported
+from edgex_kit.messages import API, BaseResponse, EventResponse, new_id
 from edgex_kit.rest import Json, body_of, name_of
 from edgex_kit.service import Service
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from device_camera.commands import Commands
 from device_camera.config import CameraService
+from device_camera.discovery import Discovery
 from device_camera.publishing import Outbox
 
 _CORRELATION = "x-correlation-id"
@@ -53,3 +54,33 @@ async def _values(request: Request) -> dict[str, object]:
     if not isinstance(body, dict):
         raise Invalid(f"failed to parse request body -> an object of resources and values expected, not {body!r:.80}")
     return body
+
+
+def discovery_routes(discovery: Discovery) -> list[BaseRoute]:
+    """Discovery on request; profiles are not scanned, because every camera has the same."""
+
+    async def trigger(request: Request) -> Response:
+        request_id = request.headers.get(_CORRELATION) or new_id()
+        discovery.trigger(request_id)
+        return _accepted(request_id, "Device Discovery is triggered.", 202)
+
+    async def stop(request: Request) -> Response:
+        request_id = name_of(request, "id") if "id" in request.path_params else ""
+        discovery.stop(request_id)
+        return _accepted(request_id, "", 200)
+
+    async def scan(_request: Request) -> Response:
+        raise Unsupported("Profile scan is not implemented")
+
+    return [
+        Route("/api/v3/discovery", trigger, methods=["POST"]),
+        Route("/api/v3/discovery", stop, methods=["DELETE"]),
+        Route("/api/v3/discovery/requestId/{id}", stop, methods=["DELETE"]),
+        Route("/api/v3/profilescan", scan, methods=["POST"]),
+        Route("/api/v3/profilescan/device/name/{name}", scan, methods=["DELETE"]),
+    ]
+
+
+def _accepted(request_id: str, message: str, status: int) -> Response:
+    answer = BaseResponse(api_version=API, request_id=request_id, message=message, status_code=status)
+    return Json(answer, status)

@@ -1,0 +1,267 @@
+"""Plain clients of EdgeX: HTTP and MQTT as anybody speaks them, with nothing of our own kit in between."""
+
+import base64
+import contextlib
+import json
+import queue
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import cbor2
+import paho.mqtt.client as paho
+import pytest
+import requests
+
+WAIT = 10.0  # seconds anything may take
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Where EdgeX is."""
+
+    keeper: str
+    metadata: str
+    data: str
+    command: str
+    broker: tuple[str, int]
+
+
+def until(check: Callable[[], Any], what: str, wait: float = WAIT) -> Any:
+    """What `check` says, once it says something."""
+    deadline = time.monotonic() + wait
+    while not (found := check()):
+        assert time.monotonic() < deadline, f"not within {wait:g} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of the bus, with its payload in plain data."""
+
+    topic: str
+    envelope: dict[str, Any]
+    payload: Any
+    at: float = field(default_factory=time.monotonic)
+
+
+def heard_from(message: paho.MQTTMessage) -> Heard | None:
+    """None for what is no envelope."""
+    try:
+        envelope = json.loads(message.payload)
+        payload = envelope["payload"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if envelope["contentType"] == "application/cbor":
+        payload = cbor2.loads(base64.b64decode(payload, validate=True))
+    return Heard(message.topic, envelope, payload)
+
+
+class Ear:
+    """Everything that is said on a topic while the block lasts."""
+
+    def __init__(self) -> None:
+        self.queue: queue.Queue[Heard] = queue.Queue()
+
+    def next(self, fits: Callable[[Heard], Any] = lambda _: True, wait: float = WAIT) -> Heard:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                heard = self.queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                pytest.fail(f"nothing fitting was said within {wait:g} s")
+            if fits(heard):
+                return heard
+
+    def is_silent(self, seconds: float, fits: Callable[[Heard], Any] = lambda _: True) -> bool:
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if fits(self.queue.get(timeout=max(0.0, deadline - time.monotonic()))):
+                    return False
+        return True
+
+
+class Bus:
+    """The message bus as any EdgeX client sees it: raw MQTT and JSON."""
+
+    def __init__(self, client: paho.Client) -> None:
+        self._client = client
+        self._ears: list[tuple[str, Ear]] = []
+        self._granted: queue.Queue[int] = queue.Queue()
+        client.on_subscribe = lambda _c, _d, mid, *_: self._granted.put(mid)
+        client.on_message = self._received
+
+    def publish(self, topic: str, data: "str | bytes | dict[str, Any]") -> None:
+        self._client.publish(topic, json.dumps(data) if isinstance(data, dict) else data, qos=1).wait_for_publish(WAIT)
+
+    @contextlib.contextmanager
+    def listen(self, pattern: str) -> Iterator[Ear]:
+        ear = Ear()
+        self._ears.append((pattern, ear))
+        _, mid = self._client.subscribe(pattern)
+        while self._granted.get(timeout=WAIT) != mid:
+            pass
+        try:
+            yield ear
+        finally:
+            self._ears.remove((pattern, ear))
+            self._client.unsubscribe(pattern)
+
+    def ask(self, topic: str, reply_to: str, payload: Any, wait: float = WAIT, **envelope: Any) -> Heard:
+        """A request and its answer (contract 1.5)."""
+        request_id = str(uuid.uuid4())
+        request = {
+            "apiVersion": "v3",
+            "receivedTopic": "",
+            "correlationID": str(uuid.uuid4()),
+            "requestID": request_id,
+            "errorCode": 0,
+            "payload": payload,
+            "contentType": "application/json",
+            **envelope,
+        }
+        with self.listen(f"{reply_to}/{request_id}") as ear:
+            self.publish(topic, request)
+            answer = ear.next(wait=wait)
+        assert answer.envelope["requestID"] == request_id
+        if not answer.envelope["errorCode"]:
+            assert answer.envelope["correlationID"] == request["correlationID"]
+        return answer
+
+    def _received(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        heard = heard_from(message)
+        for pattern, ear in list(self._ears):
+            if heard and paho.topic_matches_sub(pattern, message.topic):
+                ear.queue.put(heard)
+
+
+class Metadata:
+    """core-metadata over plain HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = f"{url}/api/v3"
+
+    def get(self, path: str) -> Any:
+        answer = requests.get(f"{self.url}/{path}", timeout=WAIT)
+        return answer.json() if answer.status_code == 200 else None
+
+    def add(self, kind: str, item: dict[str, Any], key: str = "", **params: str) -> dict[str, Any]:
+        """The result of one added thing."""
+        body = [{"apiVersion": "v3", key or kind: item}]
+        answer = requests.post(f"{self.url}/{kind.lower()}", json=body, params=params, timeout=WAIT)
+        assert answer.status_code == 207, answer.text
+        result: dict[str, Any] = answer.json()[0]
+        return result
+
+    def change(self, kind: str, item: dict[str, Any], key: str = "", method: str = "PATCH") -> None:
+        body = [{"apiVersion": "v3", key or kind: item}]
+        answer = requests.request(method, f"{self.url}/{kind.lower()}", json=body, timeout=WAIT)
+        assert [one["statusCode"] for one in answer.json()] == [200], answer.text
+
+    def delete(self, path: str) -> int:
+        return requests.delete(f"{self.url}/{path}", timeout=WAIT).status_code
+
+    def device(self, name: str) -> dict[str, Any]:
+        device: dict[str, Any] = self.get(f"device/name/{quote(name, safe='')}")["device"]
+        return device
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A running device service: its name and where it answers."""
+
+    service: str
+    url: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def get(self, device: str, command: str, **query: str) -> requests.Response:
+        path = f"/api/v3/device/name/{quote(device, safe='')}/{quote(command, safe='')}"
+        return requests.get(self.url + path, params=query, timeout=WAIT)
+
+    def put(self, device: str, command: str, body: Any = None, **query: str) -> requests.Response:
+        path = f"/api/v3/device/name/{quote(device, safe='')}/{quote(command, safe='')}"
+        data = body if isinstance(body, str | bytes | None) else json.dumps(body)
+        return requests.put(self.url + path, data=data, params=query, timeout=WAIT)
+
+    def event(self, device: str, command: str, **query: str) -> dict[str, Any]:
+        """The event of a GET that must work."""
+        answer = self.get(device, command, **query)
+        assert answer.status_code == 200, answer.text
+        is_cbor = answer.headers["Content-Type"] == "application/cbor"
+        event: dict[str, Any] = (cbor2.loads(answer.content) if is_cbor else answer.json())["event"]
+        return event
+
+    def value(self, device: str, resource: str) -> Any:
+        (reading,) = self.event(device, resource, **{"ds-regexcmd": "false"})["readings"]
+        return reading.get("value", reading.get("objectValue"))
+
+
+OpenDevice = Callable[..., AbstractContextManager[Device]]
+AddCamera = Callable[..., str]
+
+PROFILE = {
+    "name": "",
+    "deviceResources": [
+        {
+            "name": "Frame",
+            "attributes": {"getFunction": "Frame"},
+            "properties": {"valueType": "Binary", "readWrite": "R", "mediaType": "image/jpeg"},
+        },
+        {
+            "name": "Rate",
+            "attributes": {"getFunction": "FrameRateFps", "setFunction": "FrameRateFps"},
+            "properties": {"valueType": "Float32", "readWrite": "RW", "units": "fps", "minimum": 0, "maximum": 50},
+        },
+        {
+            "name": "Quality",
+            "attributes": {"getFunction": "JpegQuality", "setFunction": "JpegQuality"},
+            "properties": {
+                "valueType": "Uint8",
+                "readWrite": "RW",
+                "minimum": 1,
+                "maximum": 100,
+                "defaultValue": "60",
+            },
+        },
+        {
+            "name": "Source",
+            "attributes": {"getFunction": "StreamURI"},
+            "properties": {"valueType": "String", "readWrite": "R"},
+        },
+        {
+            "name": "Stop",
+            "attributes": {"setFunction": "StopStreaming"},
+            "properties": {"valueType": "Bool", "readWrite": "W"},
+        },
+        {
+            "name": "Broken",
+            "attributes": {"getFunction": "Brightness", "setFunction": "Brightness"},
+            "properties": {"valueType": "Int32", "readWrite": "RW"},
+        },
+    ],
+    "deviceCommands": [
+        {
+            "name": "Tuning",
+            "readWrite": "RW",
+            "resourceOperations": [
+                {"deviceResource": "Rate", "defaultValue": "7"},
+                {"deviceResource": "Quality", "mappings": {"90": "fine", "30": "coarse"}},
+            ],
+            "tags": {"made": "by hand"},
+        },
+        {
+            "name": "Look",
+            "readWrite": "R",
+            "resourceOperations": [{"deviceResource": "Frame"}, {"deviceResource": "Rate"}],
+        },
+    ],
+}
