@@ -21,6 +21,7 @@ from edgex_kit.standin.broker import Broker, open_broker
 from edgex_kit.standin.command import Commands
 from edgex_kit.standin.command_bus import CommandBus
 from edgex_kit.standin.core import COMMAND, DATA, KEEPER, METADATA, Core
+from edgex_kit.standin.core_secrets import secret_of
 from edgex_kit.standin.data_events import Events
 from edgex_kit.standin.data_intake import Intake
 from edgex_kit.standin.data_readings import Readings
@@ -31,7 +32,7 @@ from edgex_kit.standin.options import Options, parse_options
 from edgex_kit.standin.registry import Registry, register_ourselves
 from edgex_kit.standin.relay import open_relay
 from edgex_kit.standin.store import open_store
-from edgex_kit.standin.web import app_of
+from edgex_kit.standin.web import app_of, route
 from edgex_kit.topics import Topics
 
 log = logging.getLogger("edgex-standin")
@@ -96,7 +97,8 @@ async def _serve(core: Core, sockets: Mapping[str, socket.socket]) -> AsyncItera
         }
         for name, sock in sockets.items():
             tree = common_config.configuration_of(core, name)
-            app = app_of(name, routes[name], lambda tree=tree: tree, core.service)  # type: ignore[misc]
+            secret = route("POST", "/secret", secret_of(core.store, name))
+            app = app_of(name, [secret, *routes[name]], lambda tree=tree: tree, core.service)  # type: ignore[misc]
             await opened.enter_async_context(serve_on(app, sock))
         yield
 

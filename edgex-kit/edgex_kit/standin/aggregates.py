@@ -27,27 +27,23 @@ def aggregate(db: sqlite3.Connection, which: Which, page: Page, name: str) -> li
     if function not in _FUNCTIONS:
         raise Invalid("invalid aggregate function specified")
     where, values = which.sql()
-    marks = ", ".join("?" * len(NUMBERS))
     groups: dict[tuple[str, str, str, str], list[Any]] = {}
-    query = "select device, resource, profile, type, value from reading"
-    for *group, text in db.execute(
-        f"{query} where {where} and type in ({marks}) and value is not null order by device",
-        (*values, *NUMBERS),
-    ):
-        groups.setdefault(tuple(group), []).append(number_of(text, group[3]))
+    query = f"select device, resource, profile, type, value from reading where {where} order by device"  # noqa: S608
+    for device, resource, profile, kind, text in db.execute(query, values):
+        numbers = groups.setdefault((device, resource, profile, kind), [])
+        if kind in NUMBERS and text is not None:
+            numbers.append(number_of(text, kind))
     found = list(groups.items())[page.offset : page.offset + page.limit]
     return [_reading(group, function, numbers) for group, numbers in found]
 
 
 def _reading(group: tuple[str, str, str, str], function: str, numbers: list[Any]) -> Reading:
+    """What has no numbers has a count of 0 and otherwise an empty value of its own type."""
     device, resource, profile, kind = group
-    return {
-        "deviceName": device,
-        "resourceName": resource,
-        "profileName": profile,
-        "valueType": _type_of(function, kind),
-        "value": _FUNCTIONS[function](numbers),
-    }
+    head = {"deviceName": device, "resourceName": resource, "profileName": profile}
+    if not numbers and function != "COUNT":
+        return {**head, "valueType": kind, "value": ""}
+    return {**head, "valueType": _type_of(function, kind), "value": _FUNCTIONS[function](numbers)}
 
 
 def _type_of(function: str, kind: str) -> str:

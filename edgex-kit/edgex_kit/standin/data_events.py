@@ -18,7 +18,8 @@ from edgex_kit.standin import events
 from edgex_kit.standin.core import Core
 from edgex_kit.standin.event_shape import take_event
 from edgex_kit.standin.events import Limits, Which
-from edgex_kit.standin.paging import page_of, parse_integer, time_range
+from edgex_kit.standin.paging import page_of, time_range
+from edgex_kit.standin.reading_values import as_text, number_of
 from edgex_kit.standin.rules import is_uuid
 from edgex_kit.standin.web import answer, correlation_of, is_true, json_of, listing, route
 
@@ -65,14 +66,15 @@ class Events:
 
     async def all(self, request: Request) -> Response:
         """Of everybody or of one device, of all times or of some."""
-        which, numeric = which_of(request), is_true(request, "numeric")
+        which = which_of(request)
+        write = number_of if is_true(request, "numeric") else as_text
         page = page_of(request.query_params, self._core.max_results, least_offset=-1)
 
         def job(db: Any) -> tuple[list[Any], int]:
             if page.offset < 0:  # nobody is to count
-                return events.select_events(db, which, page.from_start(), numeric=numeric), 0
+                return events.select_events(db, which, page.from_start(), write), 0
             total = events.count_events(db, which)
-            return events.select_events(db, which, page.within(total), numeric=numeric), total
+            return events.select_events(db, which, page.within(total), write), total
 
         return listing("events", *await self._core.store.run(job))
 
@@ -107,8 +109,10 @@ class Events:
 
     async def delete_old(self, request: Request) -> Response:
         """Events older than so many nanoseconds."""
-        age = parse_integer("path param age", request.path_params["age"])
-        before = Which(end=max(time.time_ns() - age, 0))
+        age = request.path_params["age"]
+        if not age.isascii() or not age.isdigit():
+            raise Invalid("age format parsing failed")
+        before = Which(end=max(time.time_ns() - int(age), 0))
         await self._core.store.run(lambda db: events.delete_events(db, before))
         return answer(202)
 

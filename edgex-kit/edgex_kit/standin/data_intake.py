@@ -6,6 +6,7 @@ Nobody is told of a message that was dropped; it is a line in the log. Messages 
 
 import logging
 import threading
+from typing import Any
 from urllib.parse import unquote
 
 from edgex_kit import codec
@@ -72,7 +73,7 @@ class Intake:
 def event_of(message: Message) -> Event:
     """The event of a message, which its topic must name. Raises EdgexError."""
     envelope = codec.decode_envelope(message.data)
-    event, _ = take_event(codec.decode_payload(envelope))
+    event, _ = take_event(_whole_numbers(codec.decode_payload(envelope)))
     levels = message.topic.split("/")
     if len(levels) < 6:
         raise Invalid(f"invalid message topic {message.topic}")
@@ -80,3 +81,13 @@ def event_of(message: Message) -> Event:
         if event[key] != unquote(level):
             raise Invalid(f"event's {key} {event[key]} mismatches with the name {unquote(level)} received in topic")
     return event
+
+
+def _whole_numbers(body: Any) -> Any:
+    """A peer that lost digits on the way writes origins as floats; they are whole numbers all the same."""
+    event = body.get("event") if isinstance(body, dict) else None
+    readings = event.get("readings") if isinstance(event, dict) else None
+    for holder in (event, *(readings if isinstance(readings, list) else ())):
+        if isinstance(holder, dict) and isinstance(holder.get("origin"), float) and holder["origin"].is_integer():
+            holder["origin"] = int(holder["origin"])
+    return body

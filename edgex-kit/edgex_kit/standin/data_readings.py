@@ -12,8 +12,9 @@ from edgex_kit.standin import events
 from edgex_kit.standin.aggregates import aggregate
 from edgex_kit.standin.core import Core
 from edgex_kit.standin.data_events import which_of
-from edgex_kit.standin.events import Which
+from edgex_kit.standin.events import Which, Write
 from edgex_kit.standin.paging import Page, page_of
+from edgex_kit.standin.reading_values import as_text, number_of
 from edgex_kit.standin.web import answer, is_true, json_of, listing, route
 
 _RANGE = "/start/{start}/end/{end}"
@@ -49,18 +50,18 @@ class Readings:
         if function:
             found = await self._core.store.run(lambda db: aggregate(db, which, page.from_start(), function))
             return answer(aggregateFunc=function, readings=found)
-        return await self._list(which, page, numeric=is_true(request, "numeric"))
+        return await self._list(which, page, number_of if is_true(request, "numeric") else as_text)
 
     async def count(self, request: Request) -> Response:
         which = which_of(request)
         return answer(count=await self._core.store.run(lambda db: events.count_readings(db, which)))
 
-    async def _list(self, which: Which, page: Page, *, numeric: bool) -> Response:
+    async def _list(self, which: Which, page: Page, write: Write) -> Response:
         def job(db: Any) -> tuple[list[Any], int]:
             if page.offset < 0:  # nobody is to count
-                return events.select_readings(db, which, page.from_start(), numeric=numeric), 0
+                return events.select_readings(db, which, page.from_start(), write), 0
             total = events.count_readings(db, which)
-            return events.select_readings(db, which, page.within(total), numeric=numeric), total
+            return events.select_readings(db, which, page.within(total), write), total
 
         return listing("readings", *await self._core.store.run(job))
 

@@ -5,6 +5,7 @@ import binascii
 from typing import Any
 
 from edgex_kit.errors import Invalid
+from edgex_kit.standin import shapes
 from edgex_kit.standin.reading_values import stored_text
 from edgex_kit.standin.shapes import Field, ListOf, MapOf, Shape
 from edgex_kit.values import canonical_type
@@ -22,8 +23,8 @@ _READING = Shape(
         Field("ValueType", "string", "required,edgex-dto-value-type", "always"),
         Field("Units", "string"),
         Field("Tags", MapOf("any")),
-        Field("Value", "any"),
-        Field("BinaryValue", "any"),
+        Field("Value", "any", "", "given"),
+        Field("BinaryValue", "any", "", "given"),
         Field("MediaType", "string"),
         Field("ObjectValue", "any", "", "given"),
     ),
@@ -62,21 +63,14 @@ def take_event(body: Any) -> tuple[Event, str]:
     A stored reading has `value`, `binaryValue` (bytes) or `objectValue`, or none of them: then it is null.
     """
     try:
-        taken = _REQUEST.take(_whole_numbers(body))
+        taken = _REQUEST.take(body)
     except RecursionError as error:
         raise Invalid(UNREADABLE) from error
+    except Invalid as error:
+        raise Invalid(UNREADABLE if str(error) == shapes.UNREADABLE else str(error)) from error
     event = taken["event"]
     event["readings"] = [_reading(reading) for reading in event["readings"]]
     return event, taken["requestId"]
-
-
-def _whole_numbers(body: Any) -> Any:
-    """A peer that lost digits on the way writes origins as floats; they are whole numbers all the same."""
-    event = body.get("event") if isinstance(body, dict) else None
-    for holder in (event, *((event or {}).get("readings") or ())) if isinstance(event, dict) else ():
-        if isinstance(holder, dict) and isinstance(holder.get("origin"), float) and holder["origin"].is_integer():
-            holder["origin"] = int(holder["origin"])
-    return body
 
 
 def _reading(reading: Reading) -> Reading:

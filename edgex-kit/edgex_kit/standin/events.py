@@ -7,17 +7,20 @@ event sent twice is there twice, each time with the readings of both.
 import base64
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from edgex_kit.errors import EdgexError
 from edgex_kit.messages import API
 from edgex_kit.standin.event_shape import Event, Reading
 from edgex_kit.standin.paging import Page
-from edgex_kit.standin.reading_values import number_of
+from edgex_kit.standin.reading_values import as_text, scalar_of
 
 MAX_ORIGIN = 2**63 - 1
+Write = Callable[[str, str], Any]  # how a value's text is given back: text and type to JSON
 _READING = "origin, device, resource, profile, type, units, tags, value, binary, media, object"
 
 
@@ -69,23 +72,26 @@ def insert(db: sqlite3.Connection, event: Event, limits: Limits) -> None:
     _prune(db, limits)
 
 
-def select_events(db: sqlite3.Connection, which: Which, page: Page, *, numeric: bool = False) -> list[Event]:
+def select_events(db: sqlite3.Connection, which: Which, page: Page, write: Write = as_text) -> list[Event]:
     where, values = which.sql()
     query = f"select id, device, profile, source, origin, tags from event where {where} order by origin desc, seq desc"  # noqa: S608
     rows = db.execute(f"{query} limit ? offset ?", (*values, page.limit, page.offset)).fetchall()
-    return [_event_of(db, row, numeric=numeric) for row in rows]
+    return [_event_of(db, row, write) for row in rows]
 
 
 def find_event(db: sqlite3.Connection, ident: str) -> Event | None:
     query = "select id, device, profile, source, origin, tags from event where id = ? order by seq desc"
-    row = db.execute(query, (ident,)).fetchone()
-    return _event_of(db, row, numeric=False) if row else None
+    rows = db.execute(query, (ident,)).fetchall()
+    if len(rows) > 1:
+        raise EdgexError("failed to scan row to event model")  # what core-data says of an event that was sent twice
+    row = rows[0] if rows else None
+    return _event_of(db, row, scalar_of) if row else None  # here core-data writes numbers unasked
 
 
-def select_readings(db: sqlite3.Connection, which: Which, page: Page, *, numeric: bool = False) -> list[Reading]:
+def select_readings(db: sqlite3.Connection, which: Which, page: Page, write: Write = as_text) -> list[Reading]:
     where, values = which.sql()
-    query = f"select {_READING} from reading where {where} order by origin desc, seq desc limit ? offset ?"  # noqa: S608
-    return [_reading_of(row, numeric=numeric) for row in db.execute(query, (*values, page.limit, page.offset))]
+    query = f"select {_READING} from reading where {where} order by origin desc, seq limit ? offset ?"  # noqa: S608
+    return [_reading_of(row, write) for row in db.execute(query, (*values, page.limit, page.offset))]
 
 
 def count_events(db: sqlite3.Connection, which: Which = EVERYTHING) -> int:
@@ -144,15 +150,15 @@ def _row_of(reading: Reading) -> tuple[Any, ...]:
     )
 
 
-def _event_of(db: sqlite3.Connection, row: tuple[Any, ...], *, numeric: bool) -> Event:
+def _event_of(db: sqlite3.Connection, row: tuple[Any, ...], write: Write) -> Event:
     ident, device, profile, source, origin, tags = row
     query = f"select {_READING} from reading where event_id = ? order by seq"  # noqa: S608
     event = {"apiVersion": API, "id": ident, "deviceName": device, "profileName": profile, "sourceName": source}
-    readings = [_reading_of(one, numeric=numeric) for one in db.execute(query, (ident,))]
+    readings = [_reading_of(one, write) for one in db.execute(query, (ident,))]
     return {**event, "origin": origin, "readings": readings, **({"tags": msgspec.Raw(tags.encode())} if tags else {})}
 
 
-def _reading_of(row: tuple[Any, ...], *, numeric: bool) -> Reading:
+def _reading_of(row: tuple[Any, ...], write: Write) -> Reading:
     """A reading as core-data gives it back: without its id."""
     origin, device, resource, profile, kind, units, tags, value, binary, media, document = row
     reading = {"origin": origin, "deviceName": device, "resourceName": resource, "profileName": profile}
@@ -162,11 +168,12 @@ def _reading_of(row: tuple[Any, ...], *, numeric: bool) -> Reading:
     if tags:
         reading["tags"] = msgspec.Raw(tags.encode())
     if binary is not None:
-        return {**reading, "binaryValue": base64.b64encode(binary).decode(), **({"mediaType": media} if media else {})}
+        data = {"binaryValue": base64.b64encode(binary).decode()} if binary else {}
+        return {**reading, **data, **({"mediaType": media} if media else {})}
     if document is not None:
         return {**reading, "objectValue": msgspec.Raw(document.encode())}
     if value is not None:
-        return {**reading, "value": number_of(value, kind) if numeric else value}
+        return {**reading, "value": write(value, kind)}
     return {**reading, "value": None, "binaryValue": None, "objectValue": None}
 
 

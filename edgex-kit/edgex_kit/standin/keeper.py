@@ -4,17 +4,19 @@ import base64
 import logging
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from edgex_kit import codec
-from edgex_kit.errors import EdgexError, Invalid, NotFound
+from edgex_kit.errors import Conflict, Invalid, NotFound
 from edgex_kit.messages import KeyValue
 from edgex_kit.rest import name_of
 from edgex_kit.standin import kv
 from edgex_kit.standin.core import Core
 from edgex_kit.standin.paging import boolean
+from edgex_kit.standin.shapes import UNREADABLE
 from edgex_kit.standin.web import answer, correlation_of, json_of, route
 from edgex_kit.topics import config_change
 
@@ -34,7 +36,7 @@ class Keys:
 
     async def get(self, request: Request) -> Response:
         only_keys, plaintext = boolean(request.query_params, "keyOnly"), boolean(request.query_params, "plaintext")
-        key = kv.check_key(name_of(request, "key"))
+        key = _key_of(request)
         pairs = await self._core.store.run(lambda db: kv.find(db, key))
         if not pairs:
             raise NotFound(f"no key starting with '{key}' found")
@@ -44,12 +46,8 @@ class Keys:
         """Store, then say so on the bus: after every PUT, whether or not anything has changed."""
         flat = boolean(request.query_params, "flatten")
         body = await json_of(request)
-        if not isinstance(body, dict):
-            raise EdgexError("json: cannot unmarshal the body into Go value of type requests.UpdateKeysRequest")
-        value = body.get("value")
-        if value is None:
-            raise Invalid("the value field is undefined")
-        key = kv.check_key(name_of(request, "key"))
+        value = _value_of(body)
+        key = _key_of(request)
         if flat:
             keys = await self._core.store.run(lambda db: kv.put_flat(db, key, value))
         else:
@@ -60,8 +58,10 @@ class Keys:
 
     async def delete(self, request: Request) -> Response:
         recursive = boolean(request.query_params, "prefixMatch")
-        key = kv.check_key(name_of(request, "key"))
+        key = _key_of(request)
         keys = await self._core.store.run(lambda db: kv.delete(db, key, with_children=recursive))
+        if keys is None:
+            raise Conflict(f"keys having the same prefix {key} exist and cannot be deleted")
         self._announce(KeyValue(key=key), correlation_of(request))
         return answer(response=keys)
 
@@ -69,6 +69,24 @@ class Keys:
         data = codec.encode(change, correlation_id=correlation_id, encoding=self._core.encoding)
         if self._core.bus.publish(config_change(change.key), data) is None:
             log.warning("nobody was told that '%s' changed: there is no message broker", change.key)
+
+
+def _key_of(request: Request) -> str:
+    key = name_of(request, "key")
+    if not key:
+        raise HTTPException(404)
+    return kv.check_key(key)
+
+
+def _value_of(body: Any) -> Any:
+    if not isinstance(body, dict):
+        raise Invalid(UNREADABLE)
+    value = body.get("value")
+    if value is None:
+        raise Invalid("the value field is undefined")
+    if value == {}:
+        raise Invalid("the value field is an empty object")
+    return value
 
 
 def _written(pair: kv.Pair, plaintext: bool) -> dict[str, Any]:

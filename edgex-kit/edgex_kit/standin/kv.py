@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from edgex_kit.errors import Conflict, Invalid, NotFound
+from edgex_kit.errors import Invalid, NotFound
 from edgex_kit.standin.documents import now_ms
 
 _ALLOWED = re.compile(r"[a-zA-Z0-9\-_~;=./%]+")
@@ -58,16 +58,17 @@ def put_flat(db: sqlite3.Connection, key: str, value: Any) -> list[str]:
     return [leaf for leaf, _ in pairs]
 
 
-def delete(db: sqlite3.Connection, key: str, *, with_children: bool) -> list[str]:
-    """Take away `key`, and what is below it if asked to. Raises NotFound, or Conflict when it has children."""
+def delete(db: sqlite3.Connection, key: str, *, with_children: bool) -> list[str] | None:
+    """Take away `key`, and what is below it if asked to. Raises NotFound.
+
+    None when it has children that were not to go with it: it is gone all the same, and core-keeper reports a conflict.
+    """
     found = [pair.key for pair in find(db, key)]
     if not found:
         raise NotFound(f"key '{key}' not found")
-    children = [one for one in found if one != key]
-    if children and not with_children:
-        raise Conflict(f"keys having the same prefix {key} exist and cannot be deleted")
-    db.executemany("delete from kv where key = ?", [(one,) for one in found])
-    return found
+    going = found if with_children else [key]
+    db.executemany("delete from kv where key = ?", [(one,) for one in going])
+    return found if with_children or found == [key] else None
 
 
 def flatten(key: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -89,4 +90,7 @@ def text_of(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return format(Decimal(repr(value)).normalize(), "f")
-    return msgspec.json.encode(value, order="sorted").decode()
+    text = msgspec.json.encode(value, order="sorted").decode()
+    for char in "<>&":  # Go's JSON is made for web pages
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text

@@ -78,7 +78,7 @@ class Devices:
     async def by_id(self, request: Request) -> Response:
         ident = name_of(request, "id")
         if not is_uuid(ident):  # PostgreSQL's complaint, as it comes through
-            raise EdgexError(f"failed to query device by id '{ident}'")
+            raise EdgexError("failed to scan row to device model")
         device = await self._core.store.run(lambda db: documents.find_by_id(db, "device", ident))
         if device is None:
             raise NotFound(f"no device with id '{ident}' found")

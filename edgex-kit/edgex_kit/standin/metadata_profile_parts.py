@@ -153,6 +153,7 @@ class ProfileParts:
                 raise Conflict("fail to update the device profile when associated device exists")
             profile = known_profile(db, name)
             edit(profile)
+            profile = metadata_shapes.PROFILE.tidy(profile)
             documents.replace(db, "deviceprofile", name, profile)
             return profile, services_on(db, name)
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from edgex_kit.errors import Conflict, EdgexError, Invalid
+from edgex_kit.errors import Conflict, Invalid
 from edgex_kit.messages import API
 from edgex_kit.rest import Json, name_of
 from edgex_kit.standin import documents, metadata_shapes, profile_rules
@@ -108,16 +108,14 @@ async def _uploaded(request: Request) -> Doc:
     async with request.form() as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
-            raise EdgexError("missing yaml file")
+            raise Invalid("missing yaml file")
         data = await file.read()
     try:
         tree: Any = yaml.safe_load(data)
-        if not isinstance(tree, dict):
-            raise Invalid("*dtos.DeviceProfile yaml decoding failed")
-    except yaml.YAMLError as error:
+        profile = metadata_shapes.PROFILE.take(tree or None, lax=True)
+        check_profile(profile)
+    except (yaml.YAMLError, Invalid) as error:
         raise Invalid("*dtos.DeviceProfile yaml decoding failed") from error
-    profile = metadata_shapes.PROFILE.take(tree, lax=True)
-    check_profile(profile)
     return profile
 
 

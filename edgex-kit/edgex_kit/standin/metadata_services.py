@@ -88,7 +88,7 @@ def _insert(db: sqlite3.Connection, service: Doc) -> Doc:
 def _patch(db: sqlite3.Connection, change: Doc) -> Doc:
     """The changed record, with the time stamp it had before: that is what Go announces."""
     service = documents.by_id_or_name(db, "deviceservice", change, "device service")
-    changed = {**service, **{key: value for key, value in change.items() if key != "id"}}
+    changed = metadata_shapes.SERVICE.tidy({**service, **{key: value for key, value in change.items() if key != "id"}})
     documents.replace(db, "deviceservice", service["name"], changed)
     return changed
 

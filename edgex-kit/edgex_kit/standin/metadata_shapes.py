@@ -191,7 +191,7 @@ _UPDATE_BASIC_INFO = Shape(
 _DISCOVERED = Shape(
     "DiscoveredDevice",
     (
-        Field("ProfileName", "string", "", "always"),
+        Field("ProfileName", "string", "len=0|edgex-dto-none-empty-string", "always"),
         Field("AdminState", "string", _ADMIN, "always"),
         Field("AutoEvents", ListOf(_AUTO_EVENT)),
         Field("Properties", _FREE, "", "always"),

@@ -105,6 +105,7 @@ def _patch(db: sqlite3.Connection, change: Doc) -> tuple[Doc, Doc]:
     known = documents.by_id_or_name(db, "provisionwatcher", change, "provision watcher")
     watcher = {**known, **{key: value for key, value in change.items() if key != "id"}}
     watcher["discoveredDevice"] = {**known["discoveredDevice"], **change.get("discoveredDevice", {})}
+    watcher = metadata_shapes.WATCHER.tidy(watcher)
     documents.replace(db, "provisionwatcher", known["name"], watcher)
     return known, watcher
 

@@ -57,19 +57,19 @@ def time_range(path: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _path_integer(path: Mapping[str, str], key: str) -> int:
-    number = parse_integer(f"path param {key}", path[key])
+    number = parse_integer(f"path param {key}", path[key], "ParseInt")
     if not 0 <= number <= MAX_INT64:
         raise Invalid(f"path param {key}'s value {number} is out of min 0 ~ max {MAX_INT64} range.")
     return number
 
 
-def parse_integer(what: str, text: str) -> int:
+def parse_integer(what: str, text: str, function: str = "Atoi") -> int:
+    """A number out of a text. Raises Invalid as Go's `function` puts it."""
     body = text.strip()
     digits = body.removeprefix("-").removeprefix("+")
     if not (digits.isascii() and digits.isdigit()):
-        raise Invalid(
-            f'failed to parse {what}\'s value {text} into integer. Error:strconv.Atoi: parsing "{body}": invalid syntax'
-        )
+        cause = f'Error:strconv.{function}: parsing "{body}": invalid syntax'
+        raise Invalid(f"failed to parse {what}'s value {text} into integer. {cause}")
     return int(body)
 
 

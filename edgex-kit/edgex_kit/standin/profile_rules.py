@@ -10,8 +10,10 @@ from edgex_kit.values import canonical_type
 
 def check_profile(profile: Doc) -> None:
     """Raises Invalid for a profile at odds with itself; spells its value types as EdgeX does."""
+    for key in ("deviceResources", "deviceCommands"):
+        profile[key] = profile[key] or []
     resources = {}
-    for resource in profile["deviceResources"] or ():
+    for resource in profile["deviceResources"]:
         properties = resource["properties"]
         if properties["valueType"] == "Binary" and "W" in properties["readWrite"]:
             raise Invalid(f"write permission not support Binary value type for resource '{resource['name']}'")
@@ -19,14 +21,14 @@ def check_profile(profile: Doc) -> None:
             raise Invalid(f"device resource {resource['name']} is duplicated")
         resources[resource["name"]] = properties["readWrite"]
     _check_commands(profile, resources)
-    for resource in profile["deviceResources"] or ():
+    for resource in profile["deviceResources"]:
         properties = resource["properties"]
         properties["valueType"] = canonical_type(properties["valueType"])
 
 
 def _check_commands(profile: Doc, access: dict[str, str]) -> None:
     seen = set()
-    for command in profile["deviceCommands"] or ():
+    for command in profile["deviceCommands"]:
         if command["name"] in seen:
             raise Invalid(f"device command {command['name']} is duplicated")
         seen.add(command["name"])

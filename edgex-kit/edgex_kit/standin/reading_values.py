@@ -9,6 +9,10 @@ from edgex_kit.standin.kv import text_of
 from edgex_kit.values import ARRAYS, INTEGERS, NUMBERS, parse_value
 
 
+class NotStorable(Invalid):
+    """A number that core-data's database does not take."""
+
+
 def stored_text(value: Any, kind: str) -> str:
     """The value as core-data 4.0.2 stores it: numbers in one form, anything else as it came. Raises Invalid.
 
@@ -16,9 +20,11 @@ def stored_text(value: Any, kind: str) -> str:
     """
     text = value if isinstance(value, str) else text_of(value)
     try:
-        if kind in ARRAYS and kind != "StringArray":
+        if kind in ARRAYS:
             return _checked_array(text, kind)
-        return text if kind in ("String", "StringArray") else _scalar(text, kind)
+        return text if kind == "String" else _scalar(text, kind)
+    except NotStorable:
+        raise
     except (Invalid, ValueError) as error:
         raise Invalid(f"The value does not match the {kind} valueType") from error
 
@@ -33,6 +39,16 @@ def number_of(text: str, kind: str) -> Any:
     return text
 
 
+def scalar_of(text: str, kind: str) -> Any:
+    """The same, save that arrays stay text."""
+    return number_of(text, kind) if kind in NUMBERS else text
+
+
+def as_text(text: str, _kind: str) -> str:
+    """A stored text as it is."""
+    return text
+
+
 def _scalar(text: str, kind: str) -> str:
     if kind in FLOATS:
         return encode_float(_float(text, kind), kind)
@@ -43,15 +59,18 @@ def _scalar(text: str, kind: str) -> str:
 
 
 def _float(text: str, kind: str) -> float:
-    """Infinity cannot be stored, and base64 is a form for commands alone."""
-    if text.endswith("=") or math.isinf(number := parse_float(text, kind)):
+    """Infinity and hexadecimal floats are numbers for Go and none for its database; base64 is for commands alone."""
+    if text.endswith("="):
         raise Invalid(text)
-    return number
+    number = parse_float(text, kind)
+    if math.isinf(number) or "x" in text.lower():
+        raise NotStorable(f"invalid numeric value '{text}'")
+    return number + 0.0  # the database knows no -0
 
 
 def _checked_array(text: str, kind: str) -> str:
     if len(text) < 2:
         raise Invalid(text)
-    for item in text[1:-1].split(","):
+    for item in text[1:-1].split(",") if kind != "StringArray" else ():
         _scalar(item.strip(), kind.removesuffix("Array"))
     return text

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from edgex_kit.errors import Conflict, EdgexError, Invalid, NotFound
+from edgex_kit.errors import Conflict, Invalid, NotFound
+from edgex_kit.messages import JSON
 from edgex_kit.rest import name_of
 from edgex_kit.standin import documents
 from edgex_kit.standin.core import KEEPER, Core
@@ -39,7 +40,10 @@ _REGISTRATION = Shape(
 )
 _REQUEST = Shape(
     "AddRegistrationRequest",
-    (Field("ApiVersion", "string", "required"), Field("Registration", _REGISTRATION, "", "always")),
+    (
+        Field("BaseRequest.Versionable.ApiVersion", "string", "required"),
+        Field("Registration", _REGISTRATION, "", "always"),
+    ),
 )
 
 
@@ -72,7 +76,7 @@ class Registry:
         self._checks.forget(entry["serviceId"])
         if entry["status"] != "HALT":
             self._checks.follow(entry)
-        return Response(status_code=204)
+        return Response(status_code=204, media_type=JSON)
 
     async def get(self, request: Request) -> Response:
         name = name_of(request, "id")
@@ -91,7 +95,7 @@ class Registry:
         name = name_of(request, "id")
         await self._core.store.run(lambda db: _delete(db, name))
         self._checks.forget(name)
-        return Response(status_code=204)
+        return Response(status_code=204, media_type=JSON)
 
 
 async def register_ourselves(core: Core) -> None:
@@ -104,9 +108,7 @@ async def register_ourselves(core: Core) -> None:
 
 
 def _entry_of(body: Any) -> Doc:
-    """A registration, checked. Raises Invalid, and EdgexError (500) for what is no object."""
-    if not isinstance(body, dict):
-        raise EdgexError("json: cannot unmarshal the body into Go value of type requests.AddRegistrationRequest")
+    """A registration, checked. Raises Invalid."""
     entry: Doc = _REQUEST.take(body)["registration"]
     entry["HealthCheck"] = entry.pop("healthCheck")
     if entry["status"] not in _STATES:
@@ -117,7 +119,7 @@ def _entry_of(body: Any) -> Doc:
 def _insert(db: sqlite3.Connection, entry: Doc) -> None:
     name = entry["serviceId"]
     if documents.find(db, "registration", name):
-        raise Conflict(f"serviceId {name} already exists")
+        raise Conflict(f"registry with service id '{name}' already exists")
     documents.insert(db, "registration", name, entry)
 
 
@@ -125,7 +127,7 @@ def _replace(db: sqlite3.Connection, entry: Doc) -> None:
     name = entry["serviceId"]
     known = documents.find(db, "registration", name)
     if known is None:
-        raise NotFound(f"registration '{name}' does not exist")
+        raise _missing(name)
     documents.replace(db, "registration", name, {**known, **entry})
 
 
@@ -140,8 +142,12 @@ def _delete(db: sqlite3.Connection, name: str) -> None:
     if not name:
         raise Invalid("serviceId is empty")
     if documents.find(db, "registration", name) is None:
-        raise NotFound(f"registration '{name}' does not exist")
+        raise _missing(name)
     documents.delete(db, "registration", name)
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"service id '{name}' not found from registry table")
 
 
 def _written(entry: Doc) -> Doc:

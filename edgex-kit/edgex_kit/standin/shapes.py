@@ -70,6 +70,11 @@ class Shape:
             raise Invalid("; ".join(taking.broken))
         return taken
 
+    def tidy(self, doc: dict[str, Any]) -> dict[str, Any]:
+        """`doc` without optional fields that an update has emptied."""
+        optional = {one.key for one in self.fields if one.presence == "filled"}
+        return {key: value for key, value in doc.items() if key not in optional or _is_filled(value)}
+
 
 Kind = Scalar | ListOf | MapOf | Shape
 

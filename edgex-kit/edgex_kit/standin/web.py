@@ -29,7 +29,7 @@ def route(method: str, path: str, endpoint: Endpoint) -> Route:
 
 
 def app_of(service: str, routes: Sequence[BaseRoute], config: Callable[[], Tree], settings: ServiceSection) -> ASGIApp:
-    """A core service's routes and the common ones inside the frame."""
+    """A core service's routes, and ping, version and config, inside the frame."""
     return _Correlated(rest.build_app([*_common(service, config), *routes], settings))
 
 
@@ -66,10 +66,12 @@ def is_true(request: Request, key: str) -> bool:
 async def json_of(request: Request) -> Any:
     """Plain data of a JSON body. Raises EdgexError (500), as EdgeX 4.0 answers what is no JSON."""
     body = await request.body()
+    if not body.strip():
+        raise EdgexError("EOF")
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise EdgexError(f"json decoding failed: {error}") from error
+        raise EdgexError("unexpected EOF" if "truncated" in str(error) else f"invalid JSON: {error}") from error
 
 
 def _common(service: str, config: Callable[[], Tree]) -> list[BaseRoute]:
