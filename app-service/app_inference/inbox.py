@@ -1,16 +1,18 @@
 """Where frames wait for a worker: one place a camera, the newest wins, and every replaced one is counted.
 
 The network thread only stores bytes here; parsing them is the worker's job, so a frame that is replaced costs no more
-than its arrival. Cameras take turns, and results of one camera leave in the order in which its frames were taken, even
-when several workers look at several of its frames at once.
+than its arrival. Cameras take turns: whose frame was looked at the longest time ago is next, however many it sends.
+Results of one camera leave in the order in which its frames were taken, even when several workers look at several of
+them at once.
 
 Nothing in here grows without bound: cameras, bytes that wait, and frames of one camera that are under way are limited.
 """
 
+import heapq
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -32,6 +34,7 @@ class Lane:
     received_ns: int = 0
     replaced: int = 0  # since the last frame taken
     taken: int = 0
+    last_taken: int = 0  # the inbox's count of takes then
     is_offered: bool = False  # has its place among those whose turn will come
 
     left: int = 0
@@ -73,7 +76,9 @@ class Inbox:
         self._forget = forget
         self._ready = threading.Condition()
         self._lanes: OrderedDict[str, Lane] = OrderedDict()  # the longest silent first
-        self._turn: deque[Lane] = deque()  # lanes with a waiting frame, the longest-waiting camera first
+        self._turns: list[tuple[int, int, Lane]] = []  # a heap of lanes with a waiting frame, by their last turn
+        self._takes = 0
+        self._offers = 0
         self._bytes = 0
         self._closed = False
 
@@ -94,12 +99,13 @@ class Inbox:
     def take(self) -> "Arrival | None":
         """Wait for a frame; None once the inbox is closed."""
         with self._ready:
-            while not self._turn and not self._closed:
+            while not self._turns and not self._closed:
                 self._ready.wait()
             if self._closed:
                 return None
-            lane = self._turn.popleft()
-            lane.is_offered = False
+            _, _, lane = heapq.heappop(self._turns)
+            self._takes += 1
+            lane.is_offered, lane.last_taken = False, self._takes
             data, lane.waiting = lane.waiting or b"", None
             self._bytes -= len(data)
             missed, lane.replaced = lane.replaced, 0
@@ -122,7 +128,8 @@ class Inbox:
         """Let a worker have what waits in `lane`, unless too many of its frames are under way already."""
         if lane.waiting is not None and not lane.is_offered and lane.taken - lane.left < MAX_UNDER_WAY:
             lane.is_offered = True
-            self._turn.append(lane)
+            self._offers += 1
+            heapq.heappush(self._turns, (lane.last_taken, self._offers, lane))
             self._ready.notify()
 
     def _lane(self, topic: str) -> Lane | None:
@@ -137,7 +144,8 @@ class Inbox:
                 return None
             del self._lanes[silent]
             self._forget(silent)
-        lane = self._lanes[topic] = Lane(topic)
+        # As if it had just had its turn: a flood of new topics gets no lead over the cameras that are there.
+        lane = self._lanes[topic] = Lane(topic, last_taken=self._takes)
         return lane
 
 
