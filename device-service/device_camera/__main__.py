@@ -40,7 +40,7 @@ async def serve(service: Service[CameraService]) -> None:
     outbox = Outbox(service)
     operating = Operating(service, devices)
     reports = Reports(service, outbox)
-    discovery = Discovery(service, devices, partial(find_usb_cameras, Path("/sys"), Path("/dev")))
+    discovery = Discovery(service, devices, partial(find_usb_cameras, Path(live.now.driver.sysfs), Path(live.now.driver.dev)))
     joining = Joining(service, devices, PACKAGED)
     async with open_cameras(
         devices,

@@ -69,13 +69,20 @@ class DeviceSection(Section, kw_only=True, frozen=True):
         return tuple(str(label).strip() for label in labels or () if str(label).strip())
 
 
+class DriverSection(Section, kw_only=True, frozen=True):
+    """Where discovery looks for cameras."""
+
+    sysfs: str = "/sys"
+    dev: str = "/dev"
+
+
 class CameraService(Settings, kw_only=True, frozen=True):
     """Everything device-camera is told by its configuration."""
 
     writable: DeviceWritable = field(default_factory=DeviceWritable)
     service: ServiceSection = field(default_factory=lambda: ServiceSection(port=PORT))
     device: DeviceSection = field(default_factory=DeviceSection)
-    driver: dict[str, str] = field(default_factory=dict)
+    driver: DriverSection = field(default_factory=DriverSection)
 
     @property
     def patience_s(self) -> float:

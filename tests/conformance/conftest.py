@@ -6,6 +6,7 @@ core-keeper, core-metadata, core-data and core-command, and the broker's host:po
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import uuid
@@ -45,12 +46,20 @@ def metadata(core: Core) -> Metadata:
     return Metadata(core.metadata)
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A port nobody uses at this moment."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDevice:
     """Starts device-camera of a name of its own: `with open_device("name", DEVICE_MAXCMDOPS="2") as device`."""
 
     @contextlib.contextmanager
-    def run(name: str, *flags: str, **environ: str) -> Iterator[Device]:
+    def run(name: str, *flags: str, waits: bool = False, **environ: str) -> Iterator[Device]:
         key = f"device-{name}"
         log = tmp_path_factory.mktemp(name) / "log"
         command = [sys.executable, "-m", "device_camera", f"-cp=keeper.{core.keeper}", "-r", f"-sk={key}", *flags]
@@ -67,7 +76,7 @@ def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDev
                 },
             )
         try:
-            url = until(lambda: _address(core, key, process, log), f"{key} is up", 20)
+            url = "" if waits else until(lambda: _address(core, key, process, log), f"{key} is up", 20)
             yield Device(key, url, process, log)
         finally:
             if process.poll() is None:
@@ -84,7 +93,7 @@ def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDev
 
 def _address(core: Core, key: str, process: "subprocess.Popen[bytes]", log: Path) -> str:
     assert process.poll() is None, log.read_text()
-    if "started" not in log.read_text():
+    if "device-camera started" not in log.read_text():
         return ""
     return str(Metadata(core.metadata).get(f"deviceservice/name/{quote(key, safe='')}")["service"]["baseAddress"])
 
