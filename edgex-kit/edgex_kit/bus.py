@@ -27,6 +27,8 @@ from edgex_kit.messages import Envelope
 
 log = logging.getLogger(__name__)
 
+_MOST_KEPT = 10_000  # messages of quality of service 1 and 2 that paho keeps; more are not taken
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -60,8 +62,11 @@ class Sending:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has left this process (QoS 0) or reached the broker (QoS 1 and 2)."""
-        return self._info.is_published()
+        """Whether it has left this process, or was lost with its connection (QoS 0); has reached the broker (1, 2)."""
+        try:
+            return self._info.is_published()
+        except RuntimeError:  # paho: the connection was lost, and with it the message
+            return True
 
 
 Deliver = Callable[[Message], None]
@@ -72,7 +77,6 @@ class Bus:
 
     def __init__(self, settings: BusSettings) -> None:
         self.settings = settings
-        self.dropped = 0  # messages that no task took in time
         self.connects = 0
         self.losses = 0  # connections that were lost
         self._is_up = False  # paho calls itself connected until after it has told of a loss
@@ -80,19 +84,27 @@ class Bus:
         self._lock = threading.Lock()
         self._asking = threading.Lock()  # the broker may grant before paho has told us the number we asked under
         self._asked: set[int | None] = set()  # subscriptions the broker has not granted yet
-        self._lost = ""
+        self._said: set[str] = set()  # why there is no broker, since the last time there was one
+        self._queues: list[Bounded[Message]] = []
+        self._dropped_before = 0
         self._on_connected: list[Callable[[], None]] = []
         self._client = self._make_client()
 
     @property
+    def dropped(self) -> int:
+        """How many messages no task took in time."""
+        return self._dropped_before + sum(queue.dropped for queue in self._queues)
+
+    @property
     def is_connected(self) -> bool:
+        """Whether a message published now would go to a broker."""
         return self._is_up and self._client.is_connected()
 
     def publish(self, topic: str, data: bytes, *, qos: int | None = None) -> Sending | None:
         """Send `data`; None when there is no broker to send it to. Any thread may call.
 
         With quality of service 1 or 2, what a lost connection has taken goes out again by itself, and first, on the
-        next. Raises Invalid for a topic that cannot be published on.
+        next; None also when too many wait for that. Raises Invalid for a topic that cannot be published on.
         """
         if not self.is_connected:
             return None
@@ -133,14 +145,16 @@ class Bus:
     async def messages(self, *patterns: str, bound: int = 1000) -> AsyncIterator[AsyncIterator[Message]]:
         """Messages of `patterns` as an async iterator; of more than `bound` waiting ones the oldest is dropped."""
         queue: Bounded[Message] = Bounded(bound)
+        self._queues.append(queue)
         for pattern in patterns:
             self.subscribe(pattern, queue.put)
         try:
-            yield self._drain(queue)
+            yield queue
         finally:
             for pattern in patterns:
                 self.unsubscribe(pattern, queue.put)
-            self.dropped += queue.dropped
+            self._queues.remove(queue)
+            self._dropped_before += queue.dropped
 
     async def request(self, topic: str, data: bytes, reply_to: str, wait: float) -> Envelope:
         """Send a request and wait for its answer on `reply_to` (contract 1.5).
@@ -169,11 +183,6 @@ class Bus:
                 return True
         return False
 
-    @staticmethod
-    async def _drain(queue: Bounded[Message]) -> AsyncIterator[Message]:
-        while True:
-            yield await queue.get()
-
     def _make_client(self) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -183,6 +192,7 @@ class Bus:
         )
         client.connect_timeout = self.settings.connect_timeout
         client.reconnect_delay_set(min_delay=1, max_delay=10)
+        client.max_queued_messages_set(_MOST_KEPT)
         if self.settings.username:
             client.username_pw_set(self.settings.username, self.settings.password)
         if self.settings.tls is not None:
@@ -214,9 +224,12 @@ class Bus:
         self._ask(patterns)
         self.connects += 1
         log.info("connected to the message broker at %s:%d", self.settings.host, self.settings.port)
-        self._lost = ""
+        self._said.clear()
         for tell in self._on_connected:
-            tell()
+            try:
+                tell()
+            except Exception:  # one listener's mistake must not end the network thread for all others
+                log.exception("a listener to connections failed")
 
     def _connect_failed(self, _client: paho.Client, _data: Any) -> None:
         self._say_lost("no answer")
@@ -227,8 +240,8 @@ class Bus:
         self._say_lost(str(reason))
 
     def _say_lost(self, why: str) -> None:
-        if why != self._lost:
-            self._lost = why
+        if why not in self._said:
+            self._said.add(why)
             log.warning(
                 "no message broker at %s:%d (%s); trying again until it is back",
                 self.settings.host,
@@ -254,9 +267,11 @@ class Bus:
                 _, mid = self._client.subscribe([(pattern, self.settings.qos) for pattern in patterns])
                 self._asked.add(mid)
 
-    def _granted(self, _client: paho.Client, _data: Any, mid: int, _reasons: Any, _properties: Any) -> None:
+    def _granted(self, _client: paho.Client, _data: Any, mid: int, reasons: list[Any], _properties: Any) -> None:
         with self._asking:
             self._asked.discard(mid)
+        if any(reason.is_failure for reason in reasons):
+            log.error("the message broker refused a subscription: we may not hear everything; see its access rules")
 
     def _receivers(self, topic: str) -> Iterable[Deliver]:
         with self._lock:

@@ -6,6 +6,7 @@ ignores every flag after it.
 
 import argparse
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,18 @@ class Flags:
     remote_hosts: tuple[str, ...] = ()
     startup_s: float = 60.0
     interval_s: float = 1.0
+    uri_wait_s: float = 15.0  # for configuration that comes over HTTP
 
-    def config_path(self, packaged: Path) -> Path:
-        """The private configuration file: the one asked for, else the one that ships in `packaged`."""
-        folder = Path(self.config_dir) if self.config_dir else packaged
-        return folder / self.profile / self.config_file if self.profile else folder / self.config_file
+    def config_place(self, packaged: Path) -> str:
+        """The private configuration: path or http(s) URI of the file asked for, else of the one in `packaged`."""
+        if is_uri(self.config_file):
+            return self.config_file
+        return "/".join(filter(None, (self.config_dir or str(packaged), self.profile, self.config_file)))
+
+
+def is_uri(place: str) -> bool:
+    """Whether a file is to be fetched."""
+    return place.startswith(("http://", "https://"))
 
 
 def parse_flags(argv: Sequence[str], environ: Mapping[str, str] = os.environ, *, prog: str = "") -> Flags:
@@ -51,7 +59,7 @@ def parse_flags(argv: Sequence[str], environ: Mapping[str, str] = os.environ, *,
     def on(name: str, *, flag: bool) -> bool:
         return environ[name].lower() == "true" if environ.get(name) else flag
 
-    hosts = text("EDGEX_REMOTE_SERVICE_HOSTS", known.remote_hosts)
+    hosts = text("EDGEX_REMOTE_SERVICE_HOSTS", known.remote_hosts or (_hybrid_hosts() if known.hybrid else ""))
     return Flags(
         provider=_keeper_url(text("EDGEX_CONFIG_PROVIDER", known.provider)),
         common_file=text("EDGEX_COMMON_CONFIG", known.common_file),
@@ -66,6 +74,7 @@ def parse_flags(argv: Sequence[str], environ: Mapping[str, str] = os.environ, *,
         remote_hosts=tuple(host.strip() for host in hosts.split(",")) if hosts else (),
         startup_s=_seconds(environ.get("EDGEX_STARTUP_DURATION", "60")),
         interval_s=_seconds(environ.get("EDGEX_STARTUP_INTERVAL", "1")),
+        uri_wait_s=_seconds(environ.get("EDGEX_FILE_URI_TIMEOUT", "15")),
     )
 
 
@@ -74,9 +83,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-cp", "--cp", "--configProvider", dest="provider", nargs="?", const=DEFAULT_PROVIDER, metavar="URL",
         help="use core-keeper as configuration provider (bare: %(const)s)")  # fmt: skip
-    add(
-        "-cc", "--cc", "--commonConfig", dest="common_file", metavar="FILE", help="common configuration, file mode only"
-    )
+    add("-cc", "--cc", "--commonConfig", dest="common_file", metavar="FILE",
+        help="common configuration, file mode only")  # fmt: skip
     add("-cf", "--cf", "--configFile", dest="config_file", metavar="FILE", help="name of the configuration file")
     add("-cd", "--cd", "--configDir", dest="config_dir", metavar="DIR", help="folder of the configuration file")
     add("-p", "--p", "--profile", dest="profile", metavar="NAME", help="sub-folder of the configuration folder")
@@ -87,7 +95,19 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("-s", "--s", "--skipVersionCheck", dest="skip_version_check", action="store_true", help="any core-metadata")
     add("-rsh", "--rsh", "--remoteServiceHosts", dest="remote_hosts", metavar="A,B,C",
         help="this host, the host of keeper, bus and other services, and the bind address")  # fmt: skip
+    add("-d", "--d", "--dev", dest="hybrid", action="store_true", help="run beside an EdgeX in Docker on this machine")
     return parser
+
+
+def _hybrid_hosts() -> str:
+    """As -rsh takes them: our own address, the others' published ports on this machine, and all interfaces."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; names the address that leads out of this machine
+            own = probe.getsockname()[0]
+        except OSError:
+            own = "127.0.0.1"
+    return f"{own},localhost,0.0.0.0"
 
 
 def _keeper_url(provider: str) -> str:
@@ -100,4 +120,5 @@ def _keeper_url(provider: str) -> str:
 
 
 def _seconds(text: str) -> float:
+    """EdgeX writes whole seconds here; a duration does as well."""
     return parse_duration(text if text[-1:].isalpha() else f"{text}s")

@@ -57,6 +57,17 @@ class HttpClient:
             raise Unreachable(f"{self.name} at {redact(self.base_url)} answers what no EdgeX does: {error}") from error
 
 
+def fetch_text(url: str, wait: float) -> str:
+    """The text at `url`, blocking. Raises Unreachable, or the error its status stands for."""
+    try:
+        answer = requests.get(url, timeout=wait)
+    except requests.RequestException as error:
+        raise Unreachable(f"{redact(url)} does not answer: {_cause(error)}") from error
+    if answer.status_code >= 400:
+        raise error_from_status(answer.status_code, f"{redact(url)}: {answer.status_code} {answer.reason}")
+    return answer.text
+
+
 def _message(answer: requests.Response) -> str:
     try:
         return str(answer.json()["message"])

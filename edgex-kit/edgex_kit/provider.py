@@ -1,26 +1,30 @@
 """Where configuration comes from: core-keeper, or files (contract 4.5), and how a running service follows it (4.6)."""
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from edgex_kit import codec, config, topics
+from edgex_kit import config, topics
 from edgex_kit.bus import Bus, Message
-from edgex_kit.errors import EdgexError, Invalid, Malformed, Unavailable, Unreachable
-from edgex_kit.flags import Flags
+from edgex_kit.errors import EdgexError, Invalid, Unavailable
+from edgex_kit.flags import Flags, is_uri
+from edgex_kit.handover import Latest
+from edgex_kit.http import fetch_text
 from edgex_kit.keeper import COMMON, ROOT, Keeper
-from edgex_kit.messages import KeyValue
+from edgex_kit.redact import redact
 from edgex_kit.settings import Tree
 
 log = logging.getLogger(__name__)
 
 ALL_SERVICES = "all-services"
+REREAD = 60.0  # seconds between two looks at core-keeper when nothing hints at a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Layers:
     origin: str = "file"
 
     def named(self) -> tuple[tuple[str, Tree], ...]:
+        """The trees with what to call them in an error."""
         return (
             ("common configuration, all-services", self.all_services),
             ("common configuration of this kind of service", self.kind),
@@ -40,6 +45,7 @@ class Layers:
         )
 
     def merged(self) -> Tree:
+        """All three as one."""
         return config.merge(self.all_services, self.kind, self.private)
 
 
@@ -52,18 +58,20 @@ class Provider:
         self._kind = kind
         self._flags = flags
         self._packaged = packaged
+        self._known = Layers()
+        self._trouble = ""  # why core-keeper could not be read the last time
 
     async def load(self, environ: Mapping[str, str] = os.environ) -> Layers:
         """All layers. Waits for core-keeper as long as EDGEX_STARTUP_DURATION allows, then raises Unavailable."""
-        private = config.override(_read_yaml(self._flags.config_path(self._packaged)), environ)
+        private = config.override(await self._read_yaml(self._flags.config_place(self._packaged)), environ)
         if self.keeper is None:
-            return self._from_files(private, environ)
+            return await self._from_files(private, environ)
         await self._until_ready(self.keeper)
         await self._push(self.keeper, private)
-        layers = await self.read()
-        if not layers.all_services or not layers.kind:
+        self._known = await self.read()
+        if not self._known.all_services or not self._known.kind:
             raise Unavailable(f"core-keeper holds no common configuration '{ALL_SERVICES}' and '{self._kind}'")
-        return layers
+        return self._known
 
     async def read(self) -> Layers:
         """All layers as core-keeper has them now."""
@@ -80,45 +88,59 @@ class Provider:
         )
 
     async def changes(self, bus: Bus) -> AsyncIterator[Layers]:
-        """New layers, each time a key under a `Writable` that concerns us has changed."""
+        """New layers, each time they say something new; what `load` gave is known already.
+
+        A change message is only a hint to read core-keeper again, and so are a new connection to the broker and the
+        passing of REREAD seconds. Stale messages, and common keys that a stronger layer covers, thus change nothing
+        (contract 4.6).
+        """
         if self.keeper is None:
             return
-        patterns = [
-            topics.config_change(f"{prefix}/Writable/#")
-            for prefix in (f"{ROOT}/{self.service}", f"{COMMON}/{ALL_SERVICES}", f"{COMMON}/{self._kind}")
-        ]
-        async with bus.messages(*patterns, bound=100) as messages:
-            async for message in messages:
-                layers = await self._after(message)
-                if layers is not None:
+        hints: Latest[bool] = Latest()
+        with self._told_to(hints, bus):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REREAD):
+                        await hints.get()
+                layers = await self._read_again()
+                if layers.merged() != self._known.merged():
+                    self._known = layers
                     yield layers
 
-    async def _after(self, message: Message) -> Layers | None:
-        """What a change message leads to: it is a hint, and the truth is read again."""
-        try:
-            change = codec.payload_as(codec.decode_envelope(message.data), KeyValue)
-            layers = await self.read()
-        except Malformed as error:
-            log.warning("a configuration change was not understood: %s", error)
-            return None
-        except EdgexError as error:
-            log.warning("configuration could not be read again: %s", error)
-            return None
-        return layers if self._concerns_us(change, layers) else None
+    def close(self) -> None:
+        """Give up the kept connections."""
+        if self.keeper is not None:
+            self.keeper.close()
 
-    def _concerns_us(self, change: KeyValue, layers: Layers) -> bool:
-        """False for stale messages and for common keys that a stronger layer covers (contract 4.6)."""
-        for prefix, tree, stronger in (
-            (f"{ROOT}/{self.service}", layers.private, ()),
-            (f"{COMMON}/{self._kind}", layers.kind, (layers.private,)),
-            (f"{COMMON}/{ALL_SERVICES}", layers.all_services, (layers.kind, layers.private)),
-        ):
-            if change.key.startswith(prefix + "/"):
-                path = tuple(change.key[len(prefix) + 1 :].split("/"))
-                now = _at(tree, path)
-                is_stale = isinstance(change.value, str) and isinstance(now, str) and change.value != now
-                return not is_stale and all(_at(other, path) is None for other in stronger)
-        return False
+    @contextlib.contextmanager
+    def _told_to(self, hints: Latest[bool], bus: Bus) -> Iterator[None]:
+        """Put something into `hints` now, at each connect, and at each change of a key that concerns us."""
+
+        def hint(_message: Message | None = None) -> None:
+            hints.put(True)
+
+        prefixes = (f"{ROOT}/{self.service}", f"{COMMON}/{ALL_SERVICES}", f"{COMMON}/{self._kind}")
+        patterns = [topics.config_change(f"{prefix}/Writable/#") for prefix in prefixes]
+        for pattern in patterns:
+            bus.subscribe(pattern, hint)
+        bus.on_connected(hint)
+        hint()
+        try:
+            yield
+        finally:
+            for pattern in patterns:
+                bus.unsubscribe(pattern, hint)
+
+    async def _read_again(self) -> Layers:
+        """What core-keeper says now, or what it said last when it does not answer."""
+        try:
+            layers, trouble = await self.read(), ""
+        except EdgexError as error:
+            layers, trouble = self._known, str(error)
+        if trouble and trouble != self._trouble:
+            log.warning("the configuration cannot be read again: %s", trouble)
+        self._trouble = trouble
+        return layers
 
     async def _until_ready(self, keeper: Keeper) -> None:
         deadline = asyncio.get_running_loop().time() + self._flags.startup_s
@@ -130,7 +152,7 @@ class Provider:
                 if ready.get(f"{COMMON}/IsCommonConfigReady") == "true":
                     return
                 wait_for = "core-common-config-bootstrapper to store the common configuration"
-            except Unreachable as error:
+            except EdgexError as error:  # it is not there yet, or not ready
                 wait_for = str(error)
             if wait_for != said:
                 said = wait_for
@@ -148,11 +170,26 @@ class Provider:
             if key not in known:
                 await keeper.put(key, config.text_of(value))
 
-    def _from_files(self, private: Tree, environ: Mapping[str, str]) -> Layers:
+    async def _from_files(self, private: Tree, environ: Mapping[str, str]) -> Layers:
         if not self._flags.common_file:
             return Layers(private=private)
-        common = config.override(_read_yaml(Path(self._flags.common_file)), environ)
+        common = config.override(await self._read_yaml(self._flags.common_file), environ)
         return Layers(common.get(ALL_SERVICES, {}), common.get(self._kind, {}), private)
+
+    async def _read_yaml(self, place: str) -> Tree:
+        try:
+            if is_uri(place):
+                text = await asyncio.to_thread(fetch_text, place, self._flags.uri_wait_s)
+            else:
+                text = await asyncio.to_thread(Path(place).read_text, encoding="utf-8")
+            tree: Any = yaml.safe_load(text)
+        except OSError as error:
+            raise Invalid(f"configuration file '{place}' cannot be read: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise Invalid(f"configuration file '{redact(place)}' is no YAML: {str(error).splitlines()[0]}") from error
+        if not isinstance(tree, dict):
+            raise Invalid(f"configuration file '{redact(place)}' holds no sections")
+        return tree
 
 
 def with_remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
@@ -162,25 +199,6 @@ def with_remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
     if len(hosts) != 3:
         raise Invalid(f"-rsh takes three comma-separated hosts, not {len(hosts)}")
     own, others, bind = hosts
-    clients = {name: {"Host": others} for name in tree.get("Clients", {})}
+    clients = {name: {"Host": others} for name in {"core-metadata", *tree.get("Clients", {})}}
     remote = {"MessageBus": {"Host": others}, "Registry": {"Host": others}, "Clients": clients}
     return config.merge(tree, {"Service": {"Host": own, "ServerBindAddr": bind}}, remote)
-
-
-def _read_yaml(path: Path) -> Tree:
-    try:
-        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Invalid(f"configuration file '{path}' cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise Invalid(f"configuration file '{path}' is no YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(tree, dict):
-        raise Invalid(f"configuration file '{path}' holds no sections")
-    return tree
-
-
-def _at(tree: Tree, path: tuple[str, ...]) -> Any:
-    node: Any = tree
-    for key in path:
-        node = node.get(key) if isinstance(node, dict) else None
-    return node

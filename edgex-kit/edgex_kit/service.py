@@ -8,60 +8,31 @@ import asyncio
 import contextlib
 import logging
 import signal
-import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from edgex_kit import config, metrics
-from edgex_kit.bus import Bus, BusSettings, open_bus
+from edgex_kit import metrics
+from edgex_kit.bus import Bus, open_bus
 from edgex_kit.codec import Encoding
-from edgex_kit.errors import EdgexError, Invalid
+from edgex_kit.connection import bus_settings
+from edgex_kit.errors import EdgexError
 from edgex_kit.flags import Flags, parse_flags
 from edgex_kit.keeper import Keeper
+from edgex_kit.live import Live
 from edgex_kit.logs import set_level, setup_logging
 from edgex_kit.metadata import Metadata
 from edgex_kit.metrics import Metrics
-from edgex_kit.provider import Layers, Provider, with_remote_hosts
+from edgex_kit.provider import Provider
 from edgex_kit.secrets import Secrets
-from edgex_kit.settings import Settings, Tree
+from edgex_kit.settings import Settings
 from edgex_kit.topics import Topics
 
 log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Settings)
-
-
-class Live(Generic[S]):
-    """The settings in force; a change that cannot be read leaves them as they were."""
-
-    def __init__(self, kind: type[S], layers: Layers, hosts: tuple[str, ...] = ()) -> None:
-        self._kind = kind
-        self._hosts = hosts
-        self._listeners: list[Callable[[S], object]] = []
-        self.tree: Tree = {}
-        self.now = self._accept(layers)
-
-    def on_change(self, tell: Callable[[S], object]) -> None:
-        """Call `tell` with every new settings, on the event loop."""
-        self._listeners.append(tell)
-
-    def replace(self, layers: Layers) -> None:
-        """Take over new layers, or say why not."""
-        try:
-            self.now = self._accept(layers)
-        except Invalid as error:
-            log.warning("configuration change refused, the old one stays: %s", error)
-            return
-        for tell in self._listeners:
-            tell(self.now)
-
-    def _accept(self, layers: Layers) -> S:
-        accepted = config.check(self._kind, *layers.named(), ("-rsh", with_remote_hosts(layers.merged(), self._hosts)))
-        self.tree = config.hidden(layers.merged())
-        return accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +52,7 @@ class Service(Generic[S]):
 
     @property
     def settings(self) -> S:
+        """The settings in force."""
         return self.live.now
 
     async def follow(self) -> None:
@@ -90,7 +62,9 @@ class Service(Generic[S]):
 
     async def report(self) -> None:
         """Publish telemetry for ever."""
-        await metrics.report(self.metrics, self.bus, self.topics, lambda: self.settings.writable.telemetry)
+        await metrics.report(
+            self.metrics, self.bus, self.topics, lambda: self.settings.writable.telemetry, self.encoding
+        )
 
     @contextlib.asynccontextmanager
     async def registered(self, port: int) -> AsyncIterator[None]:
@@ -111,44 +85,26 @@ class Service(Generic[S]):
 async def open_service(
     name: str, kind: str, settings: type[S], flags: Flags, packaged: Path
 ) -> AsyncIterator[Service[S]]:
-    """Load the configuration, open the bus, and close all of it in the end."""
+    """Load the configuration, open the bus, and close all of it in the end.
+
+    `kind` is "device-services" or "app-services"; `packaged` is the folder of the configuration file that ships with
+    the service. Raises Invalid for a configuration that cannot be used, Unavailable when core-keeper does not come.
+    """
     key = flags.service_key.replace("<profile>", flags.profile) if flags.service_key else name
     key = f"{key}_{flags.instance}" if flags.instance else key
-    provider = Provider(key, kind, flags, packaged)
-    live = Live(settings, await provider.load(), flags.remote_hosts)
-    secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper)
-    setup_logging(key, lambda: [*secrets.values()])
-    set_level(live.now.writable.log_level)
-    live.on_change(lambda now: set_level(now.writable.log_level))
-    topics = Topics(live.now.message_bus.base_topic_prefix or "edgex", live.now.service.enable_name_field_escape)
-    metadata = Metadata(_locate(live.now, provider.keeper if flags.registry else None), escape=topics.escape)
-    try:
-        async with open_bus(bus_settings(live.now, secrets, key)) as bus:
-            yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key))
-    finally:
-        metadata.close()
-        if provider.keeper is not None:
-            provider.keeper.close()
-
-
-def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSettings:
-    """`MessageBus` as a connection (contract 1.4). Raises Invalid for what we cannot speak."""
-    section, optional = settings.message_bus, settings.message_bus.optional
-    if section.type.lower() != "mqtt":
-        raise Invalid(f"MessageBus.Type '{section.type}' is not known here; use mqtt")
-    secret = {} if section.auth_mode == "none" else secrets.get(section.secret_name)
-    return BusSettings(
-        host=section.host,
-        port=section.port,
-        client_id=optional.get("ClientId") or service,
-        qos=int(optional.get("Qos", "0")),
-        retained=optional.get("Retained", "false").lower() == "true",
-        keep_alive=int(optional.get("KeepAlive", "10")),
-        connect_timeout=float(optional.get("ConnectTimeout", "5")),
-        username=secret.get("username", ""),
-        password=secret.get("password", ""),
-        tls=_tls(section.protocol, optional),
-    )
+    async with contextlib.AsyncExitStack() as opened:
+        provider = Provider(key, kind, flags, packaged)
+        opened.callback(provider.close)
+        live = Live(settings, await provider.load(), flags.remote_hosts)
+        secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper)
+        setup_logging(key, lambda: [*secrets.values()])
+        set_level(live.now.writable.log_level)
+        live.on_change(lambda now: set_level(now.writable.log_level))
+        topics = Topics(live.now.message_bus.base_topic_prefix or "edgex", live.now.service.enable_name_field_escape)
+        metadata = Metadata(_locate(live, provider.keeper if flags.registry else None), escape=topics.escape)
+        opened.callback(metadata.close)
+        bus = await opened.enter_async_context(open_bus(bus_settings(live.now, secrets, key)))
+        yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key))
 
 
 def run(
@@ -197,23 +153,14 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _locate(settings: Settings, registry: Keeper | None) -> Callable[[], Awaitable[str]]:
+def _locate(live: Live[S], registry: Keeper | None) -> Callable[[], Awaitable[str]]:
+    """Where core-metadata is: as the registry says with -r, else as configured."""
+
     async def fixed() -> str:
-        return settings.client("core-metadata", 59881).url
+        return live.now.client("core-metadata", 59881).url
 
     async def registered() -> str:
         assert registry is not None
         return await registry.find("core-metadata")
 
     return fixed if registry is None else registered
-
-
-def _tls(protocol: str, optional: dict[str, str]) -> ssl.SSLContext | None:
-    if protocol.lower() not in ("tcps", "ssl", "tls", "mqtts"):
-        return None
-    context = ssl.create_default_context(cafile=optional.get("CaFile") or None)
-    if optional.get("CertFile"):
-        context.load_cert_chain(optional["CertFile"], optional.get("KeyFile"))
-    if optional.get("SkipCertVerify", "false").lower() == "true":
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context

@@ -6,6 +6,7 @@ A service's own settings extend `Settings`. core-keeper knows only text, so conv
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from edgex_kit.durations import parse_duration
 from edgex_kit.errors import Invalid
@@ -141,8 +142,9 @@ class Settings(Section, kw_only=True, frozen=True):
     max_event_size: int = 0  # KB of the envelope, 0 is no limit
 
     def client(self, name: str, port: int) -> ClientSection:
-        """Where another service is; `port` is EdgeX's own when nothing is configured."""
-        return self.clients.get(name) or ClientSection(port=port)
+        """Where another service is; `port` is EdgeX's own when none is configured."""
+        found = self.clients.get(name, ClientSection())
+        return replace(found, port=found.port or port)
 
 
 Tree = dict[str, Any]

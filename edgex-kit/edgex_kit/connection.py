@@ -1,0 +1,72 @@
+"""The section `MessageBus` as a connection to make (contract 1.4)."""
+
+import ssl
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgex_kit.bus import BusSettings
+from edgex_kit.errors import Invalid
+from edgex_kit.secrets import Secrets
+from edgex_kit.settings import Settings
+
+ENCRYPTED = ("tcps", "ssl", "tls", "mqtts")
+AUTH_MODES = ("none", "usernamepassword", "clientcert", "cacert")
+
+
+def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSettings:
+    """Where to connect, as whom, and how encrypted. Raises Invalid for what cannot be spoken, NotFound for a secret."""
+    section, optional = settings.message_bus, settings.message_bus.optional
+    if section.type.lower() != "mqtt":
+        raise Invalid(f"MessageBus.Type '{section.type}' is not known here; use mqtt")
+    if section.auth_mode not in AUTH_MODES:
+        raise Invalid(f"MessageBus.AuthMode '{section.auth_mode}' is none of {', '.join(AUTH_MODES)}")
+    secret = {} if section.auth_mode == "none" else secrets.get(section.secret_name)
+    return BusSettings(
+        host=section.host,
+        port=section.port,
+        client_id=optional.get("ClientId") or service,
+        qos=_whole(optional, "Qos", 0),
+        retained=_flag(optional, "Retained"),
+        keep_alive=_whole(optional, "KeepAlive", 10),
+        connect_timeout=_whole(optional, "ConnectTimeout", 5),
+        username=secret.get("username") or optional.get("Username", ""),
+        password=secret.get("password") or optional.get("Password", ""),
+        tls=_tls(optional, secret) if section.protocol.lower() in ENCRYPTED else None,
+    )
+
+
+def _tls(optional: Mapping[str, str], secret: Mapping[str, str]) -> ssl.SSLContext:
+    """Certificates from the secret, or from files and PEM texts that the configuration names."""
+    authority = secret.get("cacert") or optional.get("CaPEMBlock")
+    try:
+        context = ssl.create_default_context(cafile=optional.get("CaFile") or None, cadata=authority or None)
+        _show_certificate(context, optional, secret)
+    except (OSError, ValueError) as error:  # ssl's own errors are among them
+        raise Invalid(f"MessageBus: the certificates cannot be used: {error}") from error
+    if _flag(optional, "SkipCertVerify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _show_certificate(context: ssl.SSLContext, optional: Mapping[str, str], secret: Mapping[str, str]) -> None:
+    certificate = secret.get("clientcert") or optional.get("CertPEMBlock")
+    key = secret.get("clientkey") or optional.get("KeyPEMBlock")
+    if certificate and key:
+        with tempfile.TemporaryDirectory() as folder:  # readable by us alone; ssl takes nothing but files
+            both = Path(folder, "client.pem")
+            both.write_text(f"{certificate}\n{key}\n", encoding="ascii")
+            context.load_cert_chain(both)
+    elif optional.get("CertFile"):
+        context.load_cert_chain(optional["CertFile"], optional.get("KeyFile") or None)
+
+
+def _whole(optional: Mapping[str, str], key: str, default: int) -> int:
+    text = optional.get(key) or str(default)
+    if not text.isdecimal():
+        raise Invalid(f"MessageBus.Optional.{key} '{text}' is no whole number")
+    return int(text)
+
+
+def _flag(optional: Mapping[str, str], key: str) -> bool:
+    return optional.get(key, "").lower() == "true"
