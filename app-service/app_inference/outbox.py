@@ -44,24 +44,27 @@ class Outbox:
                 self._waiting.popleft()
                 self._dropped.add()
             if self._waiting:
+                self._gauge.set(len(self._waiting))
                 self._left_over.put(True)
 
     async def keep_sending(self) -> None:
         """Send what `send` had to leave, as soon as the broker takes it; for ever."""
+        told = self._dropped.value
         while True:
             await self._left_over.get()
             if not self._bus.is_connected:
                 log.warning("results wait for the message broker; %d of them are kept at the most", self._size)
-            before = self._dropped.value
             while not self._try_all():
                 await asyncio.sleep(RETRY if self._bus.is_connected else RETRY_AWAY)
-            if self._dropped.value > before:
-                log.warning("%d results were dropped before the broker took the others", self._dropped.value - before)
+            if self._dropped.value > told:
+                log.warning("%d results were dropped before the broker took the others", self._dropped.value - told)
+                told = self._dropped.value
 
     def _try_all(self) -> bool:
         """Whether nothing waits any more."""
         with self._lock:
             self._send_some()
+            self._gauge.set(len(self._waiting))
             return not self._waiting
 
     def _send_some(self) -> None:
@@ -76,4 +79,3 @@ class Outbox:
                 break
             self._flying.append(sending)
             self._waiting.popleft()
-        self._gauge.set(len(self._waiting))

@@ -1,0 +1,220 @@
+"""Results wait while the broker is away, and leave in order when it is back."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from app_inference.outbox import WINDOW, Outbox
+from edgex_kit.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.metrics import Counter, Gauge
+from edgex_kit.standin.address import Address
+from edgex_kit.standin.broker import open_broker
+
+TOPIC = "edgex/events/device/app-inference/detection/gate/lamps"
+
+
+class Line:
+    """The network between a client and its broker, which a test can cut and mend."""
+
+    def __init__(self, far: Address) -> None:
+        self._far = far
+        self._open = True
+        self._ends: set[asyncio.StreamWriter] = set()
+        self.address = Address("127.0.0.1", 0)
+
+    def cut(self) -> None:
+        """As a pulled cable, but noticed at once."""
+        self._open = False
+        for end in list(self._ends):
+            end.transport.abort()
+
+    def mend(self) -> None:
+        self._open = True
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_connection(self._far.host, self._far.port)
+        self._ends |= {writer, far_writer}
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_pipe(reader, far_writer))
+            both.create_task(_pipe(far_reader, writer))
+        self._ends -= {writer, far_writer}
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def open_line(far: Address) -> AsyncIterator[Line]:
+    line = Line(far)
+    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
+    line.address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+    try:
+        yield line
+    finally:
+        line.cut()
+        server.close()
+        await asyncio.sleep(0.05)
+
+
+class Rig:
+    """An outbox behind a line, and a listener in front of it."""
+
+    def __init__(self, line: Line, bus: Bus, size: int) -> None:
+        self.line = line
+        self.bus = bus
+        self.dropped, self.waiting = Counter("ResultsDropped"), Gauge("ResultsWaiting")
+        self.outbox = Outbox(bus, size, self.dropped, self.waiting)
+        self.heard: list[int] = []
+        self.sent = 0
+
+    def hear(self, message: Message) -> None:
+        self.heard.append(int(message.data))
+
+    def send(self, count: int) -> None:
+        for _ in range(count):
+            self.outbox.send(TOPIC, b"%d" % self.sent)
+            self.sent += 1
+
+    def once(self) -> list[int]:
+        """What was heard, each at its first time: MQTT may repeat what it got no receipt for."""
+        return list(dict.fromkeys(self.heard))
+
+
+@contextlib.asynccontextmanager
+async def open_rig(broker: Address, size: int = 1000) -> AsyncIterator[Rig]:
+    async with open_line(broker) as line, open_bus(BusSettings(line.address.host, line.address.port)) as bus:
+        rig = Rig(line, bus, size)
+        async with open_bus(BusSettings(broker.host, broker.port)) as ear, asyncio.TaskGroup() as tasks:
+            ear.subscribe(TOPIC, rig.hear)
+            assert await ear.settle(5)
+            assert await bus.settle(5)
+            sending = tasks.create_task(rig.outbox.keep_sending())
+            yield rig
+            sending.cancel()
+
+
+@pytest.fixture
+def broker() -> Any:
+    """Its own: these tests count every message on it."""
+    with open_broker("auto", "127.0.0.1", 0) as running:
+        yield running
+
+
+async def until(check: Callable[[], Any], wait: float = 15) -> None:
+    async with asyncio.timeout(wait):
+        while not check():
+            await asyncio.sleep(0.01)
+
+
+async def test_results_go_out_at_once(broker: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        rig.send(50)
+        await until(lambda: len(rig.heard) == 50)
+        assert rig.heard == list(range(50))
+        assert (rig.waiting.value, rig.dropped.value) == (0, 0)
+
+
+async def test_what_waited_goes_out_in_order_when_the_broker_is_back(broker: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        rig.send(300)
+        assert rig.waiting.value == 300
+        rig.line.mend()
+        await until(lambda: len(rig.once()) == 300)
+        assert rig.heard == list(range(300))
+        await until(lambda: rig.waiting.value == 0)
+        assert rig.dropped.value == 0
+
+
+async def test_beyond_its_bound_the_oldest_go_and_are_counted_and_said(
+    broker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    async with open_rig(broker.address, size=10) as rig:
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        rig.send(25)
+        assert (rig.waiting.value, rig.dropped.value) == (10, 15)
+        rig.line.mend()
+        await until(lambda: rig.waiting.value == 0 and len(rig.heard) == 10)
+        assert rig.heard == list(range(15, 25))
+        await until(lambda: "15 results were dropped" in caplog.text)
+        assert caplog.text.count("results wait for the message broker") == 1
+
+
+async def test_a_line_cut_again_and_again_in_mid_stream_loses_and_disorders_nothing(broker: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        for _ in range(3):
+            for _ in range(20):
+                rig.send(5)
+                await asyncio.sleep(0.002)
+            rig.line.cut()
+            rig.send(30)
+            await until(lambda: not rig.bus.is_connected)
+            rig.send(30)
+            rig.line.mend()
+            await until(lambda: rig.bus.is_connected)
+        rig.send(10)
+        await until(lambda: rig.sent - 1 in rig.heard)
+        assert rig.once() == list(range(rig.sent))
+        assert len(rig.heard) - rig.sent <= 3 * WINDOW
+        assert rig.dropped.value == 0
+
+
+async def test_a_broker_that_was_killed_and_is_back_gets_everything_since(broker: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        rig.send(10)
+        await until(lambda: len(rig.heard) == 10)
+        rig.line.cut()  # so that the listener is back before the results come
+        broker._child.kill()
+        broker._child.wait()
+        rig.send(200)
+        broker.revive()
+        async with open_bus(BusSettings(broker.address.host, broker.address.port)) as ear:
+            ear.subscribe(TOPIC, rig.hear)
+            assert await ear.settle(10)
+            rig.line.mend()
+            await until(lambda: 209 in rig.heard)
+        assert rig.once() == list(range(210))
+
+
+async def test_many_threads_may_send_at_once_while_the_line_comes_and_goes(broker: Any) -> None:
+    async with open_rig(broker.address, size=100_000) as rig:
+        numbers = iter(range(100_000))
+        lock, over = threading.Lock(), threading.Event()
+
+        def work() -> None:
+            while not over.is_set():
+                with lock:  # as a camera's door does
+                    rig.outbox.send(TOPIC, b"%d" % next(numbers))
+                over.wait(0.001)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        await asyncio.sleep(0.2)
+        rig.line.cut()
+        await asyncio.sleep(0.2)
+        rig.line.mend()
+        await until(lambda: rig.bus.is_connected)
+        await asyncio.sleep(0.2)
+        over.set()
+        for thread in threads:
+            thread.join()
+        rig.outbox.send(TOPIC, b"-1")
+        await until(lambda: -1 in rig.heard)
+        sent = next(numbers)
+        assert rig.once() == [*range(sent), -1]
