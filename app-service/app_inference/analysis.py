@@ -12,6 +12,7 @@ from edgex_kit.errors import EdgexError, Invalid, Malformed, NotFound
 from edgex_kit.messages import Event
 from edgex_kit.topics import Topics
 
+from app_inference.detections import Result
 from app_inference.errors import InferenceFailed
 from app_inference.formats import image_from_bytes
 from app_inference.frames import ArrivedFrame, frame_from_event
@@ -32,6 +33,7 @@ from app_inference.results import (
     named_objects,
 )
 from app_inference.tally import BROKEN, FAILED, NO_PIPELINE, RATE, STALE, Tally
+from app_inference.updates.samples import Sample, sample_from
 from app_inference.view import View
 
 
@@ -130,14 +132,18 @@ class Analyst:
         return due
 
     def _finding(self, pipeline: Pipeline, decoded: Decoded) -> Finding | None:
-        camera, image = decoded.facts.camera, decoded.image
-        try:
-            model, session = pipeline.slot.session()
-            result, spent = session.analyse(image, pipeline.options(model))
-        except Exception as error:  # noqa: BLE001 - told by the tally; the other pipelines look at this frame all the same
-            self._tally.failed(camera, pipeline.id, error)
+        camera, slot = decoded.facts.camera, pipeline.slot
+        turn = slot.turn(camera)
+        seen = self._seen(pipeline, turn.first, decoded, is_checked=turn.is_checked)
+        model = turn.first
+        if seen is None and turn.fallback is not None:  # an update costs no frame: the other version steps in
+            seen, model = self._seen(pipeline, turn.fallback, decoded, is_checked=False), turn.fallback
+        if turn.shadow is not None:
+            self._seen(pipeline, turn.shadow, decoded, is_checked=True)
+        if seen is None:
             return None
         self._tally.processed(pipeline.id)
+        (result, spent), image = seen, decoded.image
         return Finding(
             pipeline=pipeline.id,
             is_news=pipeline.section.publish_empty,
@@ -148,6 +154,20 @@ class Analyst:
             objects=named_objects(result, model.labels, (image.width, image.height), pipeline.labels, pipeline.zones),
             classes=named_classes(result, model.labels, pipeline.labels),
         )
+
+    def _seen(
+        self, pipeline: Pipeline, model: Model, decoded: Decoded, *, is_checked: bool
+    ) -> tuple[Result, Timings] | None:
+        """What one model sees; None when it fails, which is noted as evidence against it."""
+        camera, slot = decoded.facts.camera, pipeline.slot
+        try:
+            seen = slot.session(model).analyse(decoded.image, pipeline.options(model), is_checked=is_checked)
+        except Exception as error:  # noqa: BLE001 - told by the tally; the other pipelines look at this frame all the same
+            slot.observe(model, camera, Sample(0.0, is_error=True))
+            self._tally.failed(camera, pipeline.id, error)
+            return None
+        slot.observe(model, camera, sample_from(seen[0], seen[1].infer))
+        return seen
 
 
 def _needed(pipelines: Sequence[Pipeline]) -> tuple[int, int]:

@@ -29,9 +29,10 @@ class Pipeline:
         return self.cameras is None or camera in self.cameras
 
     def options(self, model: Model) -> DecodeOptions:
-        """The model's own, with this pipeline's threshold."""
+        """The model's own, with this pipeline's threshold or, where it has none, the model device's."""
         own = model.resolved.options
-        return own if self.section.threshold is None else replace(own, confidence=self.section.threshold)
+        threshold = self.slot.threshold if self.section.threshold is None else self.section.threshold
+        return own if threshold is None else replace(own, confidence=threshold)
 
 
 @dataclass(frozen=True, slots=True)

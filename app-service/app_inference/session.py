@@ -41,10 +41,12 @@ class Session:
         self._names = [(name, index) for index, spec in enumerate(outputs) for name in spec.names]
         self._request = request
 
-    def analyse(self, image: Image, options: DecodeOptions | None = None) -> tuple[Result, Timings]:
+    def analyse(
+        self, image: Image, options: DecodeOptions | None = None, *, is_checked: bool = False
+    ) -> tuple[Result, Timings]:
         """What the model sees in `image`; `options` where they are not to be the model's own.
 
-        Blocking: call it on a worker. Raises InferenceFailed.
+        Blocking: call it on a worker. Raises InferenceFailed, with `is_checked` for NaN and infinity in an output too.
         """
         resolved = self._resolved
         start = time.perf_counter()
@@ -52,6 +54,8 @@ class Session:
         fitted = time.perf_counter()
         tensors = self._infer(pixels)
         inferred = time.perf_counter()
+        if is_checked:
+            _check_finite(tensors)
         result = resolved.decoder.decode(tensors, fit, options or resolved.options)
         done = time.perf_counter()
         return result, Timings((fitted - start) * 1e3, (inferred - fitted) * 1e3, (done - inferred) * 1e3)
@@ -63,6 +67,12 @@ class Session:
         except RuntimeError as error:
             raise InferenceFailed(f"inference failed: {short_cause(error)}") from error
         return {name: answer[index] for name, index in self._names}
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise InferenceFailed(f"output '{name}' holds NaN or infinity")
 
 
 def short_cause(error: Exception) -> str:

@@ -1,31 +1,114 @@
-"""The model in use under one name. It is replaced, never changed: workers take it up between two frames."""
+"""The model in use under one name, and during an update the one that is to follow it.
+
+A line-up is replaced, never changed: workers take a new one up between two frames. Each frame has a turn: the model whose
+answer is published, one that steps in when that fails, and perhaps one whose answer is only compared.
+"""
 
 import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from app_inference.model import Model, Session
+from app_inference.updates.samples import Evidence, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Which version does what."""
+
+    serving: Model
+    warm: Model | None = None  # the version before, ready to step in while the serving one is observed
+    candidate: Model | None = None
+    is_canary: Callable[[str], bool] | None = None  # cameras the candidate serves; None: it only looks on
+
+    def models(self) -> list[Model]:
+        return [model for model in (self.serving, self.warm, self.candidate) if model is not None]
+
+    @property
+    def is_update(self) -> bool:
+        """Whether two versions are being compared."""
+        return self.warm is not None or self.candidate is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What looks at one frame."""
+
+    first: Model
+    fallback: Model | None = None
+    shadow: Model | None = None
+    is_checked: bool = False  # answers are searched for NaN; only while versions are compared
 
 
 class ModelSlot:
-    """Holds the serving model; every worker thread gets a session of its own."""
+    """Holds the line-up; every worker thread gets a session of its own with each model in it."""
 
     def __init__(self, name: str, model: Model) -> None:
         self.name = name
-        self._model = model
+        self.threshold: float | None = None  # 0..1, live; a pipeline's own goes before it
+        self._lineup = Lineup(model)
         self._own = threading.local()
+        self._lock = threading.Lock()
+        self._evidence: dict[tuple[str, str], Evidence] = {}  # digest, camera
 
     @property
     def model(self) -> Model:
-        return self._model
+        """The serving model."""
+        return self._lineup.serving
 
-    def session(self) -> tuple[Model, Session]:
-        """The serving model and this thread's session with it, made anew after a replacement."""
-        model = self._model
-        held: tuple[Model, Session] | None = getattr(self._own, "held", None)
-        if held is None or held[0] is not model:
-            held = self._own.held = (model, model.session())
-        return held
+    @property
+    def lineup(self) -> Lineup:
+        return self._lineup
 
-    def replace(self, model: Model) -> Model:
-        """Serve `model` from the next frame on; gives back the one before."""
-        before, self._model = self._model, model
+    def replace(self, lineup: Lineup) -> Lineup:
+        """Follow `lineup` from the next frame on; gives back the one before. Evidence of models gone is dropped."""
+        before, self._lineup = self._lineup, lineup
+        kept = {model.digest for model in lineup.models()}
+        with self._lock:
+            self._evidence = {key: it for key, it in self._evidence.items() if key[0] in kept}
         return before
+
+    def turn(self, camera: str) -> Turn:
+        """Who looks at a frame of `camera` now."""
+        lineup = self._lineup
+        if lineup.candidate is None:
+            return Turn(lineup.serving, fallback=lineup.warm, is_checked=lineup.is_update)
+        if lineup.is_canary is not None and lineup.is_canary(camera):
+            return Turn(lineup.candidate, fallback=lineup.serving, is_checked=True)
+        return Turn(lineup.serving, shadow=None if lineup.is_canary else lineup.candidate, is_checked=True)
+
+    def session(self, model: Model) -> Session:
+        """This thread's session with `model`; those with models that left the line-up are let go."""
+        held: dict[Model, Session] = self._own.__dict__.setdefault("held", {})
+        found = held.get(model)
+        if found is None:
+            current = self._lineup.models()
+            for gone in [it for it in held if it not in current]:
+                del held[gone]
+            found = held[model] = model.session()
+        return found
+
+    def observe(self, model: Model, camera: str, sample: Sample) -> None:
+        """Note what `model` did with a frame of `camera`."""
+        with self._lock:
+            self._evidence.setdefault((model.digest, camera), Evidence()).add(sample)
+
+    def evidence(self, model: Model, cameras: Iterable[str] | None = None) -> Evidence:
+        """All that is noted of `model`, over some cameras or every one."""
+        wanted = None if cameras is None else set(cameras)
+        merged = Evidence(capacity=None)
+        with self._lock:
+            for (digest, camera), evidence in self._evidence.items():
+                if digest == model.digest and (wanted is None or camera in wanted):
+                    merged.merge(evidence)
+        return merged
+
+    def cameras(self, model: Model) -> set[str]:
+        """The cameras `model` has looked at."""
+        with self._lock:
+            return {camera for digest, camera in self._evidence if digest == model.digest}
+
+    def start_over(self, model: Model) -> None:
+        """Forget what is noted of `model`: it is about to be tried."""
+        with self._lock:
+            self._evidence = {key: it for key, it in self._evidence.items() if key[0] != model.digest}

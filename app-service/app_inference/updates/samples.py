@@ -2,7 +2,9 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from app_inference.detections import Classes, Detections, Instances, Keypoints, Result, Segmentation
 
 WINDOW = 400  # frames a version and camera: old enough to be steady, new enough to see a change within seconds
 
@@ -21,20 +23,24 @@ class Sample:
         return len(self.class_ids)
 
 
-@dataclass(slots=True)
 class Evidence:
-    """The newest samples of one version over some cameras."""
+    """The newest samples of one version over some cameras; `capacity` None keeps all."""
 
-    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    frames: int = 0  # all, the forgotten ones too
-    telling: int = 0  # frames in which something was found
-    errors: int = 0
+    def __init__(self, capacity: int | None = WINDOW) -> None:
+        self.samples: deque[Sample] = deque(maxlen=capacity)
+        self.frames = 0  # all, the forgotten ones too
+        self.telling = 0  # frames in which something was found
 
     def add(self, sample: Sample) -> None:
         self.samples.append(sample)
         self.frames += 1
         self.telling += sample.count > 0
-        self.errors += sample.is_error
+
+    def merge(self, other: "Evidence") -> None:
+        """Take in what was noted of another camera."""
+        self.samples.extend(other.samples)
+        self.frames += other.frames
+        self.telling += other.telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +74,13 @@ def summarise(samples: Iterable[Sample]) -> Summary:
         mean_score=sum(sample.score_sum for sample in answered) / found if found else 0.0,
         classes=dict(classes),
     )
+
+
+def sample_from(result: Result, infer_ms: float) -> Sample:
+    """What there is to compare about a result, before any pipeline picks out labels."""
+    found = result.found if isinstance(result, Instances | Keypoints) else result
+    if isinstance(found, Detections | Classes):
+        return Sample(infer_ms, class_ids=tuple(found.class_ids.tolist()), score_sum=float(found.scores.sum()))
+    if isinstance(found, Segmentation):
+        return Sample(infer_ms, class_ids=tuple(found.class_ids.tolist()), score_sum=float(found.areas.sum()))
+    return Sample(infer_ms, class_ids=(int(found.is_anomalous),), score_sum=found.score)
