@@ -1,14 +1,14 @@
 """The bus with a real broker: subscriptions that last, requests, bounded queues, and a broker that comes and goes."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -21,34 +21,8 @@ from edgex_kit.standin.mosquitto import find_mosquitto
 
 WAIT = 10.0  # seconds
 
-
-async def until(holds: Callable[[], object], wait: float = WAIT) -> None:
-    """Poll until something holds."""
-    deadline = time.monotonic() + wait
-    while not holds():
-        assert time.monotonic() < deadline, "it did not become so in time"
-        await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def client(address: Address, name: str, **options: object) -> AsyncIterator[Bus]:
-    """A bus that is connected."""
-    settings = BusSettings(host=address.host, port=address.port, client_id=name, **options)  # type: ignore[arg-type]
-    async with open_bus(settings) as bus:
-        assert await bus.settle(WAIT)
-        yield bus
-
-
-@pytest.fixture
-async def bus(broker: Address, unique: str) -> AsyncIterator[Bus]:
-    async with client(broker, unique) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def other(broker: Address, unique: str) -> AsyncIterator[Bus]:
-    async with client(broker, f"{unique}-other") as opened:
-        yield opened
+Until = Callable[..., Awaitable[None]]
+OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]
 
 
 class Killable:
@@ -96,7 +70,9 @@ async def test_what_one_publishes_another_receives_with_its_topic(bus: Bus, othe
         assert await anext(messages) == Message(f"{unique}/a/b", b"\x00\xff")
 
 
-async def test_a_message_reaches_every_receiver_whose_pattern_covers_it(bus: Bus, other: Bus, unique: str) -> None:
+async def test_a_message_reaches_every_receiver_whose_pattern_covers_it(
+    bus: Bus, other: Bus, unique: str, until: Until
+) -> None:
     got: list[str] = []
     for name, pattern in (("all", "#"), ("plus", "+/x"), ("exact", "a/x"), ("none", "b/#")):
         bus.subscribe(f"{unique}/{pattern}", lambda _message, name=name: got.append(name))
@@ -107,7 +83,7 @@ async def test_a_message_reaches_every_receiver_whose_pattern_covers_it(bus: Bus
 
 
 async def test_two_receivers_of_one_pattern_are_told_each_and_leave_each_on_its_own(
-    bus: Bus, other: Bus, unique: str
+    bus: Bus, other: Bus, unique: str, until: Until
 ) -> None:
     one: list[bytes] = []
     two: list[bytes] = []
@@ -145,9 +121,11 @@ async def test_a_receiver_that_fails_does_not_keep_messages_from_others(
     assert f"a receiver of '{unique}' failed" in caplog.text
 
 
-async def test_replicas_share_the_messages_of_a_shared_subscription(broker: Address, unique: str) -> None:
+async def test_replicas_share_the_messages_of_a_shared_subscription(
+    broker: Address, unique: str, until: Until, open_client: OpenClient
+) -> None:
     got: dict[str, list[bytes]] = {"a": [], "b": []}
-    async with client(broker, f"{unique}-a") as a, client(broker, f"{unique}-b") as b:
+    async with open_client(broker, f"{unique}-a") as a, open_client(broker, f"{unique}-b") as b:
         for name, replica in (("a", a), ("b", b)):
             replica.subscribe(f"$share/{unique}/{unique}/#", lambda message, name=name: got[name].append(message.data))
             assert await replica.settle(WAIT)
@@ -189,7 +167,7 @@ async def test_any_thread_may_publish(bus: Bus, other: Bus, unique: str) -> None
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-async def test_what_was_sent_is_known_to_be_done(bus: Bus, unique: str, qos: int) -> None:
+async def test_what_was_sent_is_known_to_be_done(bus: Bus, unique: str, qos: int, until: Until) -> None:
     sending = bus.publish(unique, b"x" * 200_000, qos=qos)
     assert sending is not None
     await until(lambda: sending.is_done)
@@ -258,10 +236,11 @@ async def test_a_malformed_message_is_described_without_its_content() -> None:
 
 
 async def test_a_service_starts_without_a_broker_and_hears_everything_once_there_is_one(
-    killable: Killable, caplog: pytest.LogCaptureFixture
+    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, be_quick: Callable[[Bus], None]
 ) -> None:
     settings = BusSettings(host=killable.address.host, port=killable.address.port, client_id="early")
     async with open_bus(settings) as bus, bus.messages("t/#") as messages:
+        be_quick(bus)
         assert bus.publish("t/x", b"") is None
         with pytest.raises(Unreachable, match=f"no message broker at 127.0.0.1:{killable.address.port}"):
             await bus.request("t/ask", b"", "t/answer", 1)
@@ -274,10 +253,12 @@ async def test_a_service_starts_without_a_broker_and_hears_everything_once_there
     assert caplog.text.count("no message broker") == 1
 
 
-async def test_subscriptions_outlive_a_broker_that_is_killed_and_started_again(killable: Killable) -> None:
+async def test_subscriptions_outlive_a_broker_that_is_killed_and_started_again(
+    killable: Killable, until: Until, open_client: OpenClient
+) -> None:
     killable.start()
     told: list[int] = []
-    async with client(killable.address, "lasting") as bus, bus.messages("t/#") as messages:
+    async with open_client(killable.address, "lasting") as bus, bus.messages("t/#") as messages:
         bus.on_connected(lambda: told.append(bus.connects))
         for round_ in range(2):
             killable.kill()
@@ -292,9 +273,11 @@ async def test_subscriptions_outlive_a_broker_that_is_killed_and_started_again(k
         assert told == [2, 3]
 
 
-async def test_what_was_on_its_way_to_a_killed_broker_does_not_stay_so_for_ever(killable: Killable) -> None:
+async def test_what_was_on_its_way_to_a_killed_broker_does_not_stay_so_for_ever(
+    killable: Killable, until: Until, open_client: OpenClient
+) -> None:
     killable.start()
-    async with client(killable.address, "writer") as bus:
+    async with open_client(killable.address, "writer") as bus:
         killable.freeze()
         sendings = [bus.publish("t/x", b"x" * 4_000_000) for _ in range(4)]
         assert not all(sending is None or sending.is_done for sending in sendings)
@@ -304,9 +287,11 @@ async def test_what_was_on_its_way_to_a_killed_broker_does_not_stay_so_for_ever(
         await until(lambda: all(sending is None or sending.is_done for sending in sendings))
 
 
-async def test_a_message_of_quality_1_reaches_the_next_broker(killable: Killable) -> None:
+async def test_a_message_of_quality_1_reaches_the_next_broker(
+    killable: Killable, until: Until, open_client: OpenClient
+) -> None:
     killable.start()
-    async with client(killable.address, "sure") as bus, bus.messages("t/#") as messages:
+    async with open_client(killable.address, "sure") as bus, bus.messages("t/#") as messages:
         killable.freeze()
         sending = bus.publish("t/x", b"kept", qos=1)
         assert sending is not None
@@ -318,7 +303,7 @@ async def test_a_message_of_quality_1_reaches_the_next_broker(killable: Killable
 
 
 async def test_a_listener_to_connections_that_fails_is_the_only_one_that_fails(
-    killable: Killable, caplog: pytest.LogCaptureFixture
+    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, be_quick: Callable[[Bus], None]
 ) -> None:
     told: list[str] = []
 
@@ -327,6 +312,7 @@ async def test_a_listener_to_connections_that_fails_is_the_only_one_that_fails(
 
     settings = BusSettings(host=killable.address.host, port=killable.address.port, client_id="listened")
     async with open_bus(settings) as bus:
+        be_quick(bus)
         bus.on_connected(fail)
         bus.on_connected(lambda: told.append("connected"))
         killable.start()
@@ -343,7 +329,7 @@ async def test_a_bus_closes_quickly_whether_or_not_there_is_a_broker(broker: Add
         assert time.monotonic() - began < 2
 
 
-async def test_no_password_is_printed(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_password_is_printed(caplog: pytest.LogCaptureFixture, until: Until) -> None:
     caplog.set_level(logging.DEBUG)
     settings = BusSettings(host="127.0.0.1", port=free_port("127.0.0.1"), username="u", password="hunter22")
     assert "hunter22" not in repr(settings)

@@ -1,0 +1,63 @@
+"""What several test files of the kit stand on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from edgex_kit.bus import Bus, BusSettings, open_bus
+from edgex_kit.standin.address import Address
+
+WAIT = 10.0  # seconds
+
+Until = Callable[..., Awaitable[None]]
+OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]
+
+
+@pytest.fixture
+def until() -> Until:
+    """Poll until something holds."""
+
+    async def until(holds: Callable[[], object], wait: float = WAIT) -> None:
+        deadline = time.monotonic() + wait
+        while not holds():
+            assert time.monotonic() < deadline, "it did not become so in time"
+            await asyncio.sleep(0.01)
+
+    return until
+
+
+@pytest.fixture
+def be_quick() -> Callable[[Bus], None]:
+    """Let a bus try a lost broker again at once: nobody else is waiting for it in a test."""
+    return lambda bus: bus._client.reconnect_delay_set(0.05, 0.1)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def open_client(be_quick: Callable[[Bus], None]) -> OpenClient:
+    """`async with open_client(address, "name") as bus`: a bus that is connected."""
+
+    @asynccontextmanager
+    async def open_client(address: Address, name: str, **options: Any) -> AsyncIterator[Bus]:
+        async with open_bus(BusSettings(host=address.host, port=address.port, client_id=name, **options)) as bus:
+            be_quick(bus)
+            assert await bus.settle(WAIT)
+            yield bus
+
+    return open_client
+
+
+@pytest.fixture
+async def bus(open_client: OpenClient, broker: Address, unique: str) -> AsyncIterator[Bus]:
+    """A client of the session's broker."""
+    async with open_client(broker, unique) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other(open_client: OpenClient, broker: Address, unique: str) -> AsyncIterator[Bus]:
+    """Another client of the session's broker."""
+    async with open_client(broker, f"{unique}-other") as opened:
+        yield opened
