@@ -24,6 +24,7 @@ class Line:
         self._far = far
         self._open = True
         self._ends: set[asyncio.StreamWriter] = set()
+        self.swallows = False  # what the client sends is lost on the way
         self.address = Address("127.0.0.1", 0)
 
     def cut(self) -> None:
@@ -33,7 +34,7 @@ class Line:
             end.transport.abort()
 
     def mend(self) -> None:
-        self._open = True
+        self._open, self.swallows = True, False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open:
@@ -42,16 +43,17 @@ class Line:
         far_reader, far_writer = await asyncio.open_connection(self._far.host, self._far.port)
         self._ends |= {writer, far_writer}
         async with asyncio.TaskGroup() as both:
-            both.create_task(_pipe(reader, far_writer))
-            both.create_task(_pipe(far_reader, writer))
+            both.create_task(_pipe(reader, far_writer, lambda: self.swallows))
+            both.create_task(_pipe(far_reader, writer, lambda: False))
         self._ends -= {writer, far_writer}
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_lost: Callable[[], bool]) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+            if not is_lost():
+                writer.write(data)
+                await writer.drain()
     writer.close()
 
 
@@ -172,6 +174,31 @@ async def test_a_line_cut_again_and_again_in_mid_stream_loses_and_disorders_noth
         assert rig.once() == list(range(rig.sent))
         assert len(rig.heard) - rig.sent <= 3 * WINDOW
         assert rig.dropped.value == 0
+
+
+async def test_what_a_lost_connection_has_swallowed_comes_before_what_is_sent_on_the_next(broker: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        rig.line.swallows = True
+        rig.send(5)
+        await asyncio.sleep(0.1)
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        rig.bus.on_connected(lambda: rig.send(5))  # as a worker may, in that very moment
+        rig.line.mend()
+        await until(lambda: len(rig.heard) == 10)
+        assert rig.heard == list(range(10))
+
+
+async def test_no_more_than_a_window_is_handed_to_the_client_without_a_receipt(broker: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        rig.line.swallows = True
+        rig.send(100)
+        assert rig.waiting.value == 100 - WINDOW
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        rig.line.mend()
+        await until(lambda: len(rig.heard) == 100)
+        assert rig.heard == list(range(100))
 
 
 async def test_a_broker_that_was_killed_and_is_back_gets_everything_since(broker: Any) -> None:
