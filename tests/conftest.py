@@ -119,9 +119,9 @@ def edgex(broker: Address) -> Iterator[Edgex]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_standin() -> OpenStandin:
-    """Starts cores of a test's own: `with open_standin("--state", str(folder)) as edgex`."""
+    """Starts cores of a test's or a module's own: `with open_standin("--state", str(folder)) as edgex`."""
     return run_standin
 
 

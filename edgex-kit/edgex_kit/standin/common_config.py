@@ -33,7 +33,10 @@ def configuration_of(core: Core, service: str) -> Tree:
     """What a core service of this process shows as its configuration."""
     addresses = _addresses(core)
     place = core.places[service]
-    own = {"Service": {"Host": place.host, "Port": place.port}, "MessageBus": {"Optional": {"ClientId": service}}}
+    own = {
+        "Service": {"Host": place.host, "Port": place.port},
+        "MessageBus": {"Disabled": False, "Optional": {"ClientId": service}},
+    }
     tree = merge(common_tree()["all-services"], addresses["all-services"], _private_trees()[service], own)
     tree["Database"] = {"Type": "sqlite"}
     if service == KEEPER:

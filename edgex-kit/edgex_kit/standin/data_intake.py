@@ -13,6 +13,7 @@ from edgex_kit import codec
 from edgex_kit.bus import Message
 from edgex_kit.errors import EdgexError, Invalid
 from edgex_kit.handover import Bounded
+from edgex_kit.messages import CBOR, JSON
 from edgex_kit.standin import events
 from edgex_kit.standin.core import Core
 from edgex_kit.standin.event_shape import Event, take_event
@@ -73,6 +74,8 @@ class Intake:
 def event_of(message: Message) -> Event:
     """The event of a message, which its topic must name. Raises EdgexError."""
     envelope = codec.decode_envelope(message.data)
+    if envelope.content_type not in (JSON, CBOR):  # to the letter: a charset is one too many (contract 1.1)
+        raise Invalid(f"unsupported content type '{envelope.content_type}' received")
     event, _ = take_event(_whole_numbers(codec.decode_payload(envelope)))
     levels = message.topic.split("/")
     if len(levels) < 6:

@@ -46,7 +46,7 @@ class HealthChecks:
 
     async def _check_for_ever(self, entry: Doc) -> None:
         interval = max(parse_duration(entry["HealthCheck"]["interval"]), 2 * SHORTEST)
-        pause, last = interval / 2, ""
+        pause, last = interval / 2, entry["status"]
         while True:
             await asyncio.sleep(pause)
             status = "UP" if await _answers(entry, self._core.service.timeout_s or None) else "DOWN"
