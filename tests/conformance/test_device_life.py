@@ -26,6 +26,13 @@ def events_of(device: Device, camera: str, source: str = "#") -> str:
     return f"edgex/events/device/{device.service}/{camera}/{camera}/{source}"
 
 
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=WAIT).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[Path]:
     """Folders of profiles, devices and watchers to be provisioned."""
@@ -57,7 +64,7 @@ def test_http_answers_before_there_is_a_broker(open_device: OpenDevice, free_por
     flags = ("-rsh=localhost,127.0.0.9,localhost",)  # nobody is at 127.0.0.9
     with open_device(f"nobus-{short()}", *flags, waits=True, SERVICE_PORT=str(free_port)) as lonely:
         until(lambda: "no message broker at 127.0.0.9" in lonely.log.read_text(), "it says what it waits for")
-        assert requests.get(f"http://localhost:{free_port}/api/v3/ping", timeout=WAIT).status_code == 200
+        until(lambda: answers(f"http://localhost:{free_port}/api/v3/ping"), "it answers")
         assert lonely.process.poll() is None
 
 

@@ -1,0 +1,54 @@
+"""Settings of device-camera and the file that ships with it."""
+
+from pathlib import Path
+from typing import Any
+
+import device_camera
+import pytest
+import yaml
+from device_camera.config import PORT, CameraDefaults, CameraService, DeviceSection
+from edgex_kit import config
+from edgex_kit.errors import Invalid
+
+SHIPPED = Path(device_camera.__file__).parent / "res/configuration.yaml"
+
+
+def shipped() -> Any:
+    return yaml.safe_load(SHIPPED.read_text("utf-8"))
+
+
+def test_the_shipped_file_says_the_same_as_the_defaults() -> None:
+    """Otherwise a key that somebody leaves out would mean something else."""
+    with_file, without = config.check(CameraService, ("file", shipped())), CameraService()
+    assert with_file.device.label_list == without.device.label_list == ()
+    assert with_file.writable.camera == without.writable.camera == CameraDefaults()
+    assert (with_file.service.port, without.service.port) == (PORT, PORT)
+    for name in ("data_transform", "max_cmd_ops", "allowed_fails", "device_down_timeout", "discovery"):
+        assert getattr(with_file.device, name) == getattr(without.device, name)
+    assert (with_file.driver, with_file.max_event_size) == (without.driver, without.max_event_size)
+
+
+def test_every_key_of_a_camera_can_be_set_by_the_environment() -> None:
+    tree = config.override(shipped(), {"WRITABLE_CAMERA_FPS": "2.5", "DEVICE_DISCOVERY_ENABLED": "true"})
+    found = config.check(CameraService, ("file", tree))
+    assert (found.writable.camera.fps, found.device.discovery.enabled) == (2.5, True)
+
+
+def test_what_core_keeper_gives_is_text() -> None:
+    tree = {"Device": {"MaxCmdOps": "3", "Discovery": {"Enabled": "true", "Interval": "1m"}}, "MaxEventSize": "20"}
+    found = config.check(CameraService, ("core-keeper", tree))
+    assert (found.device.max_cmd_ops, found.device.discovery.interval_s, found.max_event_size) == (3, 60.0, 20)
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], {"0": "a", "1": "b"}, "a, b", ("a", "b")])
+def test_labels_come_in_every_way_configuration_has_lists(labels: Any) -> None:
+    assert DeviceSection(labels=labels).label_list == ("a", "b")
+
+
+def test_a_wrong_value_is_named() -> None:
+    with pytest.raises(Invalid, match=r"Writable\.Camera\.Quality"):
+        config.check(CameraService, ("file", {"Writable": {"Camera": {"Quality": "best"}}}))
+
+
+def test_a_command_waits_less_long_than_its_request() -> None:
+    assert CameraService().patience_s == pytest.approx(4.5)
