@@ -78,7 +78,8 @@ def test_two_cameras_of_one_serial_number_are_both_found_by_where_they_are(machi
 
 def test_the_identity_does_not_follow_the_number_of_the_node(machine: Machine, tmp_path: Path) -> None:
     machine.plug_in(0, "1-1", "Cam")
-    again = Machine(tmp_path / "again") if (tmp_path / "again").mkdir() is None else machine
+    (tmp_path / "again").mkdir()
+    again = Machine(tmp_path / "again")
     again.plug_in(5, "1-1", "Cam")
     (before,), (after,) = (find_usb_cameras(one.sysfs, one.dev) for one in (machine, again))
     assert before.node != after.node

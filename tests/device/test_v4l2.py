@@ -1,7 +1,6 @@
 """The ioctls of a V4L2 camera, answered by a made-up driver that fills structs as videodev2.h lays them out."""
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -175,9 +174,9 @@ def test_a_driver_that_does_not_answer_is_named() -> None:
 
 
 @pytest.fixture
-def plain_file(tmp_path: Path) -> Iterator[Path]:
+def plain_file(tmp_path: Path) -> Path:
     (tmp_path / "video0").touch()
-    yield tmp_path / "video0"
+    return tmp_path / "video0"
 
 
 def test_what_is_no_camera_is_found_out(plain_file: Path, tmp_path: Path) -> None:

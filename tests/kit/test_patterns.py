@@ -1,4 +1,4 @@
-"""POSIX expressions over whole names. The expectations are those of Go's regexp.CompilePOSIX; the last two refusals are ours."""
+"""POSIX expressions over whole names, as Go's regexp.CompilePOSIX reads them; only the last two refusals are ours."""
 
 import time
 
