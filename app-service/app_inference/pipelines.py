@@ -69,6 +69,8 @@ class Plan:
         with self._lock:
             for it in self.pipelines:
                 self._next.pop((it.id, camera), None)
+        for it in self.pipelines:
+            it.slot.forget(camera)
 
     def _is_due(self, pipeline: Pipeline, camera: str, now: float) -> bool:
         if not pipeline.section.rate:

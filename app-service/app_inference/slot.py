@@ -1,7 +1,7 @@
 """The model in use under one name, and during an update the one that is to follow it.
 
-A line-up is replaced, never changed: workers take a new one up between two frames. Each frame has a turn: the model whose
-answer is published, one that steps in when that fails, and perhaps one whose answer is only compared.
+A line-up is replaced, never changed: workers take a new one up between two frames. Each frame has a turn: the model
+whose answer is published, one that steps in when that fails, and perhaps one whose answer is only compared.
 """
 
 import threading
@@ -107,6 +107,11 @@ class ModelSlot:
         """The cameras `model` has looked at."""
         with self._lock:
             return {camera for digest, camera in self._evidence if digest == model.digest}
+
+    def forget(self, camera: str) -> None:
+        """A camera is gone."""
+        with self._lock:
+            self._evidence = {key: it for key, it in self._evidence.items() if key[1] != camera}
 
     def start_over(self, model: Model) -> None:
         """Forget what is noted of `model`: it is about to be tried."""
