@@ -74,6 +74,10 @@ class Journal:
         _sync_folder(path.parent)
         return record
 
+    def remove(self, name: str) -> None:
+        """Forget a model."""
+        self._path(name).unlink(missing_ok=True)
+
     def names(self) -> list[str]:
         """Every model with a record."""
         return sorted(path.stem for path in self._folder.glob("*.json"))

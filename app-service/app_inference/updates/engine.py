@@ -1,0 +1,186 @@
+"""All rollouts of a service: reads what is desired, hands each model its wish, and reports what became of it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+from edgex_kit.errors import Conflict, EdgexError, NotFound
+from edgex_kit.handover import Latest
+
+from app_inference.model import Model
+from app_inference.slot import ModelSlot
+from app_inference.updates.desired import Desired, ModelWish
+from app_inference.updates.intents import Intents
+from app_inference.updates.journal import Journal
+from app_inference.updates.reported import ModelReport, Reported, VersionReport, reported_text
+from app_inference.updates.rollout import Order, Rollout
+from app_inference.updates.steps import Step
+from app_inference.updates.workshop import Workshop
+
+log = logging.getLogger(__name__)
+
+REREAD = 30.0  # seconds: change messages are best effort
+TELL_EVERY = 0.5  # seconds between two writes of the reported state at the most
+
+
+class Engine:
+    """Rollouts by model name; `find_slot` gives the slot of a model that pipelines use."""
+
+    def __init__(
+        self, find_slot: Callable[[str], ModelSlot | None], workshop: Workshop, journal: Journal, intents: Intents
+    ) -> None:
+        self.rollouts: dict[str, Rollout] = {}
+        self._find_slot = find_slot
+        self._workshop = workshop
+        self._journal = journal
+        self._intents = intents
+        self._desired = Desired()
+        self._seen: Desired | None = None
+        self._refusal = ""
+        self._hints: Latest[bool] = Latest()
+        self._news: Latest[bool] = Latest()
+        self._listeners: list[Callable[[Reported], None]] = []
+        self._writing = asyncio.Lock()
+
+    def on_report(self, tell: Callable[[Reported], None]) -> None:
+        """Call `tell` with every new reported state, on the event loop."""
+        self._listeners.append(tell)
+
+    async def run(self) -> None:
+        """Follow the desired state and report, for ever."""
+        self._intents.watch(self._hint)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(tasks), name="desired")
+            tasks.create_task(self._report(), name="reported")
+
+    async def deploy(self, name: str, wish: ModelWish) -> None:
+        """Wish a version of a model; the only way in for commands. Raises NotFound for a version that is not there."""
+        self._workshop.find(name, wish.version)
+        async with self._writing:
+            desired = (await self._intents.read()).with_wish(name, wish)
+            await self._intents.write(desired)
+        self._hints.put(True)
+
+    async def roll_back(self, name: str, asked_by: str = "") -> None:
+        """Wish the version before: the one a rollout replaces, else the last committed one. Raises Conflict."""
+        rollout = self.rollout(name)
+        is_trying = rollout.record.step not in (Step.IDLE, Step.COMMIT)
+        target = rollout.record.active if is_trying else rollout.record.previous
+        slot = self._find_slot(name)
+        if is_trying and not target and slot is not None and slot.lineup.warm is not None:
+            target = slot.lineup.warm.version
+        if not target:
+            raise Conflict(f"model '{name}' has no version to go back to")
+        await self.deploy(name, ModelWish(version=target, asked_by=asked_by))
+
+    async def adjust(self, name: str, **changes: object) -> None:
+        """Change parts of a model's wish: its threshold, whether it is paused."""
+        desired = await self._intents.read()
+        wish = desired.models.get(name) or ModelWish(version=self._serving_version(name))
+        await self.deploy(name, msgspec.structs.replace(wish, **changes))
+
+    def rollout(self, name: str) -> Rollout:
+        """The rollout of a model. Raises NotFound for one that no pipeline uses and nobody wished."""
+        if name not in self.rollouts and self._find_slot(name) is None:
+            raise NotFound(f"no model '{name}'")
+        return self.rollouts.setdefault(name, Rollout(name, self._find_slot, self._workshop, self._journal, self._tell))
+
+    def report(self) -> Reported:
+        """The reported state as it is now."""
+        models = {name: self._model_report(rollout) for name, rollout in sorted(self.rollouts.items())}
+        return Reported(generation_seen=self._desired.generation, refusal=self._refusal, models=models)
+
+    def recheck(self) -> None:
+        """Look at the wishes again: pipelines changed, so a model may have a slot now."""
+        self._seen = None
+        self._hints.put(True)
+
+    def _hint(self) -> None:
+        self._hints.put(True)
+
+    def _tell(self) -> None:
+        self._news.put(True)
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        running: set[str] = set()
+        while True:
+            await self._read()
+            if self._seen is not self._desired:
+                self._seen = self._desired
+                for name, wish in self._desired.models.items():
+                    if self._find_slot(name) is None and name not in self.rollouts:
+                        continue
+                    rollout = self.rollout(name)
+                    if name not in running:
+                        running.add(name)
+                        tasks.create_task(rollout.follow(), name=f"model:{name}")
+                    rollout.wish(Order(wish, self._desired.generation))
+                self._news.put(True)
+            try:
+                async with asyncio.timeout(REREAD):
+                    await self._hints.get()
+            except TimeoutError:
+                continue
+
+    async def _read(self) -> None:
+        try:
+            desired = await self._intents.read()
+        except EdgexError as error:
+            if str(error) != self._refusal:
+                self._refusal = str(error)
+                log.warning("%s", error)
+                self._news.put(True)
+            return
+        self._refusal = ""
+        if desired != self._desired:
+            self._desired = desired
+
+    async def _report(self) -> None:
+        said = ""
+        while True:
+            await self._news.get()
+            reported = self.report()
+            for listener in self._listeners:
+                listener(reported)
+            text = reported_text(reported)
+            if text != said:
+                try:
+                    await self._intents.tell(text)
+                    said = text
+                except EdgexError as error:
+                    log.warning("the reported state could not be stored: %s", error)
+            await asyncio.sleep(TELL_EVERY)
+
+    def _serving_version(self, name: str) -> str:
+        slot = self._find_slot(name)
+        if slot is None:
+            raise NotFound(f"no model '{name}' serves")
+        return slot.model.version
+
+    def _model_report(self, rollout: Rollout) -> ModelReport:
+        record, slot = rollout.record, self._find_slot(rollout.name)
+        is_gated = record.step in (Step.SHADOW, Step.CANARY, Step.OBSERVE)
+        candidate = rollout.prepared.model if rollout.prepared else None
+        return ModelReport(
+            state=record.step,
+            active=_version(slot.model) if slot else None,
+            previous=VersionReport(record.previous) if record.previous else None,
+            candidate=_version(candidate, rollout.prepared.load_ms if rollout.prepared else 0.0) if candidate else None,
+            reason=rollout.judgement.reason if is_gated else record.reason,
+            since=record.since_ns,
+            gate=rollout.judgement.values if is_gated else {},
+            quarantined=tuple(it.version for it in record.quarantine),
+            threshold=slot.threshold if slot else None,
+        )
+
+
+def _version(model: Model, load_ms: float = 0.0) -> VersionReport:
+    return VersionReport(
+        version=model.version,
+        digest=model.digest[:12],
+        precision=model.precision,
+        devices=model.execution_devices,
+        load_ms=round(load_ms, 1),
+        is_from_cache=model.is_from_cache,
+    )

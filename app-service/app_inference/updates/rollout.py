@@ -1,0 +1,282 @@
+"""One model's way from the version it serves to the one that is wished; the steps are drawn in `steps`.
+
+Wishes arrive at any time and the newest counts: one that comes while another is followed takes that one back first.
+Nothing here touches the serving version before SWITCH, and after it the version before stays warm until COMMIT.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from edgex_kit.errors import Conflict, EdgexError, Invalid, Locked, NotFound
+from edgex_kit.handover import Latest
+
+from app_inference.errors import ModelRejected
+from app_inference.repository import StoredModel
+from app_inference.slot import Lineup, ModelSlot
+from app_inference.updates.desired import ModelWish
+from app_inference.updates.gate import Judgement, Verdict, judge
+from app_inference.updates.journal import Journal, Quarantine, Record
+from app_inference.updates.samples import Evidence
+from app_inference.updates.share import canary_for
+from app_inference.updates.steps import Step
+from app_inference.updates.workshop import Prepared, Workshop
+
+log = logging.getLogger(__name__)
+
+JUDGE_EVERY = 0.1  # seconds
+
+
+NOTHING_YET = Judgement(Verdict.HOLD, "", {})
+
+
+class Breach(EdgexError):
+    """The gate sent a version back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A wish and the generation of the document it came with."""
+
+    wish: ModelWish
+    generation: int
+
+
+class Rollout:
+    """Follows the wishes for one model. `tell` is called after every change that is worth reporting."""
+
+    def __init__(
+        self,
+        name: str,
+        find_slot: Callable[[str], ModelSlot | None],
+        workshop: Workshop,
+        journal: Journal,
+        tell: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.record = journal.read(name)
+        self.judgement = NOTHING_YET
+        self.prepared: Prepared | None = None
+        self.order: Order | None = None
+        self.is_locked = False  # the device's adminState: do not update
+        self._find_slot = find_slot
+        self._workshop = workshop
+        self._journal = journal
+        self._tell = tell
+        self._orders: Latest[Order] = Latest()
+        self._promoted = asyncio.Event()
+        self._before: Evidence = Evidence()
+
+    def wish(self, order: Order) -> None:
+        """Follow `order` from now on, instead of any other."""
+        self._orders.put(order)
+
+    def promote(self) -> None:
+        """An operator's word counts as a pass. Raises Conflict when there is nothing to promote."""
+        if self.record.step not in (Step.SHADOW, Step.CANARY, Step.OBSERVE):
+            raise Conflict(f"model '{self.name}' has no candidate to promote; it is {self.record.step}")
+        self._promoted.set()
+
+    async def follow(self) -> None:
+        """Follow wish after wish, for ever."""
+        order = await self._orders.get()
+        while True:
+            attempt = asyncio.create_task(self._attempt(order), name=f"rollout:{self.name}")
+            try:
+                order = await self._next_order(attempt)
+                if not attempt.done():
+                    attempt.cancel()
+                    await asyncio.wait({attempt})
+                    await self._take_back("a newer wish came", quarantine=False)
+            finally:
+                attempt.cancel()
+
+    async def _next_order(self, attempt: asyncio.Task[None]) -> Order:
+        """The next order that asks for something else. One that only adjusts what is being done is taken over."""
+        while True:
+            order = await self._orders.get()
+            if attempt.done() or not self._adjusts(order):
+                return order
+            self.order = order
+            self._apply_threshold(order.wish)
+            self._tell()
+
+    def _adjusts(self, order: Order) -> bool:
+        now = self.order.wish if self.order else None
+        return now is not None and (now.version, now.strategy) == (order.wish.version, order.wish.strategy)
+
+    async def _attempt(self, order: Order) -> None:
+        self.order = order
+        self._apply_threshold(order.wish)
+        try:
+            await self._roll(order)
+        except Breach as breach:
+            await self._take_back(str(breach), quarantine=True)
+        except ModelRejected as rejected:
+            await self._refuse(str(rejected), quarantine=True)
+        except EdgexError as error:
+            await self._refuse(str(error), quarantine=False)
+        except Exception as error:  # this model's update ends here; the version that serves goes on
+            log.exception("update of model '%s'", self.name)
+            await self._take_back(f"{type(error).__name__}: {error}", quarantine=True)
+
+    async def _roll(self, order: Order) -> None:
+        wish, slot = order.wish, self._slot()
+        if wish.version == slot.model.version:
+            await self._adopt(order, slot)
+            return
+        await self._step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="")
+        stored = await self._resolve(wish)
+        prepared = await self._prepare(stored, wish, slot)
+        await self._while_paused()
+        await self._compare(prepared, wish, slot)
+        await self._switch(prepared, slot)
+        await self._observe(prepared, slot)
+        await self._commit(prepared, slot)
+
+    async def _adopt(self, order: Order, slot: ModelSlot) -> None:
+        """It serves already: that is then the version to boot with."""
+        if self.record.active != order.wish.version or self.record.generation != order.generation:
+            await self._store(active=order.wish.version, generation=order.generation, reason="")
+        log.info("model '%s' serves version %s as wished", self.name, slot.model.version)
+
+    async def _resolve(self, wish: ModelWish) -> StoredModel:
+        if self.is_locked:
+            raise Locked(f"model '{self.name}' is LOCKED: it is not to be updated")
+        stored = self._workshop.find(self.name, wish.version)
+        await self._step(Step.VERIFY)
+        digest = await self._workshop.verify(stored)
+        quarantined = next((it for it in self.record.quarantine if it.digest == digest), None)
+        if quarantined is not None and not wish.retry:
+            raise Invalid(
+                f"{self.name}@{wish.version} is quarantined: {quarantined.reason}; deploy it with retry to try again"
+            )
+        kept = tuple(it for it in self.record.quarantine if it.digest != digest)
+        boots = self.record.boots if digest == self.record.candidate_digest else 0
+        await self._store(candidate_digest=digest, quarantine=kept, boots=boots)
+        return stored
+
+    async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ModelSlot) -> Prepared:
+        await self._step(Step.LOAD)
+        prepared = await self._workshop.load(stored)
+        await self._step(Step.SELFTEST)
+        await self._workshop.check(stored, prepared.model, slot.model, allow_labels=wish.allow_label_change)
+        self.prepared = prepared
+        return prepared
+
+    async def _compare(self, prepared: Prepared, wish: ModelWish, slot: ModelSlot) -> None:
+        """Let the candidate look on, or serve some cameras, until the gate lets it pass."""
+        if wish.strategy == "swap":
+            return
+        is_canary = canary_for(self.name, wish.canary) if wish.strategy == "canary" else None
+        slot.start_over(prepared.model)
+        slot.replace(Lineup(slot.model, candidate=prepared.model, is_canary=is_canary))
+        await self._step(Step.CANARY if is_canary else Step.SHADOW)
+
+        def evidence() -> tuple[Evidence, Evidence]:
+            cameras = slot.cameras(prepared.model)
+            return slot.evidence(slot.model, cameras), slot.evidence(prepared.model)
+
+        await self._gate(evidence)
+
+    async def _switch(self, prepared: Prepared, slot: ModelSlot) -> None:
+        await self._step(Step.SWITCH)
+        old = slot.model
+        self._before = slot.evidence(old)
+        slot.start_over(prepared.model)
+        slot.replace(Lineup(prepared.model, warm=old))
+
+    async def _observe(self, prepared: Prepared, slot: ModelSlot) -> None:
+        await self._step(Step.OBSERVE)
+        await self._gate(lambda: (self._before, slot.evidence(prepared.model)))
+
+    async def _commit(self, prepared: Prepared, slot: ModelSlot) -> None:
+        version, before = prepared.model.version, self.record.active
+        lineup = slot.lineup
+        previous = before or (lineup.warm.version if lineup.warm else "")
+        await self._step(Step.COMMIT, active=version, previous=previous, boots=0)
+        slot.replace(Lineup(prepared.model))
+        await self._step(Step.IDLE, candidate="", candidate_digest="")
+        self.prepared = None
+        log.info("model '%s': version %s is committed, %s was before", self.name, version, previous or "none")
+
+    async def _gate(self, evidence: Callable[[], tuple[Evidence, Evidence]]) -> None:
+        """Wait until the gate, or an operator, lets the candidate pass. Raises Breach."""
+        self._promoted.clear()
+        started = time.monotonic()
+        while not self._promoted.is_set():
+            wish = self._wish
+            self._note(judge(*evidence(), time.monotonic() - started, wish.gate, wish.observe))
+            if self.judgement.verdict is Verdict.BREACH and wish.on_fail == "rollback":
+                raise Breach(self.judgement.reason)
+            if self.judgement.verdict is Verdict.PASS and not wish.paused:
+                return
+            await asyncio.sleep(JUDGE_EVERY)
+        log.info("model '%s': %s was promoted by an operator", self.name, self.record.candidate)
+
+    def _note(self, judgement: Judgement) -> None:
+        changed = judgement.verdict is not self.judgement.verdict
+        self.judgement = judgement
+        if changed:
+            self._tell()
+
+    @property
+    def _wish(self) -> ModelWish:
+        assert self.order is not None
+        return self.order.wish
+
+    async def _while_paused(self) -> None:
+        while self._wish.paused:
+            await asyncio.sleep(JUDGE_EVERY)
+
+    async def _refuse(self, reason: str, *, quarantine: bool) -> None:
+        """The candidate is dropped; the serving version was never touched."""
+        log.warning("model '%s': version %s refused: %s", self.name, self.order and self.order.wish.version, reason)
+        await self._take_back(reason, quarantine=quarantine)
+
+    async def _take_back(self, reason: str, *, quarantine: bool) -> None:
+        """Serve the version before, which is warm: no disk, no compilation."""
+        slot = self._find_slot(self.name)
+        lineup = slot.lineup if slot is not None else None
+        if slot is not None and lineup is not None and lineup.is_update:
+            slot.replace(Lineup(lineup.warm or lineup.serving))
+        if self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE):
+            log.warning("model '%s': back to %s: %s", self.name, slot and slot.model.version, reason)
+            await self._step(Step.ROLLBACK, reason=reason, **self._quarantined(reason, quarantine=quarantine))
+        if self.record.step is not Step.IDLE:
+            blamed = self._quarantined(reason, quarantine=quarantine)
+            await self._step(Step.IDLE, reason=reason, candidate="", candidate_digest="", boots=0, **blamed)
+        else:
+            await self._store(reason=reason)
+        self.prepared = None
+
+    def _quarantined(self, reason: str, *, quarantine: bool) -> dict[str, tuple[Quarantine, ...]]:
+        digest, known = self.record.candidate_digest, self.record.quarantine
+        if not quarantine or not digest or self.record.is_quarantined(digest):
+            return {}
+        entry = Quarantine(digest, self.record.candidate, reason, str(time.time_ns()))
+        return {"quarantine": (*known, entry)}
+
+    def _apply_threshold(self, wish: ModelWish) -> None:
+        slot = self._find_slot(self.name)
+        if slot is not None:
+            slot.threshold = wish.threshold
+
+    def _slot(self) -> ModelSlot:
+        slot = self._find_slot(self.name)
+        if slot is None:
+            raise NotFound(f"no pipeline uses model '{self.name}'; a version of it is tried once one does")
+        return slot
+
+    async def _step(self, step: Step, **changes: object) -> None:
+        """Journal the step before it is taken."""
+        await self._store(step=step, since_ns=str(time.time_ns()), **changes)
+        log.info("model '%s': %s %s", self.name, step, self.record.candidate)
+
+    async def _store(self, **changes: object) -> None:
+        record: Record = msgspec.structs.replace(self.record, **changes)
+        self.record = await asyncio.to_thread(self._journal.write, self.name, record)
+        self._tell()

@@ -1,0 +1,106 @@
+"""Where a version is made ready beside the serving one, without slowing it: verified, compiled, tested.
+
+Compiling happens first in a process of its own with the lowest priority, into a cache keyed by digest, OpenVINO build
+and device; this process then only reads the result. A model that kills its compiler does not kill the service.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app_inference.errors import ModelRejected
+from app_inference.model import Model, load_model
+from app_inference.repository import Repository, StoredModel
+from app_inference.runtime import Runtime
+from app_inference.updates.contract import differences
+from app_inference.updates.selftest import self_test
+
+COMPILE_WAIT = 600.0  # seconds until a compiler is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version that could serve."""
+
+    model: Model
+    load_ms: float
+
+
+class Workshop:
+    """Finds and prepares versions of one repository."""
+
+    def __init__(self, repository: Repository, runtime: Runtime) -> None:
+        self.repository = repository
+        self.runtime = runtime
+
+    def find(self, name: str, version: str) -> StoredModel:
+        """A version on disk. Raises NotFound."""
+        return self.repository.version(name, version)
+
+    async def verify(self, stored: StoredModel) -> str:
+        """Check every file; the version's digest. Raises ModelRejected or ModelUnavailable."""
+        await asyncio.to_thread(stored.check_files)
+        return await asyncio.to_thread(stored.digest)
+
+    async def load(self, stored: StoredModel, overrides: Mapping[str, Any] | None = None) -> Prepared:
+        """A warm model. Raises ModelRejected or ModelUnavailable, for one that kills its compiler too."""
+        if self.runtime.cache_dir is not None:
+            await precompile(stored.path, self.runtime, overrides or {})
+        started = time.perf_counter()
+        model = await asyncio.to_thread(_load_warm, stored, overrides, self.runtime)
+        return Prepared(model, (time.perf_counter() - started) * 1e3)
+
+    async def check(self, stored: StoredModel, model: Model, serving: Model, *, allow_labels: bool) -> None:
+        """Raise ModelRejected when it breaks the contract of the serving version or fails its own golden inputs."""
+        broken = differences(serving, model, allow_labels=allow_labels)
+        if broken:
+            raise ModelRejected(f"{stored.name}@{stored.version} does not fit: {'; '.join(broken)}")
+        await asyncio.to_thread(self_test, model, stored)
+
+
+def _load_warm(stored: StoredModel, overrides: Mapping[str, Any] | None, runtime: Runtime) -> Model:
+    model = load_model(stored, overrides, runtime)
+    model.warm_up()
+    return model
+
+
+class CompileJob(msgspec.Struct, frozen=True):
+    """What the compiling process is told, as JSON on its command line."""
+
+    path: str
+    device: str
+    streams: int | None
+    threads: int | None
+    cache_dir: str
+    overrides: dict[str, Any]
+
+
+async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any]) -> None:
+    """Fill the compile cache from a process nobody waits for. Raises ModelRejected when that process is killed.
+
+    An ordinary refusal is left to the load that follows, which words it.
+    """
+    job = CompileJob(
+        str(path), runtime.device, runtime.streams, runtime.threads, str(runtime.cache_dir), dict(overrides)
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app_inference.updates.compiler", msgspec.json.encode(job).decode(),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(COMPILE_WAIT):
+            status = await process.wait()
+    except TimeoutError as error:
+        raise ModelRejected(f"{path}: compiling it took over {COMPILE_WAIT:g} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if status < 0:
+        raise ModelRejected(f"{path}: it killed its compiler (signal {-status})")
