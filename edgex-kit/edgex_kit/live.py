@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from edgex_kit import config
 from edgex_kit.errors import Invalid
-from edgex_kit.provider import Layers, with_remote_hosts
+from edgex_kit.provider import Layers, remote_hosts
 from edgex_kit.settings import Settings, Tree
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Live(Generic[S]):
 
     def _accept(self, layers: Layers) -> S:
         """Raises Invalid naming the key and the layer."""
-        merged = with_remote_hosts(layers.merged(), self._hosts)
-        accepted = config.check(self._kind, *layers.named(), ("-rsh", merged))
-        self.tree = config.hidden(merged)
+        moved = remote_hosts(layers.merged(), self._hosts)
+        accepted = config.check(self._kind, *layers.named(), ("-rsh", moved))
+        self.tree = config.hidden(config.merge(layers.merged(), moved))
         return accepted

@@ -192,13 +192,20 @@ class Provider:
         return tree
 
 
-def with_remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
-    """`-rsh a,b,c`: this host, the host of everything else, the bind address; in memory only (contract 4.5)."""
+def remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
+    """What `-rsh a,b,c` puts over `tree`: this host, the host of everything else, the bind address (contract 4.5).
+
+    In memory only. Raises Invalid for any other number of hosts than three or none.
+    """
     if not hosts:
-        return tree
+        return {}
     if len(hosts) != 3:
         raise Invalid(f"-rsh takes three comma-separated hosts, not {len(hosts)}")
     own, others, bind = hosts
     clients = {name: {"Host": others} for name in {"core-metadata", *tree.get("Clients", {})}}
-    remote = {"MessageBus": {"Host": others}, "Registry": {"Host": others}, "Clients": clients}
-    return config.merge(tree, {"Service": {"Host": own, "ServerBindAddr": bind}}, remote)
+    return {
+        "Service": {"Host": own, "ServerBindAddr": bind},
+        "MessageBus": {"Host": others},
+        "Registry": {"Host": others},
+        "Clients": clients,
+    }

@@ -1,0 +1,184 @@
+"""The section MessageBus as a connection, with passwords and certificates."""
+
+import gc
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edgex_kit import config
+from edgex_kit.bus import BusSettings, open_bus
+from edgex_kit.connection import bus_settings
+from edgex_kit.errors import Invalid, NotFound
+from edgex_kit.secrets import Secrets
+from edgex_kit.settings import Settings
+from edgex_kit.standin.address import Address, free_port, wait_until_it_listens
+from edgex_kit.standin.mosquitto import find_mosquitto
+
+
+def settings_of(
+    secret: dict[str, str] | None = None, optional: dict[str, Any] | None = None, **bus: Any
+) -> BusSettings:
+    tree = {"MessageBus": {**bus, "Optional": optional or {}}}
+    if secret is not None:
+        tree["Writable"] = {"InsecureSecrets": {"any": {"SecretName": "mqtt-bus", "SecretData": secret}}}
+    settings = config.check(Settings, ("file", tree))
+    return bus_settings(settings, Secrets("cam", lambda: settings.writable.insecure_secrets, None), "device-cam")
+
+
+def test_the_client_id_is_the_service_key_unless_another_is_configured() -> None:
+    assert settings_of().client_id == "device-cam"
+    assert settings_of(optional={"ClientId": ""}).client_id == "device-cam"
+    assert settings_of(optional={"ClientId": "mine"}).client_id == "mine"
+
+
+def test_edgex_defaults_are_ours() -> None:
+    assert settings_of() == BusSettings(client_id="device-cam")
+
+
+def test_options_are_read_from_text() -> None:
+    options = {"Qos": "1", "Retained": "true", "KeepAlive": "20", "ConnectTimeout": "3"}
+    found = settings_of(optional=options, Host="edge", Port=1884)
+    assert (found.host, found.port, found.qos, found.retained) == ("edge", 1884, 1, True)
+    assert (found.keep_alive, found.connect_timeout) == (20, 3)
+
+
+def test_name_and_password_come_from_the_secret() -> None:
+    found = settings_of({"username": "u", "password": "hunter22"}, AuthMode="usernamepassword")
+    assert (found.username, found.password) == ("u", "hunter22")
+    assert "hunter22" not in repr(found)
+    assert settings_of({"username": "u", "password": "p"}).username == ""
+
+
+@pytest.mark.parametrize(
+    ("bus", "optional", "cause"),
+    [
+        ({"Type": "nats-core"}, {}, "MessageBus.Type 'nats-core' is not known here; use mqtt"),
+        ({"AuthMode": "magic"}, {}, "MessageBus.AuthMode 'magic' is none of"),
+        ({}, {"Qos": "high"}, "MessageBus.Optional.Qos 'high' is no whole number"),
+        ({"Protocol": "tls"}, {"CaFile": "/nowhere.pem"}, "certificates cannot be used: .*No such file"),
+        ({"Protocol": "tls"}, {"CaPEMBlock": "-----BEGIN"}, "certificates cannot be used"),
+        ({"Protocol": "tls"}, {"CertPEMBlock": "x", "KeyPEMBlock": "y"}, "certificates cannot be used"),
+    ],
+)
+def test_what_cannot_be_spoken_is_named(bus: dict[str, Any], optional: dict[str, Any], cause: str) -> None:
+    with pytest.raises(Invalid, match=cause):
+        settings_of(optional=optional, **bus)
+
+
+def test_a_missing_secret_is_named() -> None:
+    with pytest.raises(NotFound, match="no secret named 'mqtt-bus'"):
+        settings_of(AuthMode="usernamepassword")
+
+
+def test_tls_is_used_only_where_the_protocol_says_so() -> None:
+    assert settings_of(Protocol="tcp").tls is None
+    assert settings_of(Protocol="mqtt").tls is None
+    assert settings_of(Protocol="tcps").tls is not None
+
+
+# -- a broker that wants certificates
+
+
+class Certificates:
+    """An authority, and certificates of it for a broker and for a client."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._openssl("req", "-x509", *self._new("ca"), "-out", "ca.crt", "-days", "2", "-subj", "/CN=test authority")
+        for name, subject in (("broker", "/CN=localhost"), ("client", "/CN=device-cam")):
+            self._openssl("req", *self._new(name), "-out", f"{name}.csr", "-subj", subject)
+            (folder / f"{name}.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+            self._openssl(
+                *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
+                *("-out", f"{name}.crt", "-days", "2", "-extfile", f"{name}.ext"),
+            )
+
+    def text(self, name: str) -> str:
+        return (self._folder / name).read_text()
+
+    def path(self, name: str) -> str:
+        return str(self._folder / name)
+
+    @staticmethod
+    def _new(name: str) -> tuple[str, ...]:
+        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key")
+
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=self._folder, check=True, capture_output=True, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    try:
+        return Certificates(tmp_path_factory.mktemp("certificates"))
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+
+
+@pytest.fixture(scope="module")
+def strict_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A mosquitto that speaks TLS and lets in who shows a certificate."""
+    program = find_mosquitto()
+    if program is None:
+        pytest.skip("mosquitto is not installed")
+    address = Address("127.0.0.1", free_port("127.0.0.1"))
+    file = tmp_path_factory.mktemp("broker") / "mosquitto.conf"
+    file.write_text(
+        f"listener {address.port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\nuser root\n"
+        f"cafile {certificates.path('ca.crt')}\n"
+        f"certfile {certificates.path('broker.crt')}\nkeyfile {certificates.path('broker.key')}\n"
+    )
+    process = subprocess.Popen([str(program), "-c", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_it_listens(address, lambda: process.poll() is None, 10)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+# paho leaves the socket of a failed handshake to the garbage collector
+a_failed_handshake = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+async def is_let_in(settings: BusSettings) -> bool:
+    try:
+        async with open_bus(settings) as bus:
+            return await bus.settle(1.5)
+    finally:
+        gc.collect()
+
+
+@a_failed_handshake
+async def test_a_client_certificate_in_the_secret_opens_the_door(
+    strict_broker: Address, certificates: Certificates
+) -> None:
+    secret = {
+        "cacert": certificates.text("ca.crt"),
+        "clientcert": certificates.text("client.crt"),
+        "clientkey": certificates.text("client.key"),
+    }
+    where = {"Protocol": "tls", "Host": "localhost", "Port": strict_broker.port}
+    assert await is_let_in(settings_of(secret, AuthMode="clientcert", **where))
+    assert not await is_let_in(settings_of({"cacert": secret["cacert"]}, AuthMode="cacert", **where))
+
+
+async def test_a_client_certificate_in_files_opens_the_door(strict_broker: Address, certificates: Certificates) -> None:
+    files = {
+        "CaFile": certificates.path("ca.crt"),
+        "CertFile": certificates.path("client.crt"),
+        "KeyFile": certificates.path("client.key"),
+    }
+    assert await is_let_in(settings_of(optional=files, Protocol="tls", Host="localhost", Port=strict_broker.port))
+
+
+@a_failed_handshake
+async def test_an_unknown_authority_is_refused_unless_checking_is_turned_off(
+    strict_broker: Address, certificates: Certificates
+) -> None:
+    client = {"CertFile": certificates.path("client.crt"), "KeyFile": certificates.path("client.key")}
+    where = {"Protocol": "ssl", "Host": "localhost", "Port": strict_broker.port}
+    assert not await is_let_in(settings_of(optional=client, **where))
+    assert await is_let_in(settings_of(optional={**client, "SkipCertVerify": "true"}, **where))
