@@ -14,9 +14,8 @@ RECEIVED = "edgex/frames/device-camera/vision-camera/gate/Frame"
 
 
 def result(device: str = "gate", profile: str = "detection", source: str = "lamps") -> Event:
-    return Event(
-        api_version="v3", id=new_id(), device_name=device, profile_name=profile, source_name=source, origin=1, readings=()
-    )  # fmt: skip
+    names = {"device_name": device, "profile_name": profile, "source_name": source}
+    return Event(api_version="v3", id=new_id(), **names, origin=1, readings=())
 
 
 def test_results_go_where_core_data_stores_them() -> None:

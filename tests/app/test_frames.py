@@ -52,7 +52,7 @@ def test_an_event_without_a_picture_says_so() -> None:
 
 
 def test_a_kind_of_picture_we_cannot_read_is_named() -> None:
-    with pytest.raises(Malformed, match="of type 'image/svg.xml', expected one of image/jpeg, image/jpg, image/png"):
+    with pytest.raises(Malformed, match=r"of type 'image/svg\+xml', expected one of image/jpeg, image/jpg, image/png"):
         frame_from_event(event(reading(media_type="image/svg+xml")))
 
 

@@ -1,0 +1,140 @@
+"""The models that pipelines name are loaded, each once; one that cannot be had is told with its reason."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from app_inference import models as room
+from app_inference.images import image_from_pixels
+from app_inference.models import Models, runtime_from
+from app_inference.settings import InferenceSection, PipelineSection
+from app_inference.workers import cores, streams_for, workers_for
+from eyes import save_meter
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_meter(tmp_path)
+    save_meter(tmp_path, "other")
+    return tmp_path
+
+
+def wanted(*models: str) -> dict[str, PipelineSection]:
+    return {name: PipelineSection(model=name) for name in models}
+
+
+def open_models(folder: Path) -> Models:
+    return Models(InferenceSection(models_dir=str(folder), threads=1, streams=1))
+
+
+def test_a_model_in_use_is_shown_with_what_runs_it(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter"))
+    (row,) = models.status()
+    assert (
+        row.items()
+        >= {
+            "name": "meter",
+            "state": "serving",
+            "model": "meter",
+            "version": "1.0.0",
+            "task": "detection",
+            "inputSize": [32, 32],
+            "precision": "FP32",
+            "devices": ["CPU"],
+            "labels": 1,
+        }.items()
+    )
+    assert len(row["digest"]) == 12
+
+
+def test_one_that_is_missing_is_a_failed_row_and_the_others_serve(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter", "missing"))
+    rows = {row["name"]: row for row in models.status()}
+    assert rows["meter"]["state"] == "serving"
+    assert rows["missing"]["state"] == "failed"
+    assert "no model 'missing'" in rows["missing"]["reason"]
+    assert set(models.slots) == {"meter"}
+
+
+def test_one_that_is_broken_is_a_failed_row_with_the_cause(folder: Path) -> None:
+    (folder / "other/1.0.0/model.xml").write_text("<net/>")
+    models = open_models(folder)
+    models.load(wanted("other"))
+    (row,) = models.status()
+    assert row["state"] == "failed"
+    assert "model.xml" in row["reason"]
+
+
+def test_one_that_breaks_us_is_a_failed_row_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode(*_: Any) -> None:
+        raise ZeroDivisionError("a decoder divides by zero")
+
+    monkeypatch.setattr(room.Model, "warm_up", explode)
+    models = open_models(folder)
+    models.load(wanted("meter"))
+    assert models.status()[0]["reason"] == "ZeroDivisionError: a decoder divides by zero"
+    assert "Traceback" in caplog.text
+
+
+def test_a_failed_model_is_tried_again_and_a_serving_one_is_not_loaded_twice(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter", "late"))
+    serving = models.slots["meter"].model
+    save_meter(folder, "late")
+    models.load(wanted("meter", "late"))
+    assert {row["state"] for row in models.status()} == {"serving"}
+    assert models.slots["meter"].model is serving
+
+
+def test_the_failure_of_a_model_nobody_wants_any_more_is_forgotten(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("missing"))
+    models.load(wanted("meter"))
+    assert [row["name"] for row in models.status()] == ["meter"]
+
+
+def test_a_model_that_is_let_go_ends_the_frame_it_looks_at(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter", "other"))
+    slot = models.slots["other"]
+    models.release({"meter"})
+    assert set(models.slots) == {"meter"}
+    white = image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
+    assert len(slot.session(slot.model).analyse(white)[0]) == 1  # type: ignore[arg-type]
+
+
+def test_one_model_with_two_types_is_two(folder: Path) -> None:
+    models = open_models(folder)
+    sections = [PipelineSection(model="meter"), PipelineSection(model="meter", model_type="ssd")]
+    models.load({it.model_key: it for it in sections})
+    assert set(models.slots) == {"meter", "meter as ssd"}
+
+
+def test_a_model_says_once_that_it_serves(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    open_models(folder).load(wanted("meter"))
+    assert "model meter serves: meter 1.0.0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("section", "streams", "threads", "workers"),
+    [
+        (InferenceSection(), cores(), cores(), cores() + 1 if cores() > 1 else 1),
+        (InferenceSection(streams=3), 3, 3, 4),
+        (InferenceSection(streams=1, threads=4), 1, 4, 2),
+        (InferenceSection(streams=2, workers=7), 2, 2, 7),
+    ],
+)
+def test_what_is_left_to_the_service_follows_from_the_cores(
+    section: InferenceSection, streams: int, threads: int, workers: int
+) -> None:
+    runtime = runtime_from(section)
+    assert (streams_for(section), runtime.streams, runtime.threads) == (streams, streams, threads)
+    if cores() > 1:
+        assert workers_for(section) == workers
