@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from app_inference.workers import open_workers
 class Looking:
     """Stands where the analyst does, and does what the test says with each frame."""
 
-    def __init__(self, act: Callable[[Arrival], None]) -> None:
+    def __init__(self, act: Callable[[Arrival], object]) -> None:
         self.act = act
         self.threads: set[str] = set()
 
@@ -29,7 +30,7 @@ def an_inbox() -> Inbox:
 
 def test_every_worker_takes_its_part() -> None:
     inbox, met = an_inbox(), threading.Barrier(3)
-    looking = Looking(lambda _: [met.wait(10)] and None)
+    looking = Looking(lambda _: met.wait(10))
     with open_workers(3, inbox, looking):  # type: ignore[arg-type]
         for number in range(3):
             inbox.put(f"camera/{number}", b"x")
@@ -41,7 +42,7 @@ def test_every_worker_takes_its_part() -> None:
 
 async def test_a_worker_that_stays_in_a_frame_is_named_with_its_topic() -> None:
     inbox, go = an_inbox(), threading.Event()
-    with open_workers(2, inbox, Looking(lambda _: [go.wait(10)] and None)) as workers:  # type: ignore[arg-type]
+    with open_workers(2, inbox, Looking(lambda _: go.wait(10))) as workers:  # type: ignore[arg-type]
         inbox.put("edgex/frames/a/b/gate/Frame", b"x")
         with pytest.raises(InferenceFailed, match=r"worker \d has been busy with one frame on '.*gate.*' for 0.2 s"):
             await asyncio.wait_for(workers.watch(0.2), 5)
@@ -50,7 +51,7 @@ async def test_a_worker_that_stays_in_a_frame_is_named_with_its_topic() -> None:
 
 async def test_work_that_takes_its_time_but_ends_is_fine() -> None:
     inbox = an_inbox()
-    with open_workers(1, inbox, Looking(lambda _: threading.Event().wait(0.05) and None)) as workers:  # type: ignore[arg-type]
+    with open_workers(1, inbox, Looking(lambda _: time.sleep(0.05))) as workers:  # type: ignore[arg-type]
         watching = asyncio.create_task(workers.watch(0.4))
         for _ in range(14):
             inbox.put("gate", b"x")
