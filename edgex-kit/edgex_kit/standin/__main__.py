@@ -3,36 +3,26 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from edgex_kit.bus import Bus, BusSettings, open_bus
 from edgex_kit.errors import EdgexError
 from edgex_kit.logs import setup_logging
-from edgex_kit.server import bind, serve_on
+from edgex_kit.server import bind
 from edgex_kit.settings import ServiceSection
 from edgex_kit.standin import common_config
 from edgex_kit.standin.address import Address
 from edgex_kit.standin.broker import Broker, open_broker
-from edgex_kit.standin.command import Commands
-from edgex_kit.standin.command_bus import CommandBus
-from edgex_kit.standin.core import COMMAND, DATA, KEEPER, METADATA, Core
-from edgex_kit.standin.core_secrets import secret_of
-from edgex_kit.standin.data_events import Events
-from edgex_kit.standin.data_intake import Intake
-from edgex_kit.standin.data_readings import Readings
-from edgex_kit.standin.health import open_health_checks
-from edgex_kit.standin.keeper import Keys
-from edgex_kit.standin.metadata import metadata_routes
+from edgex_kit.standin.core import Core
 from edgex_kit.standin.options import Options, parse_options
-from edgex_kit.standin.registry import Registry, register_ourselves
-from edgex_kit.standin.relay import open_relay
+from edgex_kit.standin.services import serve_core
 from edgex_kit.standin.store import open_store
-from edgex_kit.standin.web import app_of, route
 from edgex_kit.topics import Topics
 
 log = logging.getLogger("edgex-standin")
@@ -50,7 +40,7 @@ def main() -> int:
             with open_broker(options.broker, options.host, options.broker_port) as broker:
                 asyncio.run(_run(options, sockets, broker))
     except EdgexError as error:
-        log.error("cannot start: %s", error)  # noqa: TRY400 - a person needs the line, not a traceback
+        log.error("cannot go on: %s", error)  # noqa: TRY400 - a person needs the line, not a traceback
         return 1
     return 0
 
@@ -74,7 +64,7 @@ async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: B
             keep_bytes=options.keep_megabytes * 1024 * 1024,
         )
         await store.run(lambda db: common_config.seed(db, core))
-        async with _listen(core), _serve(core, sockets):
+        async with serve_core(core, sockets):
             if broker.kind != "external":
                 await bus.settle(5)
             _announce(core, broker, options)
@@ -82,43 +72,9 @@ async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: B
         log.info("stopped")
 
 
-@contextlib.asynccontextmanager
-async def _serve(core: Core, sockets: Mapping[str, socket.socket]) -> AsyncIterator[None]:
-    """The four services for the length of the block."""
-    async with contextlib.AsyncExitStack() as opened:
-        await register_ourselves(core)
-        checks = await opened.enter_async_context(open_health_checks(core))
-        relay = opened.enter_context(open_relay(core.service.timeout_s))
-        routes = {
-            KEEPER: [*Keys(core).routes(), *Registry(core, checks).routes()],
-            METADATA: metadata_routes(core),
-            DATA: [*Events(core).routes(), *Readings(core).routes()],
-            COMMAND: Commands(core, relay).routes(),
-        }
-        for name, sock in sockets.items():
-            tree = common_config.configuration_of(core, name)
-            secret = route("POST", "/secret", secret_of(core.store, name))
-            app = app_of(name, [secret, *routes[name]], lambda tree=tree: tree, core.service)  # type: ignore[misc]
-            await opened.enter_async_context(serve_on(app, sock))
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _listen(core: Core) -> AsyncIterator[None]:
-    """What core-data and core-command take from the bus, for the length of the block."""
-    async with asyncio.TaskGroup() as tasks:
-        takers = (Intake(core).run(), CommandBus(core).run())
-        running = [tasks.create_task(taker) for taker in takers]
-        await asyncio.sleep(0)  # both have subscribed when they first wait
-        try:
-            yield
-        finally:
-            for task in running:
-                task.cancel()
-
-
 def _open_bus(broker: Broker) -> contextlib.AbstractAsyncContextManager[Bus]:
-    return open_bus(BusSettings(broker.address.host, broker.address.port, "edgex-standin"))
+    # a name of its own: two clients of one name would throw each other out for ever (contract 1.4)
+    return open_bus(BusSettings(broker.address.host, broker.address.port, f"edgex-standin-{os.getpid()}"))
 
 
 def _as_others_reach(broker: Broker, options: Options) -> Address:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ STOP_WAIT = 3.0  # seconds
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+# Started by root, mosquitto would become another user, and with that forget the signal that ties it to us (prctl(2))
+_AS_ROOT = ("user root",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()
 
 
 class Mosquitto:
@@ -100,7 +103,7 @@ def configuration(address: Address) -> str:
         "sys_interval 0",
         "log_type error",
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join((*lines, *_AS_ROOT)) + "\n"
 
 
 def _end_with_parent() -> None:
