@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,6 +30,11 @@ from app_inference.routes import routes
 from app_inference.settings import AppSettings
 from app_inference.startup import await_metadata, publish_profiles
 from app_inference.tally import Tally
+from app_inference.updates.boot import version_to_boot
+from app_inference.updates.engine import Engine
+from app_inference.updates.intents import intents_of
+from app_inference.updates.journal import Journal
+from app_inference.updates.workshop import Workshop
 from app_inference.view import View
 from app_inference.workers import open_workers, workers_for
 
@@ -42,22 +48,24 @@ async def serve(service: Service[AppSettings]) -> None:
     settings.check()
     inference, pipelines, metrics = settings.inference, settings.writable.pipelines, service.metrics
     with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
-        models = Models(inference)
+        journal = Journal(inference.state_path)
+        models = Models(inference, partial(version_to_boot, journal))
         models.load(wanted_models(pipelines))  # on the main thread, before any worker: see `model`
 
         view = View()
         tally = Tally(metrics, view)
-        dropped, waiting = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
-        outbox = Outbox(service.bus, inference.outbox_size, dropped, waiting)
+        counted = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
+        outbox = Outbox(service.bus, inference.outbox_size, *counted)
         publisher = Publisher(service, outbox, view, tally)
         analyst = Analyst(service.topics, publisher, view, tally, inference.max_frame_age_s)
         analyst.plan = plan_from(pipelines, models.slots, Plan())
         inbox = Inbox(tally.refused, analyst.forget)
+        engine = Engine(models.slots.get, Workshop(models.repository, models.runtime), journal, intents_of(service))
 
         app = build_app(
             [
                 *common_routes(service.name, lambda: service.live.tree, service.secrets),
-                *routes(service, view, models, lambda: analyst.plan),
+                *routes(service, view, models, lambda: analyst.plan, engine.report),
                 *([trigger_route(analyst)] if settings.trigger.is_http else []),
             ],
             settings.service,
@@ -67,12 +75,17 @@ async def serve(service: Service[AppSettings]) -> None:
             async with serve_on(app, sock), asyncio.TaskGroup() as tasks:
                 await await_metadata(service)
                 subscribe(service, inbox, publisher)
-                tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")
-                tasks.create_task(outbox.keep_sending(), name="outbox")
-                tasks.create_task(follow_pipelines(service, models, analyst, view), name="pipelines")
-                tasks.create_task(publish_profiles(service), name="profiles")
-                tasks.create_task(service.follow(), name="configuration")
-                tasks.create_task(service.report(), name="telemetry")
+                lasting = {
+                    "watchdog": workers.watch(inference.stuck_after_s),
+                    "outbox": outbox.keep_sending(),
+                    "pipelines": follow_pipelines(service, models, analyst, view, engine.recheck),
+                    "updates": engine.run(),
+                    "profiles": publish_profiles(service),
+                    "configuration": service.follow(),
+                    "telemetry": service.report(),
+                }
+                for name, task in lasting.items():
+                    tasks.create_task(task, name=name)
                 async with service.registered(sock.getsockname()[1]):
                     log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
                     await asyncio.Event().wait()

@@ -1,7 +1,7 @@
 """The models that pipelines use, loaded, each in its slot; and why one is missing."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from edgex_kit.errors import EdgexError
 
 from app_inference.model import Model, load_model
-from app_inference.repository import Repository
+from app_inference.repository import Repository, StoredModel
 from app_inference.runtime import Runtime
 from app_inference.settings import InferenceSection, PipelineSection
 from app_inference.slot import ModelSlot
@@ -29,11 +29,12 @@ class Failure:
 class Models:
     """Slots by the model key of a pipeline."""
 
-    def __init__(self, section: InferenceSection) -> None:
+    def __init__(self, section: InferenceSection, boot: Callable[[str], str]) -> None:
         self.slots: dict[str, ModelSlot] = {}
         self.failures: dict[str, Failure] = {}
-        self._repository = Repository(Path(section.models_dir))
-        self._runtime = runtime_from(section)
+        self.repository = Repository(Path(section.models_dir))
+        self.runtime = runtime_from(section)
+        self._boot = boot  # the version a model starts with, "" for the newest
 
     def load(self, wanted: Mapping[str, PipelineSection]) -> None:
         """Bring in what is missing of `wanted`. Blocking.
@@ -61,7 +62,7 @@ class Models:
     def _load_one(self, name: str, section: PipelineSection) -> None:
         overrides = {"type": section.model_type} if section.model_type else None
         try:
-            model = load_model(self._repository.find(section.model), overrides, self._runtime)
+            model = load_model(self._find(section.model), overrides, self.runtime)
             spent = model.warm_up()
         except EdgexError as error:
             self._fail(name, str(error))
@@ -73,6 +74,13 @@ class Models:
         self.failures.pop(name, None)
         self.slots[name] = ModelSlot(name, model)
         log.info("model %s serves: %s", name, _describe(model, spent.infer))
+
+    def _find(self, wanted: str) -> StoredModel:
+        """What a pipeline means; a model named without a version starts with the one its last update has left."""
+        version = self._boot(wanted) if wanted in self.repository.names() else ""
+        if version and version in self.repository.versions(wanted):
+            return self.repository.version(wanted, version)
+        return self.repository.find(wanted)
 
     def _fail(self, name: str, reason: str) -> None:
         self.failures[name] = Failure(name, reason)
@@ -86,7 +94,7 @@ def runtime_from(section: InferenceSection) -> Runtime:
         device=section.device,
         threads=section.threads or streams,
         streams=streams,
-        cache_dir=Path(section.cache_dir) if section.cache_dir else None,
+        cache_dir=section.cache_path,
     )
 
 

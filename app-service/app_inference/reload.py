@@ -3,7 +3,7 @@ replaced, then models that nobody uses any more are let go. A configuration that
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from edgex_kit.errors import Invalid
 from edgex_kit.handover import Latest
@@ -23,7 +23,9 @@ def wanted_models(pipelines: Mapping[str, PipelineSection]) -> dict[str, Pipelin
     return {section.model_key: section for section in pipelines.values() if section.enabled}
 
 
-async def follow_pipelines(service: Service[AppSettings], models: Models, analyst: Analyst, view: View) -> None:
+async def follow_pipelines(
+    service: Service[AppSettings], models: Models, analyst: Analyst, view: View, changed: Callable[[], None]
+) -> None:
     """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
     service.live.on_change(newest.put)
@@ -42,6 +44,7 @@ async def follow_pipelines(service: Service[AppSettings], models: Models, analys
         analyst.plan = plan_from(now, models.slots, analyst.plan)
         models.release(analyst.plan.models)
         view.keep(analyst.plan.sections)
+        changed()
         _say(analyst.plan)
 
 

@@ -22,12 +22,19 @@ from app_inference.pipelines import Plan
 from app_inference.results import Answer
 from app_inference.settings import AppSettings
 from app_inference.tally import REPLACED
+from app_inference.updates.reported import Reported
 from app_inference.view import View
 
 LIVE_HZ = 12.0  # pictures a second and camera on the live stream: as many as an eye needs, few enough for a browser
 
 
-def routes(service: Service[AppSettings], view: View, models: Models, plan: Callable[[], Plan]) -> list[BaseRoute]:
+def routes(
+    service: Service[AppSettings],
+    view: View,
+    models: Models,
+    plan: Callable[[], Plan],
+    report: Callable[[], Reported],
+) -> list[BaseRoute]:
     """The visible list; `/` is the page."""
     started = time.monotonic()
 
@@ -51,6 +58,7 @@ def routes(service: Service[AppSettings], view: View, models: Models, plan: Call
                 "dropped": counts[""].dropped,  # of no camera we could name
                 "cameras": [{**row, **msgspec.to_builtins(counts[row["name"]])} for row in view.status()],
                 "models": [{**row, "inferenceMs": view.inference_ms(row)} for row in models.status()],
+                "updates": report(),
                 "pipelines": msgspec.to_builtins(plan().sections),
             }
         )

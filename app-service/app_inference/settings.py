@@ -1,6 +1,7 @@
 """The settings of this service. Pipelines are a map, never a list: core-keeper loses lists (contract 4.3)."""
 
 import math
+from pathlib import Path
 
 from edgex_kit.durations import parse_duration
 from edgex_kit.errors import Invalid
@@ -103,10 +104,21 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     streams: int = 0
     workers: int = 0
     models_dir: str = "models"
-    cache_dir: str = ""  # for compiled models; empty: none are kept
+    state_dir: str = ""  # what updates remember; empty: .state in the models' folder
+    cache_dir: str = ""  # for compiled models; empty: compiled in the state's folder, none: none are kept
     max_frame_age: str = "0s"  # older frames are dropped; needs clocks that agree. 0s: any age
     stuck_after: str = "60s"  # a frame that takes longer means that inference hangs. 0s: it never does
     outbox_size: int = 10_000  # results kept while the broker is away
+
+    @property
+    def state_path(self) -> Path:
+        return Path(self.state_dir) if self.state_dir else Path(self.models_dir) / ".state"
+
+    @property
+    def cache_path(self) -> Path | None:
+        if self.cache_dir == "none":
+            return None
+        return Path(self.cache_dir) if self.cache_dir else self.state_path / "compiled"
 
     @property
     def max_frame_age_s(self) -> float:

@@ -26,7 +26,7 @@ def wanted(*models: str) -> dict[str, PipelineSection]:
 
 
 def open_models(folder: Path) -> Models:
-    return Models(InferenceSection(models_dir=str(folder), threads=1, streams=1))
+    return Models(InferenceSection(models_dir=str(folder), threads=1, streams=1), boot=lambda _: "")
 
 
 def test_a_model_in_use_is_shown_with_what_runs_it(folder: Path) -> None:

@@ -10,6 +10,7 @@ from edgex_kit.handover import Latest
 
 from app_inference.model import Model
 from app_inference.slot import ModelSlot
+from app_inference.updates.boot import end_well
 from app_inference.updates.desired import Desired, ModelWish
 from app_inference.updates.intents import Intents
 from app_inference.updates.journal import Journal
@@ -50,9 +51,13 @@ class Engine:
     async def run(self) -> None:
         """Follow the desired state and report, for ever."""
         self._intents.watch(self._hint)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(tasks), name="desired")
-            tasks.create_task(self._report(), name="reported")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(tasks), name="desired")
+                tasks.create_task(self._report(), name="reported")
+        finally:
+            for name in self.rollouts:
+                end_well(self._journal, name)
 
     async def deploy(self, name: str, wish: ModelWish) -> None:
         """Wish a version of a model; the only way in for commands. Raises NotFound for a version that is not there."""

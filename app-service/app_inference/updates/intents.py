@@ -12,7 +12,9 @@ from typing import Protocol
 from edgex_kit import topics
 from edgex_kit.bus import Bus, Message
 from edgex_kit.keeper import ROOT, Keeper
+from edgex_kit.service import Service
 
+from app_inference.settings import AppSettings
 from app_inference.updates.desired import Desired, desired_text, parse_desired
 
 
@@ -30,6 +32,14 @@ class Intents(Protocol):
 
     def watch(self, hint: Callable[[], None]) -> None:
         """Call `hint` when the desired state may have changed; it is a hint and may come for nothing or not at all."""
+
+
+def intents_of(service: Service[AppSettings]) -> Intents:
+    """Where this service is told what is wished."""
+    keeper = service.provider.keeper
+    if keeper is None:
+        return FolderIntents(service.settings.inference.state_path)
+    return KeeperIntents(keeper, service.bus, service.name)
 
 
 class KeeperIntents:
