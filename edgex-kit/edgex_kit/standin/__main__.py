@@ -33,6 +33,8 @@ WHAT_IT_IS_NOT = "a stand-in for EdgeX's core: no security, one process, one mac
 def main() -> int:
     """Run until SIGINT or SIGTERM; 0 after a clean end, 1 with one line that says what stood in the way."""
     setup_logging("edgex-standin", lambda: ())
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _leave)  # until the event loop takes them over
     try:
         options = parse_options()
         with contextlib.ExitStack() as claimed:
@@ -43,6 +45,11 @@ def main() -> int:
         log.error("cannot go on: %s", error)  # noqa: TRY400 - a person needs the line, not a traceback
         return 1
     return 0
+
+
+def _leave(_signum: int, _frame: object) -> None:
+    """Out through every `with` on the way."""
+    sys.exit(0)
 
 
 async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: Broker) -> None:

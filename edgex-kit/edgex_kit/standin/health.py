@@ -75,6 +75,8 @@ async def open_health_checks(core: Core) -> AsyncIterator[HealthChecks]:
 async def _answers(entry: Doc, wait: float | None) -> bool:
     """Whether a GET of the service's health path gives a 2xx status."""
     check, place = entry["HealthCheck"], Address(entry["host"], entry["port"])
+    if check["type"] not in ("http", "https"):
+        return False
     try:
         async with asyncio.timeout(wait):
             return 200 <= await _status_of(place, check["path"], check["type"] == "https") < 300

@@ -4,7 +4,6 @@ import sqlite3
 from typing import Any
 
 import yaml
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -19,6 +18,7 @@ from edgex_kit.standin.documents import Doc, Where
 from edgex_kit.standin.paging import page_of
 from edgex_kit.standin.profile_rules import check_profile, known_profile, services_on, with_devices
 from edgex_kit.standin.system_events import SystemEvents
+from edgex_kit.standin.uploads import file_of
 from edgex_kit.standin.web import answer, correlation_of, listing, route
 
 
@@ -105,11 +105,9 @@ class Profiles:
 
 async def _uploaded(request: Request) -> Doc:
     """The profile in the multipart field `file`, YAML."""
-    async with request.form() as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise Invalid("missing yaml file")
-        data = await file.read()
+    data = file_of(request.headers.get("content-type", ""), await request.body(), "file")
+    if data is None:
+        raise Invalid("missing yaml file")
     try:
         tree: Any = yaml.safe_load(data)
         profile = metadata_shapes.PROFILE.take(tree or None, lax=True)
