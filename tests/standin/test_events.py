@@ -2,6 +2,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from edgex_kit.messages import new_id
 from edgex_kit.standin import events, store
@@ -84,3 +85,13 @@ def test_a_null_reading_has_all_three_values_null(db: sqlite3.Connection) -> Non
     events.insert(db, event, PLENTY)
     (reading,) = events.select_readings(db, EVERYTHING, ALL)
     assert (reading["value"], reading["binaryValue"], reading["objectValue"]) == (None, None, None)
+
+
+def test_what_json_has_no_word_for_comes_back_as_json(db: sqlite3.Connection) -> None:
+    event = event_of(1, tags={"a": float("nan")})
+    event["readings"][0] |= {"valueType": "Object", "objectValue": {"score": float("inf"), "raw": b"\xff"}}
+    events.insert(db, event, PLENTY)
+    (found,) = events.select_events(db, EVERYTHING, ALL)
+    assert msgspec.json.decode(msgspec.json.encode(found["tags"])) == {"a": None}
+    value = msgspec.json.decode(msgspec.json.encode(found["readings"][0]["objectValue"]))
+    assert value == {"score": None, "raw": "/w=="}

@@ -84,3 +84,9 @@ def test_yaml_may_write_numbers_where_text_is_meant() -> None:
 
 def test_an_update_that_empties_a_field_takes_it_away() -> None:
     assert THING.tidy({"id": "", "state": "", "items": [], "created": 5}) == {"state": "", "created": 5}
+
+
+def test_a_number_no_integer_of_go_can_hold_is_unreadable() -> None:
+    assert ITEM.take({"name": "a", "size": 2**63 - 1})["size"] == 2**63 - 1
+    with pytest.raises(Invalid, match=UNREADABLE):
+        ITEM.take({"name": "a", "size": 2**63})

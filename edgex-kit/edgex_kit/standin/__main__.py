@@ -100,6 +100,8 @@ async def _watch(broker: Broker, stop: asyncio.Event) -> None:
 
 def _announce(core: Core, broker: Broker, options: Options) -> None:
     log.info("%s", WHAT_IT_IS_NOT)
+    if options.host not in ("127.0.0.1", "::1", "localhost"):
+        log.warning("whoever reaches %s may read and change everything here", options.host)
     for name, place in core.places.items():
         log.info("%s at %s", name, place.url)
     log.info("broker (%s) at %s; state in %s", broker.kind, core.broker, options.state)

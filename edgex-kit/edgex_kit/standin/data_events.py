@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import sqlite3
 import time
 from typing import Any
 
@@ -70,7 +71,7 @@ class Events:
         write = number_of if is_true(request, "numeric") else as_text
         page = page_of(request.query_params, self._core.max_results, least_offset=-1)
 
-        def job(db: Any) -> tuple[list[Any], int]:
+        def job(db: sqlite3.Connection) -> tuple[list[Any], int]:
             if page.offset < 0:  # nobody is to count
                 return events.select_events(db, which, page.from_start(), write), 0
             total = events.count_events(db, which)
@@ -92,7 +93,7 @@ class Events:
     async def delete(self, request: Request) -> Response:
         ident = _id_of(request, "Failed to parse ID as an UUID")
 
-        def job(db: Any) -> None:
+        def job(db: sqlite3.Connection) -> None:
             if events.find_event(db, ident) is None:
                 raise NotFound(f"no event with id '{ident}' found")
             events.delete_event(db, ident)

@@ -1,5 +1,6 @@
 """core-data's readings over REST (contract 8.1)."""
 
+import sqlite3
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +58,7 @@ class Readings:
         return answer(count=await self._core.store.run(lambda db: events.count_readings(db, which)))
 
     async def _list(self, which: Which, page: Page, write: Write) -> Response:
-        def job(db: Any) -> tuple[list[Any], int]:
+        def job(db: sqlite3.Connection) -> tuple[list[Any], int]:
             if page.offset < 0:  # nobody is to count
                 return events.select_readings(db, which, page.from_start(), write), 0
             total = events.count_readings(db, which)

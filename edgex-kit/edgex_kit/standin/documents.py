@@ -3,12 +3,13 @@
 Oldest first, as EdgeX lists them.
 """
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from edgex_kit.errors import Invalid, NotFound
 from edgex_kit.messages import new_id
@@ -44,14 +45,19 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def encode_json(value: Any) -> str:
+    """JSON for the store: what JSON has no word for, such as NaN or a date of YAML, becomes null or text."""
+    return msgspec.json.encode(value).decode()
+
+
 def find(db: sqlite3.Connection, kind: Kind, name: str) -> Doc | None:
     row = db.execute("select doc from document where kind = ? and name = ?", (kind, name)).fetchone()
-    return json.loads(row[0]) if row else None
+    return msgspec.json.decode(row[0]) if row else None
 
 
 def find_by_id(db: sqlite3.Connection, kind: Kind, ident: str) -> Doc | None:
     row = db.execute("select doc from document where kind = ? and id = ?", (kind, ident)).fetchone()
-    return json.loads(row[0]) if row else None
+    return msgspec.json.decode(row[0]) if row else None
 
 
 def insert(db: sqlite3.Connection, kind: Kind, name: str, doc: Doc) -> Doc:
@@ -59,7 +65,7 @@ def insert(db: sqlite3.Connection, kind: Kind, name: str, doc: Doc) -> Doc:
     stamp = now_ms()
     stored = {"created": stamp, "modified": stamp, "id": doc.get("id") or new_id()}
     stored |= {key: value for key, value in doc.items() if key not in stored}
-    row = (kind, name, stored["id"], stamp, json.dumps(stored))
+    row = (kind, name, stored["id"], stamp, encode_json(stored))
     db.execute("insert into document (kind, name, id, created, doc) values (?, ?, ?, ?, ?)", row)
     return stored
 
@@ -67,7 +73,7 @@ def insert(db: sqlite3.Connection, kind: Kind, name: str, doc: Doc) -> Doc:
 def replace(db: sqlite3.Connection, kind: Kind, name: str, doc: Doc) -> Doc:
     """Store a newer version of a document under its name, stamped."""
     stored = {**doc, "modified": now_ms()}
-    db.execute("update document set doc = ? where kind = ? and name = ?", (json.dumps(stored), kind, name))
+    db.execute("update document set doc = ? where kind = ? and name = ?", (encode_json(stored), kind, name))
     return stored
 
 
@@ -112,4 +118,4 @@ def by_id_or_name(db: sqlite3.Connection, kind: Kind, change: Doc, called: str) 
 
 
 def _docs(rows: Iterable[tuple[str]]) -> list[Doc]:
-    return [json.loads(row[0]) for row in rows]
+    return [msgspec.json.decode(row[0]) for row in rows]

@@ -5,7 +5,6 @@ event sent twice is there twice, each time with the readings of both.
 """
 
 import base64
-import json
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import msgspec
 
 from edgex_kit.errors import EdgexError
 from edgex_kit.messages import API
+from edgex_kit.standin.documents import encode_json
 from edgex_kit.standin.event_shape import Event, Reading
 from edgex_kit.standin.paging import Page
 from edgex_kit.standin.reading_values import as_text, scalar_of
@@ -178,4 +178,4 @@ def _reading_of(row: tuple[Any, ...], write: Write) -> Reading:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
+    return None if value is None else encode_json(value)

@@ -117,7 +117,7 @@ _PROPERTIES = Shape(
         _given("Minimum", "float"),
         _given("Maximum", "float"),
         Field("DefaultValue", "string"),
-        _given("Mask", "int"),
+        _given("Mask", "uint"),
         _given("Shift", "int"),
         _given("Scale", "float"),
         _given("Offset", "float"),

@@ -13,9 +13,17 @@ from edgex_kit.standin.rules import broken_rule
 
 UNREADABLE = "Failed to unmarshal request body as JSON."
 
-Scalar = Literal["string", "bool", "int", "float", "any"]
-_ZERO: dict[str, Any] = {"string": "", "bool": False, "int": 0, "float": 0, "any": None}
-_PYTHON: dict[str, tuple[type, ...]] = {"string": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}
+Scalar = Literal["string", "bool", "int", "uint", "float", "any"]
+_ZERO: dict[str, Any] = {"string": "", "bool": False, "int": 0, "uint": 0, "float": 0, "any": None}
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "uint": (int,),
+    "float": (int, float),
+}
+
+_RANGES = {"int": (-(2**63), 2**63 - 1), "uint": (0, 2**64 - 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,8 @@ class _Taking:
         if self._lax and kind == "string" and isinstance(raw, bool | int | float):
             return str(raw).lower() if isinstance(raw, bool) else str(raw)
         if not isinstance(raw, _PYTHON[kind]) or (isinstance(raw, bool) and kind != "bool"):
+            raise Invalid(UNREADABLE)
+        if isinstance(raw, int) and kind in _RANGES and not _RANGES[kind][0] <= raw <= _RANGES[kind][1]:
             raise Invalid(UNREADABLE)
         return raw
 
