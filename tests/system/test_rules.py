@@ -1,0 +1,172 @@
+"""The example rules speak of what our results hold, and of services that the stack has.
+
+That eKuiper itself takes them and does what they say was tried with eKuiper 2.3.1; what is held here is that neither
+the results nor the stack move away from under them.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from app_inference.detections import Detections
+from app_inference.results import (
+    Answer,
+    Finding,
+    Found,
+    FrameFacts,
+    ImageFacts,
+    ModelFacts,
+    TimingFacts,
+    answer_from,
+    event_from,
+)
+from app_inference.settings import TriggerSection
+from compose_files import ROOT, STACK, services
+from edgex_kit.messages import Event
+from edgex_kit.topics import Topics, matches
+
+pytestmark = pytest.mark.system
+
+FOLDER = ROOT / "examples/rules"
+RULES = sorted(FOLDER.glob("*.rule.json"))
+STREAMS = sorted(FOLDER.glob("*.stream.json"))
+each_rule = pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def _ekuiper(key: str) -> dict[str, str]:
+    """What the stack tells eKuiper of one of its EdgeX sources."""
+    prefix = f"EDGEX__{key.upper()}__"
+    given = services(STACK)["rules-engine"]["environment"]
+    return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
+
+
+@pytest.fixture(scope="module")
+def event() -> Event:
+    """A result with one person in it."""
+    person = Found("person", 1, 0.81, (404.0, 190.0, 512.0, 470.0), (0.3156, 0.2639, 0.4, 0.6528), ("door",))
+    finding = Finding(
+        pipeline="default",
+        is_news=True,
+        result=Detections.empty(),
+        frame=FrameFacts("dock-cam", "0b6e", 7, 1, 2, ImageFacts(1280, 720, "image/jpeg")),
+        model=ModelFacts("person-det", "3", "7a23982e5825", "detection", "CPU", "f32"),
+        timing=TimingFacts(3.1, 1.2, 14.9, 0.8, 20.0),
+        objects=(person,),
+        classes=(),
+    )
+    return event_from(answer_from(finding, 0))
+
+
+@pytest.fixture(scope="module")
+def row(event: Event) -> dict[str, Any]:
+    """The event as eKuiper's EdgeX source makes a row of it: one column a reading."""
+    return {
+        reading.resource_name: msgspec.to_builtins(reading.object_value)
+        if isinstance(reading.object_value, Answer)
+        else reading.value
+        for reading in event.readings
+    }
+
+
+def test_there_are_rules_and_both_ways_to_our_results() -> None:
+    assert len(RULES) >= 3
+    assert len(STREAMS) == 2
+
+
+@each_rule
+def test_a_rule_is_named_as_its_file(path: Path) -> None:
+    assert _load(path)["id"] == path.name.removesuffix(".rule.json")
+
+
+@each_rule
+def test_a_rule_asks_for_readings_that_a_result_has(path: Path, row: dict[str, Any]) -> None:
+    sql = re.sub(r"meta\([^)]*\)", "", _load(path)["sql"])
+    aliases = set(re.findall(r"\bAS (\w+)", sql))
+    asked = set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", re.sub(r'"[^"]*"', "", sql))) - aliases
+    assert asked
+    assert asked <= set(row)
+
+
+def test_rules_reach_for_fields_that_the_objects_have(row: dict[str, Any]) -> None:
+    sql = " ".join(_load(path)["sql"] for path in RULES)
+    reached = re.findall(r'Detections[^"]*, "(\$[^"]*(?:\\"[^"]*)*)"', sql)
+    assert len(reached) >= 3
+    for json_path in reached:
+        top = re.match(r"\$\.(\w+)", json_path)
+        assert top
+        inside = re.findall(r"(?:@|\])\.(\w+)", json_path)
+        assert all(field in row["Detections"][top[1]][0] for field in inside), json_path
+
+
+@each_rule
+def test_a_rule_asks_for_meta_data_that_an_event_has(path: Path, event: Event) -> None:
+    names = {"deviceName", "profileName", "sourceName", "origin", "tags", "correlationid"}
+    for asked in re.findall(r"meta\(([^)]*)\)", _load(path)["sql"]):
+        name, _, tag = asked.partition("->")
+        assert name in names
+        assert not tag or tag in (event.tags or {})
+
+
+@each_rule
+def test_a_rule_looks_at_results_alone(path: Path, event: Event) -> None:
+    """Without it, app-rules-engine would feed it what the rules themselves publish."""
+    assert f'meta(profileName) = "{event.profile_name}"' in _load(path)["sql"]
+
+
+@each_rule
+def test_a_rule_s_action_goes_to_a_service_of_the_stack(path: Path) -> None:
+    places = {}
+    for service in services(STACK).values():
+        for port in service.get("ports", []):
+            places[f"{service['hostname']}:{port.rsplit(':', 1)[1]}"] = service
+    for action in _load(path)["actions"]:
+        ((_, told),) = action.items()
+        address = re.search(
+            r"//([^/]+)", told.get("url") or told.get("server") or f"//{told.get('host')}:{told.get('port')}"
+        )
+        assert address
+        assert address[1] in places
+
+
+def test_the_command_of_a_rule_is_one_that_a_camera_takes() -> None:
+    profile = yaml.safe_load((ROOT / "profiles/camera.yaml").read_text(encoding="utf-8"))
+    writable = {
+        resource["name"] for resource in profile["deviceResources"] if "W" in resource["properties"]["readWrite"]
+    }
+    told = _load(FOLDER / "attention.rule.json")["actions"][0]["rest"]
+    resource = told["url"].rsplit("/", 1)[1]
+    assert resource in writable
+    assert f'"{resource}":' in told["dataTemplate"]
+
+
+def test_the_direct_stream_hears_what_we_publish(event: Event) -> None:
+    name = re.search(r'CONF_KEY="(\w+)"', _load(FOLDER / "results.stream.json")["sql"])
+    assert name
+    source = _ekuiper(name[1])
+    topic = Topics("edgex").below(
+        TriggerSection().publish_topic.format(
+            servicekey="app-inference",
+            profilename=event.profile_name,
+            devicename=event.device_name,
+            sourcename=event.source_name,
+        )
+    )
+    assert matches(source["TOPIC"], topic)
+    assert source["MESSAGETYPE"] == "request", "what is on the bus is an AddEventRequest"
+    assert "OPTIONAL__CLIENTID" not in source, "two rules with one client id would throw each other out"
+
+
+def test_the_filtered_stream_hears_app_rules_engine() -> None:
+    assert "CONF_KEY" not in _load(FOLDER / "rules-events.stream.json")["sql"]
+    source = _ekuiper("default")
+    assert source["TOPIC"] == "edgex/rules-events"
+    assert "MESSAGETYPE" not in source, "an application service passes events on, which is the default"
