@@ -1,4 +1,5 @@
-"""`manifest.yaml`: what a model cannot say of itself. Only name, version and type are needed; the rest is optional."""
+"""`manifest.yaml`: what a model cannot say of itself. Only schema, name and version are needed, and the type of a model
+that does not name it; the rest is optional. Every key is described in docs/reference/manifest.md. Pure."""
 
 import re
 from pathlib import PurePosixPath
@@ -24,8 +25,11 @@ Color = Literal["RGB", "BGR"]
 Resize = Literal["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]
 Channels = Annotated[list[float], msgspec.Meta(min_length=1, max_length=3)]
 
-# https://semver.org: three numbers, then perhaps a pre-release and build data
+# https://semver.org: three numbers, then perhaps a pre-release and build data. A single number, as model servers name
+# their version folders, stands for the first of the three.
 _SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+_NUMBER = re.compile(r"\d{1,18}")
+_FORMS = "of the form 1.2.3, 1.2.3-rc.1 or 3"
 
 VersionKey = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
 
@@ -87,13 +91,23 @@ class Limits(Struct, frozen=True):
     error_rate: Share | None = None
 
 
+class Provenance(Struct, frozen=True):
+    """Where a version comes from."""
+
+    dataset: str = ""  # it was trained with
+    commit: str = ""  # of the training code
+    trainer: str = ""  # tool, service or person
+    created: str = ""  # date, or date and time
+    sbom: str = ""  # where its bill of materials is
+
+
 class Manifest(Struct, frozen=True):
     """A model version as its maker describes it."""
 
     schema: Literal["vision.model/1"]
     name: Name
-    version: str  # semantic versioning
-    type: str  # of our decoders, or what the model's maker calls it
+    version: str  # semantic versioning, or one number
+    type: str | None = None  # of our decoders, or what the model's maker calls it; None: the model says it itself
     release: Annotated[int, msgspec.Meta(ge=0)] | None = None  # counts up, never back
     task: Task | None = None  # checked against what the type does
     description: str = ""
@@ -105,6 +119,7 @@ class Manifest(Struct, frozen=True):
     files: list[File] = []
     license: str = ""  # SPDX
     source: str = ""
+    provenance: Provenance = Provenance()
     golden: list[Golden] = []
     limits: Limits = Limits()
     min_openvino: str | None = None  # "2025.3"
@@ -125,11 +140,18 @@ def parse_manifest(text: str | bytes, source: str = FILE_NAME) -> Manifest:
     return manifest
 
 
+def manifest_text(manifest: Manifest) -> str:
+    """The manifest as `parse_manifest` reads it."""
+    return yaml.safe_dump(msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True, width=120)
+
+
 def version_key(version: str) -> VersionKey:
     """Sorts versions by precedence (semver.org, 11); raises ModelRejected for one that is none."""
+    if _NUMBER.fullmatch(version):
+        return int(version), 0, 0, True, ()
     match = _SEMVER.fullmatch(version)
     if match is None:
-        raise ModelRejected(f"version {version!r} is not of the form 1.2.3 or 1.2.3-rc.1")
+        raise ModelRejected(f"version {version!r} is not {_FORMS}")
     major, minor, patch, before = match.groups()
     marks = tuple((not m.isdigit(), int(m) if m.isdigit() else 0, m) for m in (before or "").split(".") if m)
     return int(major), int(minor), int(patch), before is None, marks
@@ -145,14 +167,15 @@ def _document(text: str | bytes) -> Any:
 
 
 def _complaint(manifest: Manifest) -> str | None:
-    if not _SEMVER.fullmatch(manifest.version):
-        return f"version {manifest.version!r} is not of the form 1.2.3 or 1.2.3-rc.1"
+    if not (_SEMVER.fullmatch(manifest.version) or _NUMBER.fullmatch(manifest.version)):
+        return f"version {manifest.version!r} is not {_FORMS}"
     if manifest.labels is not None and manifest.labels_file is not None:
         return "labels and labels_file are both given; say one"
     if any(len(values or [0]) == 2 for values in (manifest.input.mean, manifest.input.scale)):
         return "input.mean and input.scale take one number or three"
     if 0 in (manifest.input.scale or []):
         return "input.scale holds a zero"
-    names = [*(file.name for file in manifest.files), manifest.labels_file or "labels"]
+    golden = (name for one in manifest.golden for name in (one.input, one.output))
+    names = [*(file.name for file in manifest.files), *golden, manifest.labels_file or "labels"]
     outside = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
     return f"file {outside[0]!r} lies outside the model's folder" if outside else None

@@ -1,4 +1,5 @@
-"""The only door to OpenVINO: read a model, put its preprocessing into the graph, compile it, open sessions.
+"""The only door to OpenVINO: read a model and settle what it is, put its preprocessing into the graph, compile it,
+open sessions.
 
 Rules that keep it alive, each found by running into it:
 * `Model.warm_up()` runs on the main thread before a worker starts: the binding's first use by two threads at once
@@ -12,6 +13,7 @@ Rules that keep it alive, each found by running into it:
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -24,27 +26,44 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 from app_inference.decoders import TensorSpec
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.images import Size, image_from_pixels
+from app_inference.exports import Export
 from app_inference.input_shape import InputShape, input_shape
+from app_inference.provenance import Told, provenance
 from app_inference.repository import StoredModel
 from app_inference.resolution import ResolvedModel, resolve, state
 from app_inference.runtime import Runtime
 from app_inference.session import Session, Timings, short_cause
+from app_inference.ultralytics import export_from_props
 
-__all__ = ["Model", "Runtime", "Session", "Timings", "available_devices", "load_model"]
+__all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_devices", "load_model", "open_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model that was read and understood, and is not compiled yet."""
+
+    stored: StoredModel
+    graph: ov.Model
+    picture: TensorSpec  # the input as the file declares it
+    outputs: tuple[TensorSpec, ...]
+    shape: InputShape
+    resolved: ResolvedModel
+    provenance: dict[str, Told]
+    warnings: tuple[str, ...]  # what may go wrong, and does not stop it
 
 
 class Model:
     """A compiled model and all that is known of it. Threads share it, each through a session of its own."""
 
-    def __init__(
-        self, stored: StoredModel, digest: str, resolved: ResolvedModel, graph: ov.Model, compiled: ov.CompiledModel
-    ) -> None:
-        self.name = stored.name
-        self.version = stored.version
+    def __init__(self, opened: OpenedModel, digest: str, compiled: ov.CompiledModel) -> None:
+        self.name = opened.stored.name
+        self.version = opened.stored.version
         self.digest = digest  # sha256, hex
-        self.resolved = resolved
+        self.resolved = opened.resolved
+        self.provenance = opened.provenance
+        self.warnings = opened.warnings
         self.outputs = tuple(map(_spec, compiled.outputs))
-        self.precision = _precision(graph, compiled)  # INT8, FP32, FP16, BF16
+        self.precision = _precision(opened.graph, compiled)  # INT8, FP32, FP16, BF16
         self.execution_devices: tuple[str, ...] = tuple(compiled.get_property("EXECUTION_DEVICES"))
         self.is_from_cache = bool(compiled.get_property("LOADED_FROM_CACHE"))
         self._compiled: ov.CompiledModel | None = compiled
@@ -88,30 +107,43 @@ class Model:
         self.close()
 
 
+def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) -> OpenedModel:
+    """Read a model and settle every key of it; `overrides` are keys of `resolution.Overrides`.
+
+    Its files are not checked. Raises ModelRejected (the model is wrong), ModelUnavailable (it could not be had) or
+    Invalid (an override is).
+    """
+    _check_release(stored)
+    graph = _read(stored.path)
+    facts = _facts(graph)
+    export = stored.export or _embedded_export(facts, stored)
+    stated = state(stored.manifest, _below(facts, "model_info"), overrides or {}, export)
+    try:
+        picture = _only_input(graph)
+        shape = input_shape(picture, stated)
+        _give_shape(graph, shape)
+        outputs = tuple(map(_spec, graph.outputs))
+        resolved = resolve(stored.path.name, stated, outputs, shape.size)
+    except ModelRejected as rejected:
+        raise ModelRejected(f"{stored.path}: {rejected}") from rejected
+    told = provenance(stored.manifest, export, {**_below(facts, "model_info"), **facts})
+    return OpenedModel(stored, graph, picture, outputs, shape, resolved, told, _warnings(facts))
+
+
 def load_model(
     stored: StoredModel, overrides: Mapping[str, Any] | None = None, runtime: Runtime | None = None
 ) -> Model:
-    """Read, check, prepare and compile a model; `overrides` are keys of `resolution.Overrides`.
-
-    Raises ModelRejected (the model is wrong), ModelUnavailable (it could not be had) or Invalid (an override is).
-    """
+    """Check a version's files, open it, put its preprocessing into the graph and compile it; raises as `open_model`."""
     runtime = runtime or Runtime()
-    stored.check_files()
-    _check_release(stored)
-    digest = stored.digest()
-    model = _read(stored.path)
-    stated = state(stored.manifest, _model_info(model), overrides or {})
+    digest = stored.verified_digest()
+    opened = open_model(stored, overrides)
     try:
-        shape = input_shape(_only_input(model), stated)
-        _give_shape(model, shape)
-        resolved = resolve(stored.path.name, stated, tuple(map(_spec, model.outputs)), shape.size)
-        prepared = _prepared(model, shape, resolved)
+        prepared = _prepared(opened)
     except ModelRejected as rejected:
         raise ModelRejected(f"{stored.path}: {rejected}") from rejected
     properties = runtime.properties(digest, ov.get_version())
     try:
-        compiled = _core().compile_model(prepared, runtime.device, properties)
-        return Model(stored, digest, resolved, prepared, compiled)
+        return Model(opened, digest, _core().compile_model(prepared, runtime.device, properties))
     except RuntimeError as error:
         raise ModelUnavailable(f"{stored.path}: cannot run on {runtime.device}: {short_cause(error)}") from error
 
@@ -135,10 +167,40 @@ def _read(path: Path) -> ov.Model:
         raise ModelRejected(f"{path}: OpenVINO cannot read it: {short_cause(error)}") from error
 
 
-def _model_info(model: ov.Model) -> dict[str, str]:
-    if not model.has_rt_info("model_info"):
-        return {}
-    return {key: str(value) for key, value in model.get_rt_info("model_info").value.items()}
+def _facts(graph: ov.Model) -> dict[str, str]:
+    """What tools left in the file, as `section/key`: `model_info`, `nncf`, and ONNX's own properties."""
+    facts = {}
+    for section in ("model_info", "framework", "nncf"):
+        if graph.has_rt_info(section):
+            facts.update({f"{section}/{key}": text for key, text in _texts(graph.get_rt_info(section).value)})
+    for key in ("OpenVINO Runtime", "Runtime_version"):  # who wrote it; the second is what older ones said
+        if graph.has_rt_info(key):
+            facts.setdefault("made_with", str(graph.get_rt_info(key).value))
+    # ONNX has no sections: its properties are called "model_info labels", and OpenVINO keeps them under `framework`.
+    onnx = {key.replace(" ", "/", 1): text for key, text in _below(facts, "framework").items() if " " in key}
+    return {**onnx, **facts}
+
+
+def _texts(section: Any) -> list[tuple[str, str]]:
+    """The texts of a section; a section inside it is left out."""
+    return [(key, text) for key, text in section.items() if isinstance(text, str)] if hasattr(section, "items") else []
+
+
+def _below(facts: Mapping[str, str], section: str) -> dict[str, str]:
+    return {key.removeprefix(f"{section}/"): text for key, text in facts.items() if key.startswith(f"{section}/")}
+
+
+def _embedded_export(facts: Mapping[str, str], stored: StoredModel) -> Export | None:
+    return export_from_props(_below(facts, "framework"), str(stored.path))
+
+
+def _warnings(facts: Mapping[str, str]) -> tuple[str, ...]:
+    """An INT8 graph is tuned to the OpenVINO it was made with: with another one it may be slower, or say otherwise."""
+    made, ours = _release(facts.get("made_with", ""))[:2], _release(ov.get_version())[:2]
+    if "nncf/version" not in facts or not made or made == ours:
+        return ()
+    theirs, here = (".".join(map(str, release)) for release in (made, ours))
+    return (f"quantised by NNCF {facts['nncf/version']} for OpenVINO {theirs}, this is {here}",)
 
 
 def _check_release(stored: StoredModel) -> None:
@@ -180,12 +242,12 @@ def _spec(port: ov.Output) -> TensorSpec:
     return TensorSpec(tuple(names) or (port.get_node().get_friendly_name(),), shape, port.element_type.to_dtype().name)
 
 
-def _prepared(model: ov.Model, shape: InputShape, resolved: ResolvedModel) -> ov.Model:
-    """The model behind a u8 NHWC BGR input of its own size."""
-    steps = PrePostProcessor(model)
+def _prepared(opened: OpenedModel) -> ov.Model:
+    """The graph behind a u8 NHWC BGR input of its own size."""
+    resolved, steps = opened.resolved, PrePostProcessor(opened.graph)
     picture = steps.input(0)
     picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.BGR)
-    picture.model().set_layout(ov.Layout(shape.layout))
+    picture.model().set_layout(ov.Layout(opened.shape.layout))
     if resolved.color == "RGB":
         picture.preprocess().convert_color(ColorFormat.RGB)
     if resolved.mean or resolved.scale:

@@ -3,6 +3,7 @@
 Every value is a string, lists are separated by spaces, and a label's own spaces became underscores.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ from app_inference.errors import ModelRejected
 from app_inference.fit import RESIZE_KINDS
 
 Read = Callable[[str], Any]
+
+# Geti puts this before the labels of instance segmentation, whose class 0 is then the second label.
+_NO_LABEL = "otx_empty_lbl"
 
 
 def settings(model_info: Mapping[str, str]) -> dict[str, Any]:
@@ -19,9 +23,21 @@ def settings(model_info: Mapping[str, str]) -> dict[str, Any]:
         text = model_info.get(key, "").strip()
         if text and text != "None":
             stated[ours] = _read(key, text, read)
+    if "labels" in stated:
+        stated["labels"] = _spaced(stated["labels"], model_info.get("label_info", ""))
     if _truth(model_info.get("embedded_processing", "")):
         stated.update(_embedded(model_info))
     return stated
+
+
+def _spaced(labels: list[str], label_info: str) -> list[str]:
+    """The labels with their own spaces, where OTX's `label_info` still has them."""
+    try:
+        names = json.loads(label_info)["label_names"]
+    except (ValueError, KeyError, TypeError):
+        return labels
+    is_same = isinstance(names, list) and [str(name).replace(" ", "_") for name in names] == labels
+    return list(map(str, names)) if is_same else labels
 
 
 def _embedded(model_info: Mapping[str, str]) -> dict[str, Any]:
@@ -42,7 +58,8 @@ def _truth(text: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return text.split()
+    words = text.split()
+    return words[1:] if words[0] == _NO_LABEL else words
 
 
 def _numbers(text: str) -> list[float]:

@@ -1,5 +1,6 @@
 """All that is known of a model in one value. For each key the first of these that has it decides:
-the operator's override, the manifest, OpenVINO's `model_info` in the file, the model itself, its type's defaults."""
+the operator's override, the manifest, an export's own metadata, OpenVINO's `model_info` in the file, the model itself,
+its type's defaults."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,7 @@ from app_inference.errors import ModelRejected
 from app_inference.fit import LETTERBOX, WINDOW
 from app_inference.images import Size
 from app_inference.manifest import Channels, Color, Layout, Manifest, Resize, Thresholds
+from app_inference.exports import Export
 
 OVERRIDE, MANIFEST, MODEL_INFO, MODEL, DEFAULT = "override", "manifest", "model_info", "model", "default"
 _OPTIONS = frozenset(field.name for field in fields(DecodeOptions))
@@ -68,6 +70,15 @@ class ResolvedModel:
     options: DecodeOptions
     origins: Mapping[str, str]  # key -> who decided it
 
+    def values(self) -> dict[str, Any]:
+        """Every settled key with its value, as `origins` names them."""
+        own = {
+            "type": self.decoder.type,
+            "task": self.decoder.task,
+            **{key: getattr(self, key) for key in ("labels", "size", "color", "resize", "pad", "mean", "scale")},
+        }
+        return {**own, **asdict(self.options)}
+
     @property
     def keeps_ratio(self) -> bool:
         """Whether the whole picture lies in the input in its own ratio; `image_from_jpeg` may then decode less."""
@@ -78,10 +89,16 @@ class ResolvedModel:
         return self.labels[class_id] if 0 <= class_id < len(self.labels) else str(class_id)
 
 
-def state(manifest: Manifest | None, model_info: Mapping[str, str], overrides: Mapping[str, Any]) -> Stated:
+def state(
+    manifest: Manifest | None,
+    model_info: Mapping[str, str],
+    overrides: Mapping[str, Any],
+    export: Export | None = None,
+) -> Stated:
     """The layers, each checked; raises Invalid for an override and ModelRejected for a `model_info` that is wrong."""
     layers = (OVERRIDE, _overridden(overrides)), (MANIFEST, _manifested(manifest))
-    return Stated([*layers, (MODEL_INFO, info.settings(model_info))])
+    exported = [(export.origin, export.settings)] if export else []
+    return Stated([*layers, *exported, (MODEL_INFO, info.settings(model_info))])
 
 
 def resolve(name: str, stated: Stated, outputs: Sequence[TensorSpec], size: Size) -> ResolvedModel:

@@ -70,6 +70,15 @@ def yunet_outputs() -> Arrays:
     }
 
 
+def blazeface_outputs() -> Arrays:
+    return {"regressors": np.zeros((1, 896, 16), np.float32), "classificators": np.full((1, 896, 1), -9, np.float32)}
+
+
+def speak_blazeface(outputs: Arrays) -> None:
+    outputs["regressors"][0, 300, :4] = (1, -1, 20, 20)
+    outputs["classificators"][0, 300] = 3
+
+
 FAMILIES: dict[str, Family] = {
     "yolox": Family(zeros(out=(1, CELLS, 8)), put("out", (0, 3), (0, 0, 1, 1, 0.95, 0, 0.9, 0)), 3),
     "yolov8": Family(zeros(out=(1, 7, 84)), put("out", (0, slice(None), 9), (30, 30, 20, 20, 0, 0.9, 0)), 3),
@@ -90,6 +99,7 @@ FAMILIES: dict[str, Family] = {
         zeros(out=(1, 8, 22, 22)), put("out", (0, slice(None), 4, 4), (0.95, 0, 0, -1, -1, 0, 0.95, 0)), 3
     ),
     "yunet": Family(yunet_outputs, speak_yunet, 1),
+    "blazeface": Family(blazeface_outputs, speak_blazeface, 1),
     "classification": Family(zeros(out=(1, 5)), put("out", (0, 2), 9), 5),
     "segmentation": Family(zeros(out=(1, 4, 16, 16)), put("out", (0, 2, slice(8), slice(8)), 3), 4),
     "movenet": Family(zeros(out=(1, 1, 17, 3)), put("out", (0, 0, slice(2)), ((0.4, 0.5, 0.9), (0.6, 0.7, 0.8))), 1),

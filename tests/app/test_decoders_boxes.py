@@ -188,3 +188,17 @@ def test_boxes_come_out_in_pixels_of_the_original(kind: str) -> None:
     raw[0, :4, 0] = (*box.mean(0), *(box[1] - box[0]))
     raw[0, 4, 0] = 0.9
     assert decoded("yolov8", {"o": raw}, fit).boxes[0] == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("anchors", "number", "center"),
+    [(896, 0, (2, 1)), (896, 33, (2, 3)), (896, 512 + 6, (12, 2)), (2304, 47, (47.5 / 48 * 64, 1 / 3))],
+)
+def test_blazeface_counts_from_its_anchor(anchors: int, number: int, center: tuple[float, float]) -> None:
+    outputs = {"boxes": np.zeros((1, anchors, 16), np.float32), "scores": np.full((1, anchors, 1), -200, np.float32)}
+    outputs["boxes"][0, number, :4] = (-1, 4, 1, 1)
+    outputs["scores"][0, number] = 200
+    box, score, _ = one_object(decoded("blazeface", outputs))
+    assert score == pytest.approx(1)
+    assert (box[0] + box[2]) / 2 == pytest.approx(center[0] - 1, abs=1e-3)
+    assert (box[1] + box[3]) / 2 == pytest.approx(center[1] + 4, abs=1e-3)

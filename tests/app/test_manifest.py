@@ -2,7 +2,7 @@
 
 import pytest
 from app_inference.errors import ModelRejected
-from app_inference.manifest import parse_labels, parse_manifest, version_key
+from app_inference.manifest import manifest_text, parse_labels, parse_manifest, version_key
 
 SMALL = """
 schema: vision.model/1
@@ -45,7 +45,7 @@ max_openvino: "2027"
 )
 
 
-def test_name_version_and_type_are_enough() -> None:
+def test_name_and_version_are_enough_and_a_type_where_the_model_has_none() -> None:
     manifest = parse_manifest(SMALL)
     assert (manifest.name, manifest.version, manifest.type) == ("yolox-nano", "1.0.0", "yolox")
     assert manifest.labels is None
@@ -68,7 +68,7 @@ def test_every_key_is_read() -> None:
     [
         (("schema: vision.model/1", "schema: vision.model/2"), r"Invalid enum value 'vision.model/2' - at `\$.schema`"),
         (("schema: vision.model/1\n", ""), "missing required field `schema`"),
-        (("type: yolox\n", ""), "missing required field `type`"),
+        (("version: 1.0.0\n", ""), "missing required field `version`"),
         (("version: 1.0.0", "version: 1.0"), r"Expected `str`, got `float` - at `\$.version`"),
         (("version: 1.0.0", "version: newest"), "version 'newest' is not of the form"),
         (("name: yolox-nano", "name: ../secret"), r"\$.name"),
@@ -111,7 +111,17 @@ def test_versions_sort_by_precedence() -> None:
     assert version_key("1.0.0+build.5") == version_key("1.0.0")
 
 
-@pytest.mark.parametrize("text", ["1", "1.0", "v1.0.0", "1.0.0.0", "", "newest", "1.0.x"])
+def test_a_single_number_is_a_version_too() -> None:
+    assert sorted(["3", "10", "9.9.9", "1.2.3", "2"], key=version_key) == ["1.2.3", "2", "3", "9.9.9", "10"]
+    assert parse_manifest(SMALL.replace("1.0.0", "'7'")).version == "7"
+
+
+def test_a_written_manifest_reads_as_it_was() -> None:
+    for text in (SMALL, FULL):
+        assert parse_manifest(manifest_text(parse_manifest(text))) == parse_manifest(text)
+
+
+@pytest.mark.parametrize("text", ["1.0", "-1", "v1.0.0", "1.0.0.0", "", "newest", "1.0.x"])
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(ModelRejected, match="is not of the form"):
         version_key(text)

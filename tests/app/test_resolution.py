@@ -89,7 +89,7 @@ def test_zero_and_false_are_settings_too() -> None:
 def test_a_model_without_a_type_is_refused_with_what_to_do() -> None:
     with pytest.raises(ModelRejected) as refused:
         resolved()
-    assert str(refused.value).startswith("no model type given for m.xml; say one of anomaly, boxes_labels_scores, ")
+    assert str(refused.value).startswith("no model type given for m.xml; say one of anomaly, blazeface, ")
     assert str(refused.value).endswith(" in manifest.yaml beside the file or with --model-type")
 
 

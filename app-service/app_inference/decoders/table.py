@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from app_inference.decoders.anomaly import ANOMALY
+from app_inference.decoders.blazeface import BLAZEFACE
 from app_inference.decoders.boxes_labels import BOXES_LABELS
 from app_inference.decoders.classification import CLASSIFICATION
 from app_inference.decoders.contract import Decoder, TensorSpec, came
@@ -19,6 +20,7 @@ from app_inference.images import Size
 
 _ALL = (
     YOLOX, YOLOV8, YOLOV5, YOLO_END2END, YOLO_SEG, YOLO_POSE, SSD, SSD_TF, BOXES_LABELS, FASTESTDET, YUNET,
+    BLAZEFACE,
     CLASSIFICATION, SEGMENTATION, MOVENET, ANOMALY,
 )  # fmt: skip
 
@@ -35,6 +37,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("yolov10", "yolo_v10", "yolo26", "yolo_v26"), _ULTRALYTICS),
     **dict.fromkeys(("yolov5", "yolo_v5", "yolov7", "yolo_v7"), ("yolov5", "yolov8", "yolo_seg")),
+    "ultralytics_detect": ("yolov8", "yolo_end2end"),  # what `metadata.yaml` says of the task
+    "ultralytics_segment": ("yolo_seg",),
+    "ultralytics_pose": ("yolo_pose",),
+    "ultralytics_classify": ("classification",),
     "yolo_x": ("yolox",),
     "ssd": ("ssd", "boxes_labels_scores", "ssd_tf"),
     "detection_output": ("ssd",),
