@@ -16,6 +16,7 @@ class Contracted(Protocol):
     def labels(self) -> tuple[str, ...]: ...
     @property
     def input_size(self) -> Size: ...
+
     outputs: tuple[TensorSpec, ...]
 
 

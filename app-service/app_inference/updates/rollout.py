@@ -90,7 +90,7 @@ class Rollout:
                 if not attempt.done():
                     attempt.cancel()
                     await asyncio.wait({attempt})
-                    await self._take_back("a newer wish came", quarantine=False)
+                    self._take_back("a newer wish came", quarantine=False)
             finally:
                 attempt.cancel()
 
@@ -114,40 +114,40 @@ class Rollout:
         try:
             await self._roll(order)
         except Breach as breach:
-            await self._take_back(str(breach), quarantine=True)
+            self._take_back(str(breach), quarantine=True)
         except ModelRejected as rejected:
-            await self._refuse(str(rejected), quarantine=True)
+            self._refuse(str(rejected), quarantine=True)
         except EdgexError as error:
-            await self._refuse(str(error), quarantine=False)
+            self._refuse(str(error), quarantine=False)
         except Exception as error:  # this model's update ends here; the version that serves goes on
             log.exception("update of model '%s'", self.name)
-            await self._take_back(f"{type(error).__name__}: {error}", quarantine=True)
+            self._take_back(f"{type(error).__name__}: {error}", quarantine=True)
 
     async def _roll(self, order: Order) -> None:
         wish, slot = order.wish, self._slot()
         if wish.version == slot.model.version:
-            await self._adopt(order, slot)
+            self._adopt(order, slot)
             return
-        await self._step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="")
+        self._step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="")
         stored = await self._resolve(wish)
         prepared = await self._prepare(stored, wish, slot)
         await self._while_paused()
         await self._compare(prepared, wish, slot)
-        await self._switch(prepared, slot)
+        self._switch(prepared, slot)
         await self._observe(prepared, slot)
-        await self._commit(prepared, slot)
+        self._commit(prepared, slot)
 
-    async def _adopt(self, order: Order, slot: ModelSlot) -> None:
+    def _adopt(self, order: Order, slot: ModelSlot) -> None:
         """It serves already: that is then the version to boot with."""
         if self.record.active != order.wish.version or self.record.generation != order.generation:
-            await self._store(active=order.wish.version, generation=order.generation, reason="")
+            self._store(active=order.wish.version, generation=order.generation, reason="")
         log.info("model '%s' serves version %s as wished", self.name, slot.model.version)
 
     async def _resolve(self, wish: ModelWish) -> StoredModel:
         if self.is_locked:
             raise Locked(f"model '{self.name}' is LOCKED: it is not to be updated")
         stored = self._workshop.find(self.name, wish.version)
-        await self._step(Step.VERIFY)
+        self._step(Step.VERIFY)
         digest = await self._workshop.verify(stored)
         quarantined = next((it for it in self.record.quarantine if it.digest == digest), None)
         if quarantined is not None and not wish.retry:
@@ -156,13 +156,13 @@ class Rollout:
             )
         kept = tuple(it for it in self.record.quarantine if it.digest != digest)
         boots = self.record.boots if digest == self.record.candidate_digest else 0
-        await self._store(candidate_digest=digest, quarantine=kept, boots=boots)
+        self._store(candidate_digest=digest, quarantine=kept, boots=boots)
         return stored
 
     async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ModelSlot) -> Prepared:
-        await self._step(Step.LOAD)
+        self._step(Step.LOAD)
         prepared = await self._workshop.load(stored)
-        await self._step(Step.SELFTEST)
+        self._step(Step.SELFTEST)
         await self._workshop.check(stored, prepared.model, slot.model, allow_labels=wish.allow_label_change)
         self.prepared = prepared
         return prepared
@@ -174,7 +174,7 @@ class Rollout:
         is_canary = canary_for(self.name, wish.canary) if wish.strategy == "canary" else None
         slot.start_over(prepared.model)
         slot.replace(Lineup(slot.model, candidate=prepared.model, is_canary=is_canary))
-        await self._step(Step.CANARY if is_canary else Step.SHADOW)
+        self._step(Step.CANARY if is_canary else Step.SHADOW)
 
         def evidence() -> tuple[Evidence, Evidence]:
             cameras = slot.cameras(prepared.model)
@@ -182,24 +182,24 @@ class Rollout:
 
         await self._gate(evidence)
 
-    async def _switch(self, prepared: Prepared, slot: ModelSlot) -> None:
-        await self._step(Step.SWITCH)
+    def _switch(self, prepared: Prepared, slot: ModelSlot) -> None:
+        self._step(Step.SWITCH)
         old = slot.model
         self._before = slot.evidence(old)
         slot.start_over(prepared.model)
         slot.replace(Lineup(prepared.model, warm=old))
 
     async def _observe(self, prepared: Prepared, slot: ModelSlot) -> None:
-        await self._step(Step.OBSERVE)
+        self._step(Step.OBSERVE)
         await self._gate(lambda: (self._before, slot.evidence(prepared.model)))
 
-    async def _commit(self, prepared: Prepared, slot: ModelSlot) -> None:
+    def _commit(self, prepared: Prepared, slot: ModelSlot) -> None:
         version, before = prepared.model.version, self.record.active
         lineup = slot.lineup
         previous = before or (lineup.warm.version if lineup.warm else "")
-        await self._step(Step.COMMIT, active=version, previous=previous, boots=0)
+        self._step(Step.COMMIT, active=version, previous=previous, boots=0)
         slot.replace(Lineup(prepared.model))
-        await self._step(Step.IDLE, candidate="", candidate_digest="")
+        self._step(Step.IDLE, candidate="", candidate_digest="")
         self.prepared = None
         log.info("model '%s': version %s is committed, %s was before", self.name, version, previous or "none")
 
@@ -232,12 +232,12 @@ class Rollout:
         while self._wish.paused:
             await asyncio.sleep(JUDGE_EVERY)
 
-    async def _refuse(self, reason: str, *, quarantine: bool) -> None:
+    def _refuse(self, reason: str, *, quarantine: bool) -> None:
         """The candidate is dropped; the serving version was never touched."""
         log.warning("model '%s': version %s refused: %s", self.name, self.order and self.order.wish.version, reason)
-        await self._take_back(reason, quarantine=quarantine)
+        self._take_back(reason, quarantine=quarantine)
 
-    async def _take_back(self, reason: str, *, quarantine: bool) -> None:
+    def _take_back(self, reason: str, *, quarantine: bool) -> None:
         """Serve the version before, which is warm: no disk, no compilation."""
         slot = self._find_slot(self.name)
         lineup = slot.lineup if slot is not None else None
@@ -245,12 +245,12 @@ class Rollout:
             slot.replace(Lineup(lineup.warm or lineup.serving))
         if self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE):
             log.warning("model '%s': back to %s: %s", self.name, slot and slot.model.version, reason)
-            await self._step(Step.ROLLBACK, reason=reason, **self._quarantined(reason, quarantine=quarantine))
+            self._step(Step.ROLLBACK, reason=reason, **self._quarantined(reason, quarantine=quarantine))
         if self.record.step is not Step.IDLE:
             blamed = self._quarantined(reason, quarantine=quarantine)
-            await self._step(Step.IDLE, reason=reason, candidate="", candidate_digest="", boots=0, **blamed)
+            self._step(Step.IDLE, reason=reason, candidate="", candidate_digest="", boots=0, **blamed)
         else:
-            await self._store(reason=reason)
+            self._store(reason=reason)
         self.prepared = None
 
     def _quarantined(self, reason: str, *, quarantine: bool) -> dict[str, tuple[Quarantine, ...]]:
@@ -271,12 +271,13 @@ class Rollout:
             raise NotFound(f"no pipeline uses model '{self.name}'; a version of it is tried once one does")
         return slot
 
-    async def _step(self, step: Step, **changes: object) -> None:
+    def _step(self, step: Step, **changes: object) -> None:
         """Journal the step before it is taken."""
-        await self._store(step=step, since_ns=str(time.time_ns()), **changes)
+        self._store(step=step, since_ns=str(time.time_ns()), **changes)
         log.info("model '%s': %s %s", self.name, step, self.record.candidate)
 
-    async def _store(self, **changes: object) -> None:
+    def _store(self, **changes: object) -> None:
+        """Written on the event loop on purpose: a step is rare, and nothing may come between it and what it names."""
         record: Record = msgspec.structs.replace(self.record, **changes)
-        self.record = await asyncio.to_thread(self._journal.write, self.name, record)
+        self.record = self._journal.write(self.name, record)
         self._tell()

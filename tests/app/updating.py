@@ -1,0 +1,187 @@
+"""What tests of updates stand on: versions that are real small models, and cameras whose frames never stop."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino as ov
+import yaml
+from app_inference.analysis import Analyst
+from app_inference.frames import ArrivedFrame
+from app_inference.model import load_model
+from app_inference.pipelines import Plan, plan_from
+from app_inference.repository import Repository
+from app_inference.results import Finding
+from app_inference.runtime import Runtime
+from app_inference.settings import PipelineSection
+from app_inference.slot import ModelSlot
+from app_inference.tally import Tally
+from app_inference.updates.desired import ModelWish, ObserveWish
+from app_inference.updates.journal import Journal
+from app_inference.updates.rollout import Order, Rollout
+from app_inference.updates.steps import Step
+from app_inference.updates.workshop import Workshop
+from app_inference.view import View
+from edgex_kit.metrics import Metrics
+from edgex_kit.topics import Topics
+from openvino import opset13 as op
+
+MODEL = "det"
+LABELS = ["person", "car", "dog"]
+QUICK = ObserveWish(min_frames=40, hold_seconds=0.3)
+RUNTIME = Runtime(streams=1, threads=1)
+
+Row = tuple[int, float]  # class, score
+
+
+def write_version(
+    root: Path,
+    version: str,
+    rows: Sequence[Row] = ((0, 0.9),),
+    *,
+    late: Sequence[Row] | None = None,
+    after: int = 200,
+    labels: Sequence[str] = LABELS,
+    nan: bool = False,
+    work: int = 0,
+    **manifest: object,
+) -> Path:
+    """A version that always finds `rows`; with `late` it finds those from its `after`-th picture on.
+
+    `nan` makes every score NaN, `work` makes it slow (rounds of a matrix product).
+    """
+    folder = root / MODEL / version
+    folder.mkdir(parents=True)
+    ov.save_model(_model(rows, late, after, nan=nan, work=work), folder / "model.xml", compress_to_fp16=False)
+    said = {
+        "schema": "vision.model/1",
+        "name": MODEL,
+        "version": version,
+        "type": "ssd",
+        "labels": list(labels),
+        **manifest,
+    }
+    (folder / "manifest.yaml").write_text(yaml.safe_dump(said))
+    return folder
+
+
+def _model(rows: Sequence[Row], late: Sequence[Row] | None, after: int, *, nan: bool, work: int) -> ov.Model:
+    picture = op.parameter([1, 3, 32, 32], np.float32, name="picture")
+    nothing = op.multiply(op.reduce_sum(picture, np.arange(4)), np.float32(0))
+    if nan:
+        nothing = op.divide(nothing, nothing)
+    for _ in range(work):
+        big = op.add(op.constant(np.full((400, 400), 1e-6, np.float32)), nothing)
+        nothing = op.multiply(op.reduce_sum(op.matmul(big, big, False, False), np.arange(2)), np.float32(0))
+    said = op.constant(_table(rows, late))
+    sinks = []
+    if late is not None:
+        seen = op.read_value(op.constant(np.zeros((), np.float32)), "seen")
+        more = op.add(seen, np.float32(1))
+        sinks.append(op.assign(more, "seen"))
+        said = op.select(op.greater(more, np.float32(after)), op.constant(_table(late, rows)), said)
+    answer = op.add(said, nothing)
+    answer.output(0).set_names({"detection_out"})
+    return ov.Model([op.result(answer)], sinks, [picture], "det")
+
+
+def _table(rows: Sequence[Row], as_long_as: Sequence[Row] | None) -> np.ndarray:
+    table = np.zeros((1, 1, max(len(rows), len(as_long_as or ()), 1), 7), np.float32)
+    for index, (class_id, score) in enumerate(rows):
+        side = 0.05 * (index % 10)
+        table[0, 0, index] = (0, class_id, score, side, side, side + 0.04, side + 0.04)
+    return table
+
+
+def frame(camera: str, seq: int) -> ArrivedFrame:
+    jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    return ArrivedFrame(camera, f"{camera}-{seq}", seq, time.time_ns(), jpeg, "image/jpeg")
+
+
+@dataclass
+class Street:
+    """Cameras that are looked at without a pause while an update goes on."""
+
+    slot: ModelSlot
+    cameras: Sequence[str] = ("a", "b", "c", "d")
+    findings: list[tuple[str, int, Finding]] = field(default_factory=list)
+    lost: list[tuple[str, int]] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def busy(self, pause: float = 0.002) -> Iterator["Street"]:
+        ended = threading.Event()
+        thread = threading.Thread(target=self._look, args=(ended, pause), name="street")
+        thread.start()
+        try:
+            yield self
+        finally:
+            ended.set()
+            thread.join()
+
+    def versions(self, camera: str | None = None) -> list[str]:
+        return [finding.model.version for name, _, finding in self.findings if camera in (None, name)]
+
+    def _look(self, ended: threading.Event, pause: float) -> None:
+        view = View()
+        analyst = Analyst(Topics(), None, view, Tally(Metrics("app"), view), 0)  # type: ignore[arg-type]
+        plan = plan_from({"p": PipelineSection(model=MODEL)}, {MODEL: self.slot}, Plan())
+        seq = 0
+        while not ended.wait(pause):
+            seq += 1
+            for camera in self.cameras:
+                found = analyst.findings(frame(camera, seq), time.time_ns(), plan.for_camera(camera))
+                self.findings += [(camera, seq, finding) for finding in found]
+                if not found:
+                    self.lost.append((camera, seq))
+
+
+@dataclass
+class Site:
+    """One model under update."""
+
+    root: Path
+    slot: ModelSlot
+    rollout: Rollout
+    street: Street
+
+    def wish(self, version: str, generation: int = 1, **changes: object) -> None:
+        wish = ModelWish(version=version, observe=changes.pop("observe", QUICK), **changes)  # type: ignore[arg-type]
+        self.rollout.wish(Order(wish, generation))
+
+    async def until(self, true: Callable[[], bool], wait: float = 15.0) -> None:
+        deadline = time.monotonic() + wait
+        while not true():
+            record = self.rollout.record
+            assert time.monotonic() < deadline, f"still {record}, gate {self.rollout.judgement}"
+            await asyncio.sleep(0.01)
+
+    async def settled(self, wait: float = 15.0) -> None:
+        """Until the wish has been followed to its end, whichever it is."""
+        await self.until(lambda: self.rollout.record.step is not Step.IDLE, wait)
+        await self.until(lambda: self.rollout.record.step is Step.IDLE, wait)
+
+
+@contextlib.asynccontextmanager
+async def open_site(root: Path, version: str = "1.0.0", *, journal: Journal | None = None) -> AsyncIterator[Site]:
+    """`version` serves, frames flow, and wishes are followed."""
+    repository = Repository(root)
+    model = load_model(repository.version(MODEL, version), None, RUNTIME)
+    model.warm_up()
+    slot = ModelSlot(MODEL, model)
+    journal = journal or Journal(root / ".state")
+    rollout = Rollout(MODEL, {MODEL: slot}.get, Workshop(repository, RUNTIME), journal, lambda: None)
+    street = Street(slot)
+    with street.busy():
+        following = asyncio.create_task(rollout.follow())
+        try:
+            yield Site(root, slot, rollout, street)
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
