@@ -149,8 +149,10 @@ class Site:
     slot: ModelSlot
     rollout: Rollout
     street: Street
+    asked: int = 0
 
     def wish(self, version: str, generation: int = 1, **changes: object) -> None:
+        self.asked = generation
         wish = ModelWish(version=version, observe=changes.pop("observe", QUICK), **changes)  # type: ignore[arg-type]
         self.rollout.wish(Order(wish, generation))
 
@@ -163,7 +165,7 @@ class Site:
 
     async def settled(self, wait: float = 15.0) -> None:
         """Until the wish has been followed to its end, whichever it is."""
-        await self.until(lambda: self.rollout.record.step is not Step.IDLE, wait)
+        await self.until(lambda: self.rollout.record.generation == self.asked, wait)
         await self.until(lambda: self.rollout.record.step is Step.IDLE, wait)
 
 
