@@ -40,7 +40,8 @@ async def serve(service: Service[CameraService]) -> None:
     outbox = Outbox(service)
     operating = Operating(service, devices)
     reports = Reports(service, outbox)
-    discovery = Discovery(service, devices, partial(find_usb_cameras, Path(live.now.driver.sysfs), Path(live.now.driver.dev)))
+    places = live.now.driver
+    discovery = Discovery(service, devices, partial(find_usb_cameras, Path(places.sysfs), Path(places.dev)))
     joining = Joining(service, devices, PACKAGED)
     async with open_cameras(
         devices,

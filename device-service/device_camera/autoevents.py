@@ -87,7 +87,7 @@ async def _grid(interval: float) -> AsyncIterator[None]:
     while True:
         await asyncio.sleep(due - loop.time())
         yield
-        due += interval * max(1, (loop.time() - due) // interval)
+        due += interval * ((loop.time() - due) // interval + 1)
 
 
 def _interval(auto: AutoEvent) -> float:

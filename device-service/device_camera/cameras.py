@@ -37,6 +37,7 @@ class _Held:
     camera: Camera
     asked: Asked
     is_active: bool
+    begun: asyncio.Event
     task: "asyncio.Task[None]"
 
     def follow(self, asked: Asked, *, is_active: bool) -> None:
@@ -74,6 +75,12 @@ class Cameras:
         if held is None:
             raise DriverFailed(f"device '{name}' has no camera: {self._problems.get(name, 'it is being opened')}")
         return held.camera
+
+    async def ready(self, name: str) -> Camera:
+        """The same, once its thread runs: it may have to wait until the one before it has let go."""
+        camera = self.get(name)
+        await self._held[name].begun.wait()
+        return camera
 
     def all(self) -> tuple[Camera, ...]:
         return tuple(held.camera for held in self._held.values())
@@ -128,20 +135,22 @@ class Cameras:
         is_active = self._devices.is_active(name)
         if asked.auto_streaming and is_active:
             camera.start_streaming()
-        turn = self._turns.setdefault(name, asyncio.Lock())
-        task = asyncio.create_task(self._run(camera, turn), name=f"camera:{name}")
+        turn, begun = self._turns.setdefault(name, asyncio.Lock()), asyncio.Event()
+        task = asyncio.create_task(self._run(camera, turn, begun), name=f"camera:{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._held[name] = _Held(camera, asked, is_active, task)
+        self._held[name] = _Held(camera, asked, is_active, begun, task)
 
     def _stop(self, name: str) -> None:
         if held := self._held.pop(name, None):
             held.task.cancel()
+            held.begun.set()  # who waits for it is told that it is closed
         if not self._devices.has(name):
             self._problems.pop(name, None)
 
-    async def _run(self, camera: Camera, turn: asyncio.Lock) -> None:
+    async def _run(self, camera: Camera, turn: asyncio.Lock, begun: asyncio.Event) -> None:
         async with turn, _opened(camera):
+            begun.set()
             while True:
                 try:
                     await self._publish(camera)

@@ -52,7 +52,7 @@ class Commands:
             device = self._usable(name)
             profile = self._devices.profile_of(device)
             selection = select_to_read(profile, source, regex=regex, most=self._settings.device.max_cmd_ops)
-            target = self._target(device)
+            target = await self._target(device)
             values = [await read_resource(target, operation.resource) for operation in selection.operations]
             event = self._event(device, selection, values)
         except EdgexError as error:
@@ -68,7 +68,7 @@ class Commands:
             profile = self._devices.profile_of(device)
             selection = select_to_write(profile, source, most=self._settings.device.max_cmd_ops)
             writes = writes_from_body(selection, body, transform=self._settings.device.data_transform)
-            target = self._target(device)
+            target = await self._target(device)
             async with self._turns.setdefault(name, asyncio.Lock()):
                 for one in writes:
                     await write_resource(target, one.operation.resource, one.value)
@@ -84,7 +84,7 @@ class Commands:
         device = self._devices.get(name)
         for resource in self._devices.profile_of(device).device_resources or ():
             if resource.is_readable and (resource.attributes or {}).get("getFunction") == function:
-                value = await read_resource(self._target(device), resource)
+                value = await read_resource(await self._target(device), resource)
                 return self._event(device, Selection(resource.name, (Operation(resource),)), [value])
         return None
 
@@ -99,8 +99,8 @@ class Commands:
             raise Locked(f"device {name} OperatingState is DOWN{': ' if reason else ''}{reason}")
         return device
 
-    def _target(self, device: Device) -> Target:
-        camera = self._cameras.get(device.name)
+    async def _target(self, device: Device) -> Target:
+        camera = await self._cameras.ready(device.name)
         return Target(device, camera, self._notes, self._meters.capture_fps(camera), self._settings.patience_s)
 
     def _event(self, device: Device, selection: Selection, values: Sequence[Any]) -> Event:

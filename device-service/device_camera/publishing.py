@@ -22,9 +22,9 @@ from device_camera.frames import Frame
 log = logging.getLogger(__name__)
 
 # Why a frame that the camera had handed over did not go out; the tally has the reasons of capture.
-NO_BROKER = "broker"
+BROKER = "broker"  # there is none
 SENDING = "sending"  # the one before it is still going out
-TOO_LARGE = "large"  # over MaxEventSize
+LARGE = "large"  # over MaxEventSize
 STALE = "stale"  # older than MaxFrameAge
 REFUSED = "refused"  # the device's profile has no stream, or a picture is too big for a reading
 
@@ -87,7 +87,7 @@ class FrameStream:
 
     def _why_not(self, frame: Frame, sending: Sending | None) -> str:
         if not self._service.bus.is_connected:
-            return NO_BROKER
+            return BROKER
         if sending is not None and not sending.is_done:
             return SENDING
         most = self._service.settings.writable.camera.max_age_s
@@ -101,11 +101,11 @@ class FrameStream:
             topic = self._service.topics.frame(self._service.name, device.profile_name, name, resource.name)
             sending = self._outbox.publish(topic, event_from_frame(frame, device, resource))
         except TooLarge:
-            return None, TOO_LARGE
+            return None, LARGE
         except EdgexError:
             return None, REFUSED
         if sending is None:
-            return None, NO_BROKER
+            return None, BROKER
         self._service.metrics.gauge("LastConnected", device=name).set(time.time_ns())
         return sending, ""
 

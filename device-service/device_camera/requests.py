@@ -57,6 +57,8 @@ class CommandDoor:
             envelope = codec.decode_envelope(message.data)
             if topic.method not in ("get", "set"):
                 raise Malformed(f"unknown method '{topic.method}', only get and set are known")
+            if not envelope.request_id:
+                raise Malformed("a command without a requestID, which nobody could be answered on")
         except Malformed as error:
             self._refusals.note(message, error)
             return

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from edgex_kit.errors import Unavailable
+from edgex_kit.errors import Invalid, Unavailable
 
 _GRACE = 0.7  # seconds that requests have to end when the server stops; uvicorn's own time-out is longer, and loud
 
@@ -23,7 +23,9 @@ class _Guest(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises Unavailable naming the port and what to do."""
+    """A listening socket. Raises Unavailable naming the port and what to do, Invalid for what is no port."""
+    if not 0 <= port <= 65535:
+        raise Invalid(f"a port from 0 to 65535 expected, got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

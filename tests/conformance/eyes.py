@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import cbor2
 import cv2
 import numpy as np
 import openvino as ov
+import paho.mqtt.client as paho
 import requests
 import yaml
 from openvino import opset13 as op
@@ -35,7 +37,7 @@ METER = {"Model": "meter"}  # a pipeline
 
 
 def save_meter(models: Path, name: str = "meter", version: str = "1.0.0", label: str = "lamp", trips: int = 0) -> Path:
-    """A detector whose one box has the picture's lightness as its score, and which works `trips` times 20 µs at white."""
+    """A detector whose one box has the picture's lightness as its score; it works `trips` times 20 µs on white."""
     picture = op.parameter([1, 3, 32, 32], np.float32, name="picture")
     light = op.multiply(op.reduce_mean(picture, np.arange(4)), np.float32(1 / 255))
     score = op.add(light, _labour(light, trips)) if trips else light
@@ -175,3 +177,80 @@ def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
     assert process.poll() is None, text
     found = re.search(r"started on port (\d+)", text)
     return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A result event as it came."""
+
+    topic: str
+    envelope: dict[str, Any]
+
+    @property
+    def event(self) -> dict[str, Any]:
+        event: dict[str, Any] = self.envelope["payload"]["event"]
+        return event
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The Object reading."""
+        said: dict[str, Any] = self.event["readings"][0]["objectValue"]
+        return said
+
+
+class Stage:
+    """A plain MQTT client that shows frames and remembers the results."""
+
+    def __init__(self, host: str, port: int, base: str = "edgex") -> None:
+        self.base = base
+        self.told: list[Told] = []
+        self._granted = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe(f"{base}/events/device/+/+/+/+", qos=1)
+        self._client.on_subscribe = lambda *_: self._granted.set()
+        self._client.on_message = self._received
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect(host, port)
+        self._client.loop_start()
+        assert self._granted.wait(10)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """`topic` is below the base prefix."""
+        self._client.publish(f"{self.base}/{topic}", data)
+
+    def show(self, camera: str, light: int = 200, seq: int = 0, **fields: Any) -> str:
+        """A frame of device-camera; gives back its id."""
+        event = frame_event(camera, picture(light), seq, **fields)
+        self._client.publish(frame_topic(camera, self.base), frame_message(event))
+        return str(event["tags"]["frameId"])
+
+    def settle(self) -> None:
+        """Wait until the broker has everything that was published."""
+        self._client.publish(f"{self.base}/settled", b"", qos=1).wait_for_publish(30)
+
+    def of(self, camera: str, pipeline: str = "") -> list[Told]:
+        """The results of a camera, in the order in which they came."""
+        return [
+            it
+            for it in list(self.told)
+            if it.event["deviceName"] == camera and pipeline in ("", it.event["sourceName"])
+        ]
+
+    def _received(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):  # not everything is a result
+            told = Told(message.topic, json.loads(message.payload))
+            if told.said:
+                self.told.append(told)
+
+
+@contextlib.contextmanager
+def open_stage(host: str, port: int, base: str = "edgex") -> Iterator[Stage]:
+    stage = Stage(host, port, base)
+    try:
+        yield stage
+    finally:
+        stage.close()

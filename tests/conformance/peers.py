@@ -96,11 +96,21 @@ class Bus:
         self._client = client
         self._ears: list[tuple[str, Ear]] = []
         self._granted: queue.Queue[int] = queue.Queue()
+        self._last: paho.MQTTMessageInfo | None = None
         client.on_subscribe = lambda _c, _d, mid, *_: self._granted.put(mid)
         client.on_message = self._received
 
     def publish(self, topic: str, data: "str | bytes | dict[str, Any]") -> None:
         self._client.publish(topic, json.dumps(data) if isinstance(data, dict) else data, qos=1).wait_for_publish(WAIT)
+
+    def shout(self, topic: str, data: bytes) -> None:
+        """Send and forget."""
+        self._last = self._client.publish(topic, data)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all that was shouted has left."""
+        return self._last is None or self._last.is_published()
 
     @contextlib.contextmanager
     def listen(self, pattern: str) -> Iterator[Ear]:

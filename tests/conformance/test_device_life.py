@@ -7,7 +7,6 @@ import copy
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,11 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[Path]:
+def files(tmp_path: Path) -> Path:
     """Folders of profiles, devices and watchers to be provisioned."""
     for name in ("profiles", "devices", "watchers"):
         (tmp_path / name).mkdir()
-    yield tmp_path
+    return tmp_path
 
 
 def provisioning(files: Path) -> dict[str, str]:

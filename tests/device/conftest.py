@@ -1,18 +1,39 @@
 """What the camera's tests share: a clock that obeys, numbered videos, an HTTP camera."""
 
+import contextlib
 import http.server
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 import pytest
+import yaml
+from device_camera.__main__ import PACKAGED
+from device_camera.cameras import Cameras, open_cameras
 from device_camera.clock import Clock
+from device_camera.commands import Commands
+from device_camera.config import CameraService
+from device_camera.devices import Devices
 from device_camera.frames import Pixels
+from device_camera.meters import Meters
+from device_camera.operating import Operating
+from device_camera.protocols import asked_of
+from device_camera.provisioning import load_profiles
+from device_camera.publishing import FrameStream, Outbox
+from device_camera.reports import Reports
 from device_camera.sources_pattern import PatternSource, parse_pattern
+from edgex_kit.devices import Device, DeviceProfile
+from edgex_kit.flags import Flags
+from edgex_kit.service import Service, open_service
+from edgex_kit.standin.address import Address
 
 SECOND = 1_000_000_000  # ns
 SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Debian's gi belongs to
@@ -202,3 +223,87 @@ def rtsp_camera() -> Iterator[Callable[..., RtspCamera]]:
     for camera in running:
         if camera.process.poll() is None:
             camera.kill()
+
+
+OpenService = Callable[..., AbstractAsyncContextManager[Service[CameraService]]]
+
+
+@pytest.fixture
+def open_camera_service(unique: str, tmp_path: Path) -> OpenService:
+    """A service of the test's own, by file: `open_camera_service(broker, metadata_url, Section=...)`."""
+
+    @contextlib.asynccontextmanager
+    async def open_one(broker: Address, metadata: str = "", **sections: Any) -> AsyncIterator[Service[CameraService]]:
+        place = urlsplit(metadata or "http://127.0.0.1:9")
+        tree = {
+            "Service": {"Host": "127.0.0.1", "Port": 0},
+            "MessageBus": {"Host": broker.host, "Port": broker.port},
+            "Clients": {"core-metadata": {"Protocol": "http", "Host": place.hostname, "Port": place.port}},
+            **sections,
+        }
+        (tmp_path / "configuration.yaml").write_text(yaml.safe_dump(tree))
+        flags = Flags(config_dir=str(tmp_path), service_key=f"device-{unique}")
+        async with open_service("device-camera", "device-services", CameraService, flags, tmp_path) as service:
+            yield service
+
+    return open_one
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What serves commands, as `serve` puts it together, with nothing around it."""
+
+    service: Service[CameraService]
+    devices: Devices
+    cameras: Cameras
+    meters: Meters
+    commands: Commands
+    operating: Operating
+    reports: Reports
+    outbox: Outbox
+
+
+OpenRoom = Callable[..., AbstractAsyncContextManager[Room]]
+
+
+@pytest.fixture
+def open_room(open_camera_service: OpenService, broker: Address) -> OpenRoom:
+    """A room of the test's own: `open_room(metadata_url, Section=...)`."""
+
+    @contextlib.asynccontextmanager
+    async def open_one(metadata: str = "", **sections: Any) -> AsyncIterator[Room]:
+        async with open_camera_service(broker, metadata, **sections) as service:
+            devices, outbox = Devices(service.name), Outbox(service)
+            operating, reports = Operating(service, devices), Reports(service, outbox)
+            async with open_cameras(
+                devices,
+                ask=lambda device: asked_of(device, service.settings.writable.camera, service.secrets.get),
+                publish=FrameStream(service, outbox, devices).run,
+                tell=[operating.follow, reports.follow],
+            ) as cameras:
+                meters = Meters(devices, cameras, service.metrics)
+                commands = Commands(service, devices, cameras, meters, operating)
+                assert await service.bus.settle(5)
+                yield Room(service, devices, cameras, meters, commands, operating, reports, outbox)
+
+    return open_one
+
+
+@pytest.fixture
+def pattern_device(unique: str) -> Device:
+    """A device as core-metadata would tell of it, with the profile that ships."""
+    return Device(
+        name=unique,
+        admin_state="UNLOCKED",
+        operating_state="UP",
+        service_name=f"device-{unique}",
+        profile_name="vision-camera",
+        protocols={"Camera": {"Source": "pattern:?fps=50", "Fps": 0}},
+    )
+
+
+@pytest.fixture(scope="session")
+def camera_profile() -> DeviceProfile:
+    """The profile that ships."""
+    (profile,) = load_profiles(PACKAGED / "profiles")
+    return profile

@@ -1,0 +1,152 @@
+"""Discovery: one run at a time, its progress on the bus, cameras that have moved."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from device_camera.discovery import Discovery
+from device_camera.usb_cameras import UsbCamera
+from edgex_kit import codec
+from edgex_kit.devices import Device, DeviceService
+from edgex_kit.errors import Locked, NotFound, Unavailable
+from edgex_kit.messages import SystemEvent
+from waiting import until_soon
+
+OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
+ON = {"Discovery": {"Enabled": True, "Interval": "0s"}}
+
+
+def camera(number: int = 0, port: str = "pci-1", serial: str = "") -> UsbCamera:
+    return UsbCamera(f"/dev/video{number}", "Cam", port, serial, f"/dev/video{number}")
+
+
+@asynccontextmanager
+async def looking(room: Any, find: Callable[[], list[UsbCamera]]) -> AsyncIterator[tuple[Discovery, list[Any]]]:
+    """Discovery that runs, and the details of what it says."""
+    service = room.service
+    topic = service.topics.system_event(service.name, "device", "discovery", service.name)
+    said: list[Any] = []
+
+    def hear(message: Any) -> None:
+        said.append(codec.payload_as(codec.decode_envelope(message.data), SystemEvent).details)
+
+    service.bus.subscribe(topic, hear)
+    assert await service.bus.settle(5)
+    discovery = Discovery(service, room.devices, find)
+    running = asyncio.create_task(discovery.run())
+    try:
+        yield discovery, said
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def progress(said: list[Any]) -> list[int]:
+    return [details["progress"] for details in said]
+
+
+async def test_a_run_that_goes_on_is_neither_doubled_nor_stopped_by_a_wrong_id(open_room: OpenRoom) -> None:
+    goes_on, finds = threading.Event(), []
+
+    def find() -> list[UsbCamera]:
+        finds.append(1)
+        goes_on.wait(5)
+        return []
+
+    async with open_room(Device=ON) as room, looking(room, find) as (discovery, said):
+        discovery.stop()  # nothing runs: nothing happens
+        discovery.trigger("first")
+        await until_soon(lambda: finds, "it looks")
+        discovery.trigger("second")
+        with pytest.raises(NotFound, match="discovery second is not running"):
+            discovery.stop("second")
+        goes_on.set()
+        await until_soon(lambda: progress(said) == [0, 100], "it has ended")
+        await asyncio.sleep(0.1)
+        assert finds == [1]
+        assert said[1] == {"requestId": "first", "progress": 100, "discoveredDeviceCount": 0}
+
+
+async def test_a_run_can_be_stopped(open_room: OpenRoom) -> None:
+    goes_on = threading.Event()
+
+    def find() -> list[UsbCamera]:
+        goes_on.wait(5)
+        return []
+
+    async with open_room(Device=ON) as room, looking(room, find) as (discovery, said):
+        discovery.trigger("slow")
+        await until_soon(lambda: said, "it looks")
+        discovery.stop("slow")
+        await until_soon(lambda: progress(said) == [0, -1], "it has stopped")
+        goes_on.set()
+
+
+async def test_a_run_that_fails_says_so_and_the_next_one_works(open_room: OpenRoom) -> None:
+    answers = iter([OSError("no /sys here"), []])
+
+    def find() -> list[UsbCamera]:
+        if isinstance(answer := next(answers), OSError):
+            raise answer
+        return answer
+
+    async with open_room(Device=ON) as room, looking(room, find) as (discovery, said):
+        discovery.trigger("one")
+        await until_soon(lambda: progress(said) == [0, -1], "it has failed")
+        assert "no /sys here" in said[1]["message"]
+        discovery.trigger("two")
+        await until_soon(lambda: progress(said) == [0, -1, 0, 100], "the next one works")
+
+
+async def test_discovery_is_refused_where_it_is_not_wanted(open_room: OpenRoom) -> None:
+    async with open_room() as room, looking(room, list) as (discovery, _):
+        with pytest.raises(Unavailable, match="device discovery disabled"):
+            discovery.trigger("x")
+        room.devices.put_service("LOCKED", ())
+        with pytest.raises(Locked, match="service locked"):
+            discovery.trigger("x")
+
+
+async def test_with_an_interval_it_looks_by_itself(open_room: OpenRoom) -> None:
+    every = {"Discovery": {"Enabled": True, "Interval": "100ms"}}
+    async with open_room(Device=every) as room, looking(room, list) as (_, said):
+        await until_soon(lambda: progress(said).count(100) >= 3, "it looks again and again")
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "source"),
+    [
+        (camera(0, "pci-1", "S1"), camera(4, "pci-2", "S1"), "v4l2:/dev/video4"),  # re-plugged elsewhere
+        (camera(0, "pci-1"), camera(2, "pci-1"), "v4l2:/dev/video2"),  # another node after a restart
+        (camera(0, "pci-1"), camera(0, "pci-1"), "v4l2:/dev/video0"),
+        (camera(0, "pci-1", "S1"), camera(0, "pci-1", "S2"), "v4l2:/dev/video0"),  # another camera in its place
+    ],
+)
+async def test_a_device_follows_its_camera(
+    open_room: OpenRoom, edgex: Any, pattern_device: Device, known: UsbCamera, found: UsbCamera, source: str
+) -> None:
+    async with open_room(edgex.metadata, Device=ON) as room, looking(room, lambda: [found]) as (discovery, said):
+        metadata = room.service.metadata
+        record = DeviceService(name=room.service.name, base_address="http://127.0.0.1:1", admin_state="UNLOCKED")
+        await metadata.put_service(record)
+        device = msgspec.structs.replace(pattern_device, profile_name="", protocols=known.protocols)
+        await metadata.add_devices([device], bypass_validation=True)
+        room.devices.put(device)
+        discovery.trigger("x")
+        await until_soon(lambda: 100 in progress(said), "it has looked")
+        stored = await metadata.device(device.name)
+        assert stored.protocols["Camera"]["Source"] == source
+        await metadata.delete_device(device.name)
+
+
+async def test_a_device_added_by_hand_is_left_alone(open_room: OpenRoom, pattern_device: Device) -> None:
+    by_hand = msgspec.structs.replace(pattern_device, profile_name="", protocols={"Camera": {"Source": "/dev/video0"}})
+    async with open_room(Device=ON) as room, looking(room, lambda: [camera(0, "pci-9")]) as (discovery, said):
+        room.devices.put(by_hand)
+        discovery.trigger("x")
+        await until_soon(lambda: 100 in progress(said), "it has looked")
+        assert room.devices.all() == (by_hand,)
