@@ -1,0 +1,112 @@
+"""A power cut at every step: what the next start finds."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from app_inference.model import load_model
+from app_inference.repository import Repository
+from app_inference.updates.boot import end_well, version_to_boot
+from app_inference.updates.journal import Journal, Record
+from app_inference.updates.steps import SUSPECT, Step
+from updating import MODEL, RUNTIME, write_version
+
+# Follows a wish and kills its own process, as a power cut would, right after `step` was journalled.
+VICTIM = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from app_inference.updates.boot import version_to_boot
+from app_inference.updates.journal import Journal
+from app_inference.updates.steps import Step
+from updating import MODEL, open_site
+
+class Cut(Journal):
+    def write(self, name, record):
+        stored = super().write(name, record)
+        if record.step is Step(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stored
+
+async def main():
+    root = Path(sys.argv[1])
+    journal = Cut(root / ".state")
+    boot = version_to_boot(journal, MODEL) or "1.0.0"
+    async with open_site(root, boot, journal=journal) as site:
+        await site.until(lambda: len(site.street.findings) > 60)
+        site.wish("2.0.0", site.rollout.record.generation + 1, strategy="canary")
+        await site.settled()
+        print(site.rollout.record.reason)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_version(tmp_path, "1.0.0", [(0, 0.9)])
+    return tmp_path
+
+
+def run_until_cut(root: Path, step: Step) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", VICTIM, str(root), step.value]
+    environ = {"PYTHONPATH": str(Path(__file__).parent), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("step", [step for step in Step if step not in (Step.IDLE, Step.SHADOW, Step.ROLLBACK)])
+def test_a_cut_at_any_step_leaves_a_version_that_runs(root: Path, step: Step) -> None:
+    write_version(root, "2.0.0", [(0, 0.88)])
+    done = run_until_cut(root, step)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    journal = Journal(root / ".state")
+    assert journal.read(MODEL).step is step
+    version = version_to_boot(journal, MODEL) or "1.0.0"
+    assert version == ("2.0.0" if step is Step.COMMIT else "1.0.0")
+    with load_model(Repository(root).version(MODEL, version), None, RUNTIME) as model:
+        model.warm_up()
+    record = journal.read(MODEL)
+    assert record.step is Step.IDLE
+    assert record.boots == (step in SUSPECT)
+
+
+@pytest.mark.timeout(120)
+def test_a_cut_while_going_back_has_gone_back(root: Path) -> None:
+    write_version(root, "2.0.0", [(2, 0.9)])
+    done = run_until_cut(root, Step.ROLLBACK)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    journal = Journal(root / ".state")
+    assert version_to_boot(journal, MODEL) in ("", "1.0.0")
+    assert [it.version for it in journal.read(MODEL).quarantine] == ["2.0.0"]
+
+
+@pytest.mark.timeout(120)
+def test_a_candidate_under_which_the_process_dies_twice_is_quarantined(root: Path) -> None:
+    write_version(root, "2.0.0", [(0, 0.88)])
+    for _ in range(2):
+        assert run_until_cut(root, Step.OBSERVE).returncode == -signal.SIGKILL
+    journal = Journal(root / ".state")
+    assert version_to_boot(journal, MODEL) in ("", "1.0.0")
+    quarantine = journal.read(MODEL).quarantine
+    assert [it.version for it in quarantine] == ["2.0.0"]
+    assert "died 2 times" in quarantine[0].reason
+    done = run_until_cut(root, Step.SWITCH)
+    assert done.returncode == 0, done.stderr
+    assert "is quarantined" in done.stdout
+
+
+def test_a_stop_that_was_wanted_blames_nobody(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for step in (Step.RESOLVE, Step.VERIFY, Step.LOAD):
+        journal.write(MODEL, Record(step=step, active="1.0.0", candidate="2.0.0", candidate_digest="ab"))
+    end_well(journal, MODEL)
+    assert version_to_boot(journal, MODEL) == "1.0.0"
+    assert journal.read(MODEL).boots == 0
+
+
+def test_a_damaged_journal_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / f"{MODEL}.json").write_bytes(b"\x00" * 20)
+    assert version_to_boot(Journal(tmp_path), MODEL) == ""
+    assert Journal(tmp_path).read(MODEL) == Record()
