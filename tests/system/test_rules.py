@@ -123,18 +123,20 @@ def test_a_rule_looks_at_results_alone(path: Path, event: Event) -> None:
 
 
 @each_rule
-def test_a_rule_s_action_goes_to_a_service_of_the_stack(path: Path) -> None:
-    places = {}
-    for service in services(STACK).values():
-        for port in service.get("ports", []):
-            places[f"{service['hostname']}:{port.rsplit(':', 1)[1]}"] = service
+def test_a_rule_s_action_goes_to_a_service_or_a_connection_of_the_stack(path: Path) -> None:
+    places = {
+        f"{service['hostname']}:{port.rsplit(':', 1)[1]}"
+        for service in services(STACK).values()
+        for port in service.get("ports", [])
+    }
+    given = services(STACK)["rules-engine"]["environment"]
+    connections = {key.split("__")[2].lower() for key in given if key.startswith("CONNECTION__EDGEX__")}
     for action in _load(path)["actions"]:
         ((_, told),) = action.items()
-        address = re.search(
-            r"//([^/]+)", told.get("url") or told.get("server") or f"//{told.get('host')}:{told.get('port')}"
-        )
-        assert address
-        assert address[1] in places
+        if "connectionSelector" in told:
+            assert told["connectionSelector"] in connections
+        else:
+            assert re.sub(r"^\w+://([^/]+).*", r"\1", told.get("url") or told["server"]) in places
 
 
 def test_the_command_of_a_rule_is_one_that_a_camera_takes() -> None:
