@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from edgex_kit.standin.address import Address, free_port
 from edgex_kit.standin.broker import open_broker
+from edgex_kit.standin.mosquitto import find_mosquitto
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = "127.0.0.1"
@@ -82,11 +83,23 @@ def _edgex_from_announcement(process: "subprocess.Popen[str]") -> Edgex:
     return Edgex(**urls, broker=Address(said["broker"]["host"], said["broker"]["port"]), process=process)
 
 
+@contextlib.contextmanager
+def run_broker(port: int) -> Iterator[Address]:
+    """mosquitto, or the embedded broker in a process of its own: amqtt leaves sockets to the garbage collector."""
+    if find_mosquitto() is not None:
+        with open_broker("mosquitto", LOOPBACK, port) as running:
+            yield running.address
+    else:
+        silent = "--base-topic=nobody"  # its core has nothing to say on the topics of tests
+        with run_standin("--state=:memory:", "--broker=embedded", f"--broker-port={port}", silent) as edgex:
+            yield edgex.broker
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Address]:
     """A broker of this test session: mosquitto where it is installed, else the embedded one."""
-    with open_broker("auto", LOOPBACK, 0) as running:
-        yield running.address
+    with run_broker(0) as address:
+        yield address
 
 
 class PrivateBroker:
@@ -98,7 +111,7 @@ class PrivateBroker:
         self.start()
 
     def start(self) -> None:
-        self._open.enter_context(open_broker("auto", self.address.host, self.address.port))
+        self._open.enter_context(run_broker(self.address.port))
 
     def stop(self) -> None:
         self._open.close()

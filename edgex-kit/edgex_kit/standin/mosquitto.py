@@ -10,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from edgex_kit.errors import Unavailable
 from edgex_kit.standin.address import Address, wait_until_it_listens
@@ -34,9 +33,10 @@ class Mosquitto:
 
     kind: Literal["mosquitto"] = "mosquitto"
 
-    def __init__(self, program: str, address: Address, config: Path) -> None:
+    def __init__(self, program: str, address: Address, config: IO[str]) -> None:
         self.address = address
-        self._command = [program, "-c", str(config)]
+        self._program = program
+        self._config = config
         self._child = self._start()
 
     def revive(self) -> None:
@@ -55,8 +55,11 @@ class Mosquitto:
             self._child.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._config.seek(0)
+        handed = self._config.fileno()
         child = subprocess.Popen(  # noqa: S603 - a program found on PATH, without a shell
-            self._command,
+            [self._program, "-c", f"/dev/fd/{handed}"],
+            pass_fds=(handed,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -80,9 +83,9 @@ def find_mosquitto() -> str | None:
 @contextlib.contextmanager
 def open_mosquitto(program: str, address: Address) -> Iterator[Mosquitto]:
     """mosquitto with a configuration of its own for the length of the block."""
-    with tempfile.TemporaryDirectory(prefix="edgex-standin-") as folder:
-        config = Path(folder) / "mosquitto.conf"
-        config.write_text(configuration(address))
+    with tempfile.TemporaryFile("w+") as config:  # without a name: nothing is left of it, however we end
+        config.write(configuration(address))
+        config.flush()
         broker = Mosquitto(program, address, config)
         try:
             yield broker
