@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgex_kit.bus import Message
+from edgex_kit.exposition import metrics_route
 from edgex_kit.rest import build_app, common_routes
 from edgex_kit.server import bind, serve_on
 from edgex_kit.service import Service, run
@@ -65,6 +66,7 @@ async def serve(service: Service[AppSettings]) -> None:
         app = build_app(
             [
                 *common_routes(service.name, lambda: service.live.tree, service.secrets),
+                metrics_route(metrics),
                 *routes(service, view, models, lambda: analyst.plan, engine.report),
                 *([trigger_route(analyst)] if settings.trigger.is_http else []),
             ],

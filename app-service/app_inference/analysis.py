@@ -3,8 +3,9 @@
 parse -> decode the picture once -> every pipeline that is due: resize, infer, read the outputs -> a finding each
 """
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from edgex_kit import codec
@@ -94,14 +95,14 @@ class Analyst:
             raise InferenceFailed(f"pipeline '{due[0].id}' failed on this picture")
         return answer_from(findings[0], dropped=0)
 
-    def forget(self, topic: str) -> None:
-        """Nothing comes on `topic` any more: what is kept of its camera makes room for others."""
-        try:
-            camera = self._topics.parse_event(topic).device
-        except Malformed:
-            return
+    def forget(self, topics: Collection[str]) -> None:
+        """Nothing comes on `topics` any more: what is kept of their cameras makes room for others."""
+        cameras = set()
+        for topic in topics:
+            with contextlib.suppress(Malformed):
+                cameras.add(self._topics.parse_event(topic).device)
         for place in (self._view, self._tally, self.plan):
-            place.forget(camera)
+            place.forget(cameras)
 
     def _look(self, camera: str, arrival: Arrival) -> Leave | None:
         frame = frame_from_event(codec.event_of(codec.decode_envelope(arrival.data)))
@@ -167,6 +168,7 @@ class Analyst:
             self._tally.failed(camera, pipeline.id, error)
             return None
         slot.observe(model, camera, sample_from(seen[0], seen[1].infer))
+        self._tally.looked(model, decoded.decode_ms, seen[1])
         return seen
 
 

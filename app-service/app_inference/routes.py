@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 from edgex_kit import API_VERSION, __version__
 from edgex_kit.errors import NotFound
-from edgex_kit.metrics import Metrics
+from edgex_kit.metrics import Counter, Metrics
 from edgex_kit.origin import new_origin
 from edgex_kit.rest import Json, name_of
 from edgex_kit.service import Service
@@ -94,6 +94,8 @@ def counts_by_camera(metrics: Metrics) -> defaultdict[str, Counts]:
     """The tally by camera; "" is where nobody could tell the camera."""
     cameras: defaultdict[str, Counts] = defaultdict(Counts)
     for it in metrics:
+        if not isinstance(it, Counter):
+            continue
         counts = cameras[it.tags.get("camera", "")]
         if it.name == "FramesDropped":
             counts.dropped[it.tags["reason"]] = int(it.value)

@@ -6,11 +6,14 @@ counted: a broken camera sends thirty broken frames a second.
 
 import logging
 import threading
+import time
+from collections.abc import Set
 
 from edgex_kit.errors import EdgexError, Invalid, Malformed
 from edgex_kit.metrics import Counter, Metrics
 
 from app_inference.errors import ImageBroken, NoPicture
+from app_inference.model import Model, Timings
 from app_inference.view import View
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,7 @@ RATE = "Rate"  # more than its pipelines' rates allow
 NO_PIPELINE = "NoPipeline"  # no pipeline looks at this camera
 FAILED = "InferenceFailed"  # every pipeline that looked at it failed
 BROKEN = "Error"  # we failed, in a way nobody foresaw
+LINES = 20  # an hour and kind: a flood of broken cameras is no flood of lines
 NO_PICTURE = NoPicture.__name__  # an event, but without a picture
 INVALID = (Malformed.__name__, ImageBroken.__name__)  # no event, or one of another device; no picture we can decode
 
@@ -34,7 +38,8 @@ class Tally:
         self._metrics = metrics
         self._view = view
         self._lock = threading.Lock()
-        self._said: dict[str, set[str]] = {}
+        self._said: dict[str, set[str]] = {}  # camera -> kinds
+        self._lines: dict[str, tuple[float, int]] = {}  # kind -> since when, and how many cameras have said it
 
     def received(self, camera: str, missed: int) -> None:
         """A worker has taken a frame, `missed` others of its camera having been replaced by newer ones."""
@@ -67,30 +72,53 @@ class Tally:
         """A pipeline has looked at a frame."""
         self._metrics.counter(f"PipelineMessagesProcessed-{pipeline}", pipeline=pipeline).add()
 
+    def looked(self, model: Model, decode_ms: float, spent: Timings) -> None:
+        """A model has looked at a frame; its stages, in milliseconds."""
+        tags = {"model": model.name, "version": model.version, "digest": model.digest[:12]}
+        stages = {"decode": decode_ms, "pre": spent.pre, "infer": spent.infer, "post": spent.post}
+        for stage, ms in stages.items():
+            self._metrics.histogram("InferenceStageMs", stage=stage, **tags).add(ms)
+
+    def keep_versions(self, digests: Set[str]) -> None:
+        """Versions that are not among `digests` (12 digits) are gone, and so are their measurements."""
+        known = {it.tags["digest"] for it in self._metrics if "digest" in it.tags}
+        self._metrics.forget(digest=known - digests)
+
     def failed(self, camera: str, pipeline: str, error: Exception) -> None:
         """A pipeline could not look at a frame, or its result could not go out."""
         self._metrics.counter(f"PipelineProcessingErrors-{pipeline}", pipeline=pipeline).add()
         self._view.failed(camera, pipeline, _text(error))
         self._say(camera, f"pipeline {pipeline}", f"pipeline '{pipeline}' failed on '{camera}'", error)
 
-    def forget(self, camera: str) -> None:
-        """A camera is gone, and made room for others."""
-        self._metrics.forget(camera=camera)
+    def forget(self, cameras: Set[str]) -> None:
+        """Cameras are gone, and made room for others."""
+        self._metrics.forget(camera=cameras)
         with self._lock:
-            self._said.pop(camera, None)
+            for camera in cameras:
+                self._said.pop(camera, None)
 
     def _of(self, name: str, camera: str, **tags: str) -> Counter:
         return self._metrics.counter(name, **({"camera": camera} if camera else {}), **tags)
 
     def _say(self, camera: str, kind: str, what: str, error: Exception) -> None:
-        with self._lock:
-            said = self._said.setdefault(camera, set())
-            is_news = kind not in said
-            said.add(kind)
-        if is_news:
+        if self._is_news(camera, kind):
             level = logging.INFO if kind == NO_PICTURE else logging.WARNING
             where = None if isinstance(error, EdgexError) else error  # what nobody foresaw comes with its traceback
             log.log(level, "%s, more of this kind are only counted: %s", what, _text(error), exc_info=where)
+
+    def _is_news(self, camera: str, kind: str) -> bool:
+        with self._lock:
+            said, now = self._said.setdefault(camera, set()), time.monotonic()
+            if kind in said:
+                return False
+            said.add(kind)
+            since, lines = self._lines.get(kind, (now, 0))
+            if now - since > 3600:
+                since, lines = now, 0
+            self._lines[kind] = since, lines + 1
+        if lines == LINES:
+            log.warning("%d cameras have said '%s' within an hour; what more do is only counted", LINES, kind)
+        return lines < LINES
 
 
 def _text(error: Exception) -> str:

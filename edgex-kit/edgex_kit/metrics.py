@@ -1,4 +1,4 @@
-"""Counters and gauges, published as EdgeX telemetry (contract 1.13) and read by our own REST.
+"""Counters, gauges and histograms, published as EdgeX telemetry (contract 1.13) and read by our own REST.
 
 A metric is made once with its tags and changed from any thread.
 """
@@ -6,12 +6,13 @@ A metric is made once with its tags and changed from any thread.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from edgex_kit import codec
 from edgex_kit.bus import Bus
 from edgex_kit.durations import parse_duration
+from edgex_kit.histograms import Histogram
 from edgex_kit.messages import Metric, MetricField, MetricTag
 from edgex_kit.settings import TelemetrySection
 from edgex_kit.topics import Topics
@@ -56,13 +57,16 @@ class Gauge:
         return (MetricField(name=kind, value=self.value),)
 
 
+AnyMetric = Counter | Gauge | Histogram
+
+
 class Metrics:
     """All metrics of one service."""
 
     def __init__(self, service: str) -> None:
         self.service = service
         self._lock = threading.Lock()
-        self._metrics: dict[tuple[str, tuple[tuple[str, str], ...]], Counter | Gauge] = {}
+        self._metrics: dict[tuple[str, tuple[tuple[str, str], ...]], AnyMetric] = {}
 
     def counter(self, name: str, **tags: str) -> Counter:
         """The counter of that name and tags, made when it is new."""
@@ -80,13 +84,25 @@ class Metrics:
             raise TypeError(f"metric {name} is no gauge")
         return found
 
-    def forget(self, **tags: str) -> None:
-        """Drop every metric that carries these tags: its device is gone."""
-        wanted = set(tags.items())
+    def histogram(self, name: str, **tags: str) -> Histogram:
+        """The histogram of that name and tags, made when it is new."""
         with self._lock:
-            self._metrics = {key: it for key, it in self._metrics.items() if not wanted <= set(it.tags.items())}
+            found = self._metrics.setdefault((name, tuple(sorted(tags.items()))), Histogram(name, tags))
+        if not isinstance(found, Histogram):
+            raise TypeError(f"metric {name} is no histogram")
+        return found
 
-    def __iter__(self) -> Iterator[Counter | Gauge]:
+    def forget(self, **tags: str | Set[str]) -> None:
+        """Drop every metric that carries these tags, with that value or one of those: its device is gone."""
+        gone = {name: {value} if isinstance(value, str) else value for name, value in tags.items()}
+
+        def stays(tagged: Mapping[str, str]) -> bool:
+            return any(tagged.get(name) not in values for name, values in gone.items())
+
+        with self._lock:
+            self._metrics = {key: it for key, it in self._metrics.items() if stays(it.tags)}
+
+    def __iter__(self) -> Iterator[AnyMetric]:
         with self._lock:
             return iter(list(self._metrics.values()))
 
@@ -124,7 +140,7 @@ async def _until_due(settings: Callable[[], TelemetrySection]) -> None:
         await asyncio.sleep(min(left, _LOOK_AGAIN) if interval > 0 else _LOOK_AGAIN)
 
 
-def _message(metric: Counter | Gauge, service: str, extra: dict[str, str]) -> Metric:
+def _message(metric: AnyMetric, service: str, extra: dict[str, str]) -> Metric:
     tags = {"service": service, **metric.tags, **extra}
     return Metric(
         name=metric.name,
