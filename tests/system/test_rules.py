@@ -25,7 +25,7 @@ from app_inference.results import (
     event_from,
 )
 from app_inference.settings import TriggerSection
-from compose_files import ROOT, STACK, services
+from compose_files import ROOT, SECURE, STACK, services
 from edgex_kit.messages import Event
 from edgex_kit.topics import Topics, matches
 
@@ -42,10 +42,10 @@ def _load(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _ekuiper(key: str) -> dict[str, str]:
-    """What the stack tells eKuiper of one of its EdgeX sources."""
+def _ekuiper(key: str, file: str = STACK) -> dict[str, str]:
+    """What a compose file tells eKuiper of one of its EdgeX sources."""
     prefix = f"EDGEX__{key.upper()}__"
-    given = services(STACK)["rules-engine"]["environment"]
+    given = services(file)["rules-engine"]["environment"]
     return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
 
 
@@ -150,10 +150,11 @@ def test_the_command_of_a_rule_is_one_that_a_camera_takes() -> None:
     assert f'"{resource}":' in told["dataTemplate"]
 
 
-def test_the_direct_stream_hears_what_we_publish(event: Event) -> None:
+@pytest.mark.parametrize("file", [STACK, SECURE])
+def test_the_direct_stream_hears_what_we_publish(file: str, event: Event) -> None:
     name = re.search(r'CONF_KEY="(\w+)"', _load(FOLDER / "results.stream.json")["sql"])
     assert name
-    source = _ekuiper(name[1])
+    source = _ekuiper(name[1], file)
     topic = Topics("edgex").below(
         TriggerSection().publish_topic.format(
             servicekey="app-inference",
