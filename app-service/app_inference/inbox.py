@@ -13,12 +13,14 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
 log = logging.getLogger(__name__)
 
-MAX_LANES = 1000  # more frame topics than this are a mistake or an attack; the longest silent one makes room
+MAX_LANES = 1000  # more frame topics than this are a mistake or an attack; the longest silent ones make room
+ROOM = 100  # for so many others, at once
 MAX_WAITING = 256 * 1024 * 1024  # bytes of all waiting frames together
 MAX_UNDER_WAY = 16  # frames of one camera: behind one that takes for ever, the results of no more than these wait
 
@@ -68,10 +70,10 @@ class Lane:
 class Inbox:
     """Newest frame of every camera. One network thread puts, any number of workers take.
 
-    `refuse` hears of every frame there is no room for, `forget` of the topic that made room for another.
+    `refuse` hears of every frame there is no room for, `forget` of the topics that made room for others.
     """
 
-    def __init__(self, refuse: Callable[[], object], forget: Callable[[str], object]) -> None:
+    def __init__(self, refuse: Callable[[], object], forget: Callable[[Collection[str]], object]) -> None:
         self._refuse = refuse
         self._forget = forget
         self._ready = threading.Condition()
@@ -139,10 +141,11 @@ class Inbox:
             self._lanes.move_to_end(topic)
             return lane
         if len(self._lanes) >= MAX_LANES:
-            silent = next((it.topic for it in self._lanes.values() if it.is_at_rest), None)
-            if silent is None:
+            silent = list(islice((it.topic for it in self._lanes.values() if it.is_at_rest), ROOM))
+            if not silent:
                 return None
-            del self._lanes[silent]
+            for gone in silent:
+                del self._lanes[gone]
             self._forget(silent)
         # As if it had just had its turn: a flood of new topics gets no lead over the cameras that are there.
         lane = self._lanes[topic] = Lane(topic, last_taken=self._takes)

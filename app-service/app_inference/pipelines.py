@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from app_inference.decoders import DecodeOptions
@@ -64,13 +64,13 @@ class Plan:
         """Whether any pipeline looks at `camera` at all."""
         return any(it.wants(camera) for it in self.pipelines)
 
-    def forget(self, camera: str) -> None:
-        """Drop what is remembered of a camera that is gone."""
+    def forget(self, cameras: Set[str]) -> None:
+        """Drop what is remembered of cameras that are gone."""
         with self._lock:
-            for it in self.pipelines:
-                self._next.pop((it.id, camera), None)
+            for key in [key for key in self._next if key[1] in cameras]:
+                del self._next[key]
         for it in self.pipelines:
-            it.slot.forget(camera)
+            it.slot.forget(cameras)
 
     def _is_due(self, pipeline: Pipeline, camera: str, now: float) -> bool:
         if not pipeline.section.rate:

@@ -5,7 +5,7 @@ whose answer is published, one that steps in when that fails, and perhaps one wh
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 from app_inference.model import Model, Session
@@ -108,10 +108,10 @@ class ModelSlot:
         with self._lock:
             return {camera for digest, camera in self._evidence if digest == model.digest}
 
-    def forget(self, camera: str) -> None:
-        """A camera is gone."""
+    def forget(self, cameras: Set[str]) -> None:
+        """Cameras are gone."""
         with self._lock:
-            self._evidence = {key: it for key, it in self._evidence.items() if key[1] != camera}
+            self._evidence = {key: it for key, it in self._evidence.items() if key[1] not in cameras}
 
     def start_over(self, model: Model) -> None:
         """Forget what is noted of `model`: it is about to be tried."""

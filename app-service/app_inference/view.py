@@ -85,11 +85,12 @@ class View:
             for camera in self._cameras.values():
                 camera.answers = {key: answer for key, answer in camera.answers.items() if key in pipelines}
 
-    def forget(self, camera: str) -> None:
-        """A camera is gone."""
+    def forget(self, cameras: Collection[str]) -> None:
+        """Cameras are gone."""
         with self._lock:
-            self._cameras.pop(camera, None)
-            self._pictures.forget(camera)
+            for camera in cameras:
+                self._cameras.pop(camera, None)
+                self._pictures.forget(camera)
 
     def picture(self, camera: str, frame_id: str = "") -> Picture | None:
         """A kept frame with a result; without `frame_id`, the newest frame there is."""

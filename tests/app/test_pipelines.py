@@ -84,7 +84,7 @@ def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(slots: dict[str, Mo
     assert [it.id for it in plan.for_camera("gate")] == ["every", "slow"]
     assert [it.id for it in plan.for_camera("yard")] == ["every", "slow"]
     assert [it.id for it in plan.for_camera("gate")] == ["every"]
-    plan.forget("gate")
+    plan.forget({"gate"})
     assert [it.id for it in plan.for_camera("gate")] == ["every", "slow"]
 
 

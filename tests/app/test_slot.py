@@ -61,5 +61,5 @@ def test_what_was_noted_of_a_camera_goes_with_it(models: list[Model]) -> None:
     slot = ModelSlot("meter", models[0])
     for camera in ("gate", "yard"):
         slot.observe(models[0], camera, Sample(1.0))
-    slot.forget("gate")
+    slot.forget({"gate"})
     assert slot.cameras(models[0]) == {"yard"}

@@ -5,7 +5,7 @@ import logging
 import pytest
 from app_inference.errors import ImageBroken, InferenceFailed, NoPicture
 from app_inference.routes import counts_by_camera
-from app_inference.tally import BROKEN, NO_PICTURE, RATE, Tally
+from app_inference.tally import BROKEN, LINES, NO_PICTURE, RATE, Tally
 from app_inference.view import View
 from edgex_kit.errors import Malformed
 from edgex_kit.metrics import Metrics
@@ -55,6 +55,15 @@ def test_each_kind_is_said_once_a_camera_and_counted_always(rig: Rig, caplog: py
     assert rig.count("PipelineProcessingErrors-lamps", pipeline="lamps") == 100
 
 
+def test_a_flood_of_broken_cameras_is_no_flood_of_lines(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(500):
+        rig.tally.dropped(f"camera-{number}", "ImageBroken", ImageBroken("cut off"))
+    assert len(caplog.records) == LINES + 1
+    assert "20 cameras have said 'ImageBroken' within an hour" in caplog.text
+    rig.tally.dropped("gate", "Malformed", Malformed("no event"))
+    assert "no event" in caplog.text
+
+
 def test_what_is_meant_to_happen_is_not_said(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.tally.dropped("gate", RATE)
     assert not caplog.records
@@ -102,7 +111,7 @@ def test_a_camera_that_is_forgotten_leaves_nothing(rig: Rig, caplog: pytest.LogC
     for camera in ("gate", "yard"):
         rig.tally.received(camera, missed=1)
         rig.tally.dropped(camera, "Malformed", Malformed("no event"))
-    rig.tally.forget("gate")
+    rig.tally.forget({"gate"})
     assert "gate" not in counts_by_camera(rig.metrics)
     assert "yard" in counts_by_camera(rig.metrics)
     assert set(rig.tally._said) == {"yard"}

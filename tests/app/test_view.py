@@ -87,7 +87,7 @@ def test_latency_is_from_capture_to_result() -> None:
 def test_a_camera_that_is_forgotten_is_gone() -> None:
     view = View()
     look(view, frame(1), frame(1, "yard"))
-    view.forget("gate")
+    view.forget({"gate"})
     assert [row["name"] for row in view.status()] == ["yard"]
     assert view.picture("gate") is None
 
