@@ -113,7 +113,9 @@ def by_id_or_name(db: sqlite3.Connection, kind: Kind, change: Doc, called: str) 
         what = f"id '{ident}'" if ident else f"name '{name}'"
         raise NotFound(f"no {called} with {what} found")
     if name is not None and name != known["name"]:
-        raise Invalid(f"{called} name '{name}' not match the exsting '{known['name']}' ")
+        raise Invalid(
+            f"{called} name '{name}' not match the exsting '{known['name']}' "
+        )  # Go's spelling  # codespell:ignore exsting
     return known
 
 
