@@ -1,19 +1,23 @@
 """What Prometheus scrapes."""
 
+import asyncio
+
+import requests
 from edgex_kit.exposition import exposed_name, metrics_route
 from edgex_kit.metrics import Metrics
+from edgex_kit.server import open_server
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 
-def test_every_kind_of_metric_is_scraped_with_its_tags_as_labels() -> None:
+async def test_every_kind_of_metric_is_scraped_with_its_tags_as_labels() -> None:
     metrics = Metrics("app-inference")
     metrics.counter("FramesDropped", camera="dock", reason="Replaced").add(3)
     metrics.counter("FramesDropped", camera='a"b\n', reason="Rate").add()
     metrics.gauge("ResultsWaiting").set(7)
     metrics.histogram("InferenceStageMs", stage="infer", model="det").add(12.0)
-    answer = TestClient(Starlette(routes=[metrics_route(metrics)])).get("/metrics")
+    async with open_server(Starlette(routes=[metrics_route(metrics)]), "127.0.0.1", 0) as port:
+        answer = await asyncio.to_thread(requests.get, f"http://127.0.0.1:{port}/metrics", timeout=5)
     assert answer.status_code == 200
     samples = {
         (sample.name, *sorted(sample.labels.values())): sample.value
