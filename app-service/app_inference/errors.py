@@ -19,6 +19,10 @@ class ModelUnavailable(Unavailable):
     """The model could not be had: no such file, not readable, no such inference device. Later it may be."""
 
 
+class NoRoom(Unavailable):
+    """The disk has no room for it."""
+
+
 class InferenceFailed(EdgexError):
     """A loaded model did not answer."""
 

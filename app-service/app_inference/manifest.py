@@ -10,7 +10,7 @@ import yaml
 
 from app_inference.errors import ModelRejected
 
-SCHEMA = "vision.model/1"
+SCHEMA: Literal["vision.model/1"] = "vision.model/1"
 FILE_NAME = "manifest.yaml"
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]

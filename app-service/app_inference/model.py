@@ -25,8 +25,8 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from app_inference.decoders import TensorSpec
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.images import Size, image_from_pixels
 from app_inference.exports import Export
+from app_inference.images import Size, image_from_pixels
 from app_inference.input_shape import InputShape, input_shape
 from app_inference.provenance import Told, provenance
 from app_inference.repository import StoredModel

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from app_inference.manifest import Manifest
 from app_inference.exports import Export
+from app_inference.manifest import Manifest
 
 KEYS = ("license", "source", "description", "dataset", "commit", "trainer", "created", "sbom")
 

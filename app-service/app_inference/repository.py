@@ -65,4 +65,6 @@ class Repository:
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    return (folder for folder in path.iterdir() if folder.is_dir()) if path.is_dir() else iter(())
+    """Folders in a folder; one whose name starts with a dot is on its way in or out."""
+    inside = path.iterdir() if path.is_dir() else ()
+    return (folder for folder in inside if folder.is_dir() and not folder.name.startswith("."))

@@ -12,10 +12,10 @@ from edgex_kit.errors import Invalid
 from app_inference import model_info as info
 from app_inference.decoders import DECODERS, DecodeOptions, Decoder, TensorSpec, normalise
 from app_inference.errors import ModelRejected
+from app_inference.exports import Export
 from app_inference.fit import LETTERBOX, WINDOW
 from app_inference.images import Size
 from app_inference.manifest import Channels, Color, Layout, Manifest, Resize, Thresholds
-from app_inference.exports import Export
 
 OVERRIDE, MANIFEST, MODEL_INFO, MODEL, DEFAULT = "override", "manifest", "model_info", "model", "default"
 _OPTIONS = frozenset(field.name for field in fields(DecodeOptions))

@@ -33,9 +33,7 @@ def export_from_config(text: str, path: Path) -> Export:
 
 def parse_pbtxt(text: str) -> Message:
     """A message of text protocol buffers; raises ValueError with what is wrong."""
-    tokens = list(_tokens(text))
-    message = _message([*tokens, "}"][::-1], 0)
-    return message
+    return _message([*_tokens(text), "}"][::-1], 0)
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -62,11 +60,11 @@ def _message(rest: list[str], depth: int) -> Message:
 def _values(rest: list[str], depth: int) -> list[Any]:
     if not rest:
         raise ValueError("it ends in the middle")
-    token = rest.pop()
-    if token == "{":
+    word = rest.pop()
+    if word == "{":
         return [_message(rest, depth + 1)]
-    if token != "[":
-        return [token.strip('"')]
+    if word != "[":
+        return [word.strip('"')]
     listed: list[Any] = []
     while rest and rest[-1] != "]":
         listed += _values(rest, depth + 1)

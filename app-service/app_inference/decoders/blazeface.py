@@ -7,7 +7,6 @@ which are not used. Anchors lie in the middle of grid cells, several a cell, and
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app_inference.decoders.candidates import corners_from_centers, select
 from app_inference.decoders.contract import (
@@ -36,12 +35,12 @@ def _centers(anchors: int, size: Size) -> Floats:
         middle = (np.arange(cells) + 0.5) / cells
         grid = np.stack(np.meshgrid(middle, middle), 2).reshape(-1, 2)
         parts.append(np.repeat(grid, each, 0))
-    return (np.concatenate(parts) * np.array(size)).astype(np.float32)
+    return np.asarray(np.concatenate(parts) * np.array(size), np.float32)
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
     logits = _last_side(outputs, 1)[:, 0]
-    scores = 1 / (1 + np.exp(-np.clip(logits, -_LOGIT_LIMIT, _LOGIT_LIMIT)))
+    scores = np.asarray(1 / (1 + np.exp(-np.clip(logits, -_LOGIT_LIMIT, _LOGIT_LIMIT))), np.float32)
     sure = np.flatnonzero(scores >= options.confidence)
     boxes = _last_side(outputs, 16)[sure, :4]
     boxes[:, :2] += _centers(len(scores), fit.input_size)[sure]
@@ -49,8 +48,8 @@ def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
     return select(found, fit, options, nms=True)[0]
 
 
-def _last_side(outputs: Outputs, length: int) -> NDArray[np.float32]:
-    return next(values for values in outputs.values() if values.shape[-1] == length)[0]
+def _last_side(outputs: Outputs, length: int) -> Floats:
+    return np.asarray(next(values for values in outputs.values() if values.shape[-1] == length)[0], np.float32)
 
 
 def _complaint(expectation: Expectation) -> str | None:

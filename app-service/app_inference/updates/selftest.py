@@ -1,17 +1,101 @@
-"""What a version must show before it may serve."""
+"""What a version must show before it may serve: its golden pictures, answers that are numbers, and in time.
+
+A version without golden pictures only has to answer: weights that are wrong and of the right shape pass that.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from app_inference.errors import InferenceFailed, ModelRejected
-from app_inference.images import image_from_pixels
-from app_inference.model import Model
-from app_inference.repository import StoredModel
+from app_inference.errors import ImageBroken, InferenceFailed, ModelRejected, ModelUnavailable
+from app_inference.formats import image_from_bytes
+from app_inference.images import Image, image_from_pixels
+from app_inference.manifest import Golden
+from app_inference.model import Model, Session
+from app_inference.stored import StoredModel
+from app_inference.updates.golden import Expected, complaint, expected_from, expected_text, parse_expected
+
+TIMED = 15  # inferences; their median counts, since other models run beside it. The gate judges the 99th percentile
+_FOLDER = "golden"
 
 
-def self_test(model: Model, stored: StoredModel) -> None:
-    """Raise ModelRejected when its answer to a black picture holds NaN or infinity, or there is none."""
-    width, height = model.input_size
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """A self-test that was passed."""
+
+    golden: int  # pictures
+    latency_ms: float  # median, decoding of the picture apart
+
+
+def self_test(model: Model, stored: StoredModel) -> SelfTest:
+    """Raise ModelRejected, with what was expected and what came, when the version is not fit to serve. Blocking."""
+    session = model.session()
+    golden = stored.manifest.golden if stored.manifest else []
+    noise = _noise(model)
     try:
-        model.session().analyse(image_from_pixels(np.zeros((height, width, 3), np.uint8)), is_checked=True)
-    except InferenceFailed as error:
+        session.analyse(noise, is_checked=True)
+        pictures = [_check_golden(model, session, stored.folder, one) for one in golden]
+        latency_ms = _latency_ms(session, [*pictures, noise][0])
+        _check_latency(stored, latency_ms)
+    except (InferenceFailed, ModelRejected) as error:
         raise ModelRejected(f"{stored.name}@{stored.version} fails its self-test: {error}") from error
+    return SelfTest(len(golden), round(latency_ms, 2))
+
+
+def make_golden(model: Model, folder: Path, picture: Path, tolerance: float, *, may_be_empty: bool = False) -> Golden:
+    """Copy a picture into a version's folder with what `model` says of it now; raises ImageBroken, ModelRejected."""
+    data = picture.read_bytes()
+    said = _said_of(model, model.session(), image_from_bytes(data), model.resolved.options.confidence)
+    if said.is_empty and not may_be_empty:
+        raise ModelRejected(f"{picture}: the model finds nothing in it, which a broken model would not either")
+    place = folder / _FOLDER
+    place.mkdir(exist_ok=True)
+    (place / picture.name).write_bytes(data)
+    output = f"{picture.name}.json"
+    (place / output).write_text(expected_text(said), encoding="utf-8")
+    return Golden(input=f"{_FOLDER}/{picture.name}", output=f"{_FOLDER}/{output}", tolerance=tolerance)
+
+
+def _check_golden(model: Model, session: Session, folder: Path, golden: Golden) -> Image:
+    try:
+        image = image_from_bytes((folder / golden.input).read_bytes())
+        wanted = parse_expected((folder / golden.output).read_bytes(), golden.output)
+    except OSError as error:
+        raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
+    except ImageBroken as error:
+        raise ModelRejected(f"{golden.input}: {error}") from error
+    found = _said_of(model, session, image, wanted.confidence)
+    wrong = complaint(wanted, found, max(image.width, image.height), golden.tolerance)
+    if wrong:
+        raise ModelRejected(f"{golden.input}: {wrong}")
+    return image
+
+
+def _said_of(model: Model, session: Session, image: Image, confidence: float) -> Expected:
+    options = replace(model.resolved.options, confidence=confidence)
+    result, _ = session.analyse(image, options, is_checked=True)
+    return expected_from(result, model.labels, model.task, confidence)
+
+
+def _latency_ms(session: Session, image: Image) -> float:
+    spent = []
+    for _ in range(TIMED):
+        started = time.perf_counter()
+        session.analyse(image)
+        spent.append((time.perf_counter() - started) * 1e3)
+    return statistics.median(spent)
+
+
+def _check_latency(stored: StoredModel, latency_ms: float) -> None:
+    limit = stored.manifest.limits.latency_ms if stored.manifest else None
+    if limit is not None and latency_ms > limit:
+        raise ModelRejected(f"an answer takes {latency_ms:.1f} ms, its manifest allows {limit:g} ms")
+
+
+def _noise(model: Model) -> Image:
+    """The same noise each time: a black picture would hide weights that overflow."""
+    width, height = model.input_size
+    return image_from_pixels(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))

@@ -1,0 +1,55 @@
+"""Which versions go when there are many: the oldest, never one that serves, could serve again, or is pinned."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from edgex_kit.errors import Conflict, NotFound
+
+from app_inference.repository import Repository
+from app_inference.staging import remove
+
+PIN = ".pin"  # `<version>.pin` beside a version's folder: the folder itself never changes
+
+
+def prune(repository: Repository, name: str, keep: int, spare: Collection[str] = ()) -> list[str]:
+    """Remove all but the newest `keep` versions of a model; those removed.
+
+    `spare` are versions that stay and do not count: the active one, the one before, a candidate. Pinned ones as well.
+    """
+    kept = {*spare, *pinned(repository, name)}
+    free = [version for version in repository.versions(name) if version not in kept]
+    gone = free[max(0, keep) :]
+    for version in gone:
+        remove(repository.root / name / version)
+    return gone
+
+
+def drop(repository: Repository, name: str, version: str, spare: Collection[str] = ()) -> None:
+    """Remove one version; raises NotFound, and Conflict for one that is in use or pinned."""
+    if version not in repository.versions(name):
+        raise NotFound(f"no version {version!r} of model {name!r} in {repository.root}")
+    if version in spare:
+        raise Conflict(f"{name}@{version} is in use")
+    if version in pinned(repository, name):
+        raise Conflict(f"{name}@{version} is pinned")
+    folder = repository.root / name
+    remove(folder / version)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def pin(repository: Repository, name: str, version: str, *, is_pinned: bool = True) -> None:
+    """Keep a version whatever comes, or no longer; raises NotFound."""
+    if version not in repository.versions(name):
+        raise NotFound(f"no version {version!r} of model {name!r} in {repository.root}")
+    mark = repository.root / name / f"{version}{PIN}"
+    if is_pinned:
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
+
+
+def pinned(repository: Repository, name: str) -> set[str]:
+    """The versions that are pinned."""
+    folder: Path = repository.root / name
+    return {mark.name.removesuffix(PIN) for mark in folder.glob(f"*{PIN}")}
