@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +31,13 @@ from device_camera.usb_cameras import find_usb_cameras
 
 log = logging.getLogger(__name__)
 
+_BLOCKING = 64  # calls at once: cameras that do not answer must not keep core-metadata's calls waiting
 PACKAGED = Path(__file__).parent / "res"
 
 
 async def serve(service: Service[CameraService]) -> None:
     """Run the service until it is cancelled; HTTP first, then the bus, then core-metadata (contract 3.5)."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BLOCKING, "asyncio_blocking"))
     live, own = service.live, service.settings.service
     devices = Devices(service.name)
     outbox = Outbox(service)

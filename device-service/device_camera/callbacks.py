@@ -81,7 +81,11 @@ class SystemEventDoor:
         self._devices.remove_profile(convert(event.details, DeviceProfile).name)
 
     async def _put_watcher(self, event: SystemEvent) -> None:
-        self._devices.put_watcher(convert(event.details, ProvisionWatcher))
+        watcher = convert(event.details, ProvisionWatcher)
+        if event.owner == watcher.service_name:
+            self._devices.put_watcher(watcher)
+        else:  # it has moved to another service, and its old owner is told too
+            self._devices.remove_watcher(watcher.name)
 
     async def _remove_watcher(self, event: SystemEvent) -> None:
         self._devices.remove_watcher(convert(event.details, ProvisionWatcher).name)

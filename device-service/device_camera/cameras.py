@@ -85,10 +85,6 @@ class Cameras:
     def all(self) -> tuple[Camera, ...]:
         return tuple(held.camera for held in self._held.values())
 
-    def problem(self, name: str) -> str:
-        """Why a device has no camera, or nothing."""
-        return self._problems.get(name, "")
-
     def reconcile(self, name: str) -> None:
         """Bring the camera of a device in line with the device."""
         asked = self._asked(name) if self._devices.has(name) else None

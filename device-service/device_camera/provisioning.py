@@ -1,12 +1,11 @@
 """Profiles, devices and provision watchers out of files, given to core-metadata at the start (contract 6.10)."""
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-import yaml
 from edgex_kit.codec import convert
 from edgex_kit.devices import Device, DeviceProfile, ProvisionWatcher
 from edgex_kit.errors import Invalid, Malformed, NotFound
@@ -15,13 +14,13 @@ from edgex_kit.service import Service
 from device_camera.callbacks import fetch_profile
 from device_camera.config import CameraService
 from device_camera.devices import Devices
+from device_camera.folders import read_folder
 
 log = logging.getLogger(__name__)
 
-_YAML = {".yml", ".yaml"}
-_KINDS = {*_YAML, ".json"}
-
 T = TypeVar("T")
+Contents = Iterable[tuple[str, Any]]
+"""Places of files, and what they hold."""
 
 
 async def provision(service: Service[CameraService], devices: Devices, packaged: Path) -> None:
@@ -30,60 +29,49 @@ async def provision(service: Service[CameraService], devices: Devices, packaged:
 
     The bus must be answered meanwhile, because core-metadata asks us about every device.
     """
-    folders = service.settings.device
-    metadata = service.metadata
-    profiles = list(load_profiles(find_folder(folders.profiles_dir, packaged)))
+    folders, metadata, wait = service.settings.device, service.metadata, service.flags.uri_wait_s
+
+    async def read(folder: str) -> Contents:
+        return await asyncio.to_thread(lambda: list(read_folder(folder, packaged, wait)))
+
+    profiles = list(profiles_from(await read(folders.profiles_dir)))
     for profile in profiles:
         await _add_profile(service, profile)
-    wanted = load_devices(find_folder(folders.devices_dir, packaged), service.name)
+    wanted = devices_from(await read(folders.devices_dir), service.name)
     missing = [device for device in wanted if not devices.has(device.name)]
     for name in {device.profile_name for device in missing}:
         await fetch_profile(metadata, devices, name)
     await metadata.add_devices(missing)
-    watchers = list(load_watchers(find_folder(folders.provision_watchers_dir, packaged), service.name))
+    watchers = list(watchers_from(await read(folders.provision_watchers_dir), service.name))
     await metadata.add_watchers(watchers)
     log.info("provisioned: %d profiles, %d devices, %d watchers", len(profiles), len(missing), len(watchers))
 
 
-def find_folder(name: str, packaged: Path) -> Path | None:
-    """The folder of that name; `./res/...` that is not here is the one that ships with the service. None for none.
-
-    Raises Invalid for one that does not exist.
-    """
-    if not name:
-        return None
-    folder = Path(name)
-    shipped = packaged / folder.name if folder.parent == Path("res") else folder
-    for place in (folder, shipped):
-        if place.is_dir():
-            return place
-    raise Invalid(f"folder '{name}' does not exist (working directory {Path.cwd()})")
-
-
-def load_profiles(folder: Path | None) -> Iterator[DeviceProfile]:
+def profiles_from(contents: Contents) -> Iterator[DeviceProfile]:
     """A profile a file."""
-    for file, content in _contents(folder):
-        yield _convert(file, content, DeviceProfile)
+    for place, content in contents:
+        yield _convert(place, content, DeviceProfile)
 
 
-def load_devices(folder: Path | None, service: str) -> Iterator[Device]:
+def devices_from(contents: Contents, service: str) -> Iterator[Device]:
     """YAML with a `deviceList`, or a JSON list; each becomes ours, UNLOCKED and UP."""
-    for file, content in _contents(folder):
+    ours = {"serviceName": service, "adminState": "UNLOCKED", "operatingState": "UP"}
+    for place, content in contents:
         listed = content.get("deviceList") if isinstance(content, dict) else content
         if not isinstance(listed, list):
-            raise Invalid(f"{file}: a deviceList expected")
+            raise Invalid(f"{place}: a deviceList expected")
         for one in listed:
             if not isinstance(one, dict):
-                raise Invalid(f"{file}: a device expected, got {one!r:.80}")
-            ours = {"serviceName": service, "adminState": "UNLOCKED", "operatingState": "UP"}
-            yield _convert(file, {"protocols": {}, **one, **ours}, Device)
+                raise Invalid(f"{place}: a device expected, got {one!r:.80}")
+            yield _convert(place, {"protocols": {}, **one, **ours}, Device)
 
 
-def load_watchers(folder: Path | None, service: str) -> Iterator[ProvisionWatcher]:
+def watchers_from(contents: Contents, service: str) -> Iterator[ProvisionWatcher]:
     """A watcher a file; it becomes ours."""
-    for file, content in _contents(folder):
-        watcher = _convert(file, {"adminState": "UNLOCKED", **content, "serviceName": service}, ProvisionWatcher)
-        yield msgspec.structs.replace(watcher, service_name=service)
+    for place, content in contents:
+        if not isinstance(content, dict):
+            raise Invalid(f"{place}: a provision watcher expected, got {content!r:.80}")
+        yield _convert(place, {"adminState": "UNLOCKED", **content, "serviceName": service}, ProvisionWatcher)
 
 
 async def _add_profile(service: Service[CameraService], profile: DeviceProfile) -> None:
@@ -94,24 +82,8 @@ async def _add_profile(service: Service[CameraService], profile: DeviceProfile) 
         await service.metadata.add_profiles([profile])
 
 
-def _contents(folder: Path | None) -> Iterator[tuple[Path, Any]]:
-    for file in sorted(folder.iterdir()) if folder else ():
-        if file.suffix.lower() in _KINDS and file.is_file():
-            yield file, _load(file)
-
-
-def _load(file: Path) -> Any:
-    try:
-        text = file.read_bytes()
-        return yaml.safe_load(text) if file.suffix.lower() in _YAML else msgspec.json.decode(text)
-    except OSError as error:
-        raise Invalid(f"{file} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, msgspec.DecodeError, UnicodeError) as error:
-        raise Invalid(f"{file} is no {file.suffix.lstrip('.')}: {str(error).splitlines()[0]}") from error
-
-
-def _convert(file: Path, content: Any, kind: type[T]) -> T:
+def _convert(place: str, content: Any, kind: type[T]) -> T:
     try:
         return convert(content, kind)
     except Malformed as error:
-        raise Invalid(f"{file}: {error}") from error
+        raise Invalid(f"{place}: {error}") from error

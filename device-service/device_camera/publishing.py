@@ -72,7 +72,6 @@ class FrameStream:
         self._service = service
         self._outbox = outbox
         self._devices = devices
-        self._connected = service.metrics  # LastConnected follows frames as well as commands
 
     async def run(self, camera: Camera) -> None:
         """Publish until cancelled; every frame that does not go out is counted with its reason."""

@@ -22,11 +22,12 @@ from device_camera.clock import Clock
 from device_camera.commands import Commands
 from device_camera.config import CameraService
 from device_camera.devices import Devices
+from device_camera.folders import read_folder
 from device_camera.frames import Pixels
 from device_camera.meters import Meters
 from device_camera.operating import Operating
 from device_camera.protocols import asked_of
-from device_camera.provisioning import load_profiles
+from device_camera.provisioning import profiles_from
 from device_camera.publishing import FrameStream, Outbox
 from device_camera.reports import Reports
 from device_camera.sources_pattern import PatternSource, parse_pattern
@@ -305,5 +306,5 @@ def pattern_device(unique: str) -> Device:
 @pytest.fixture(scope="session")
 def camera_profile() -> DeviceProfile:
     """The profile that ships."""
-    (profile,) = load_profiles(PACKAGED / "profiles")
+    (profile,) = profiles_from(read_folder("./res/profiles", PACKAGED, 1.0))
     return profile

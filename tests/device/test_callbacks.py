@@ -22,8 +22,8 @@ class Told:
         self.room = room
 
     def say(self, kind: str, action: str, details: Any) -> None:
-        event = SystemEvent(type=kind, action=action, source="core-metadata", owner="x", details=details)
         name = self.room.service.name
+        event = SystemEvent(type=kind, action=action, source="core-metadata", owner=name, details=details)
         self.room.service.bus.publish(f"edgex/system-events/core-metadata/{kind}/{action}/{name}", codec.encode(event))
 
 
@@ -93,17 +93,21 @@ async def test_profiles_are_followed_where_they_matter(open_room: OpenRoom, came
 
 
 async def test_watchers_and_our_own_record_are_followed(open_room: OpenRoom) -> None:
-    watcher = ProvisionWatcher(
-        name="w",
-        service_name="s",
-        identifiers={"a": "b"},
-        admin_state="UNLOCKED",
-        discovered_device=DiscoveredDevice(admin_state="UNLOCKED"),
-    )
     async with telling(open_room) as told:
         devices, own = told.room.devices, told.room.service.name
+        watcher = ProvisionWatcher(
+            name="w",
+            service_name=own,
+            identifiers={"a": "b"},
+            admin_state="UNLOCKED",
+            discovered_device=DiscoveredDevice(admin_state="UNLOCKED"),
+        )
         told.say("provisionwatcher", "add", watcher)
         await until_soon(lambda: devices.watchers, "it is known")
+        told.say("provisionwatcher", "update", msgspec.structs.replace(watcher, service_name="another"))
+        await until_soon(lambda: not devices.watchers, "it has moved away")
+        told.say("provisionwatcher", "update", watcher)
+        await until_soon(lambda: devices.watchers, "it has moved in")
         told.say("provisionwatcher", "delete", watcher)
         await until_soon(lambda: not devices.watchers, "it is gone")
         record = DeviceService(name="another", base_address="http://x", admin_state="LOCKED", labels=("a",))

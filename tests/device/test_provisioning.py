@@ -1,12 +1,14 @@
 """Profiles, devices and watchers out of files."""
 
 from pathlib import Path
+from typing import Any
 
 import device_camera
 import pytest
 from device_camera.config import CameraDefaults
+from device_camera.folders import read_folder
 from device_camera.protocols import check_device
-from device_camera.provisioning import find_folder, load_devices, load_profiles, load_watchers
+from device_camera.provisioning import devices_from, profiles_from, watchers_from
 from device_camera.resources import GETTERS, SETTERS
 from edgex_kit.errors import Invalid
 
@@ -14,12 +16,16 @@ SHIPPED = Path(device_camera.__file__).parent / "res"
 ROOT = Path(__file__).parents[2]
 
 
+def contents(folder: Path) -> list[tuple[str, Any]]:
+    return list(read_folder(str(folder), SHIPPED, 1.0))
+
+
 def test_the_shipped_profile_is_the_one_at_the_root() -> None:
     assert (SHIPPED / "profiles/camera.yaml").read_bytes() == (ROOT / "profiles/camera.yaml").read_bytes()
 
 
 def test_the_shipped_profile_names_only_functions_there_are() -> None:
-    (profile,) = load_profiles(SHIPPED / "profiles")
+    (profile,) = profiles_from(contents(SHIPPED / "profiles"))
     assert profile.name == "vision-camera"
     for resource in profile.device_resources or ():
         attributes = resource.attributes or {}
@@ -32,13 +38,13 @@ def test_the_shipped_profile_names_only_functions_there_are() -> None:
 
 
 def test_the_shipped_watcher_and_examples_can_be_read(tmp_path: Path) -> None:
-    (watcher,) = load_watchers(SHIPPED / "provisionwatchers", "device-camera")
+    (watcher,) = watchers_from(contents(SHIPPED / "provisionwatchers"), "device-camera")
     assert watcher.service_name == "device-camera"
     example = SHIPPED / "devices/cameras.yaml.example"
     (tmp_path / "cameras.yaml").write_text(example.read_text("utf-8"))
-    for device in load_devices(tmp_path, "device-camera"):
+    for device in devices_from(contents(tmp_path), "device-camera"):
         check_device(device, CameraDefaults())
-    assert list(load_devices(SHIPPED / "devices", "device-camera")) == [], "examples are no devices"
+    assert list(devices_from(contents(SHIPPED / "devices"), "device-camera")) == [], "examples are no devices"
 
 
 def test_devices_become_ours_unlocked_and_up(tmp_path: Path) -> None:
@@ -46,7 +52,7 @@ def test_devices_become_ours_unlocked_and_up(tmp_path: Path) -> None:
         "deviceList: [{name: a, serviceName: x, adminState: LOCKED, operatingState: DOWN, protocols: {}}]"
     )
     (tmp_path / "b.json").write_text('[{"name": "b", "autoEvents": [{"interval": "1s", "sourceName": "x"}]}]')
-    first, second = load_devices(tmp_path, "ours")
+    first, second = devices_from(contents(tmp_path), "ours")
     assert (first.service_name, first.admin_state, first.operating_state) == ("ours", "UNLOCKED", "UP")
     assert (second.name, second.protocols) == ("b", {})
     assert second.auto_events is not None
@@ -59,22 +65,10 @@ def test_devices_become_ours_unlocked_and_up(tmp_path: Path) -> None:
         ("a.yaml", "deviceList: [{}]", "Object missing required field `name`"),
         ("a.yaml", "devices: []", "a deviceList expected"),
         ("a.yaml", "deviceList: [7]", "a device expected, got 7"),
-        ("a.yaml", "a: [", "is no yaml"),
-        ("a.json", "{", "is no json"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_reason(tmp_path: Path, name: str, text: str, why: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(Invalid, match=why) as caught:
-        list(load_devices(tmp_path, "s"))
+        list(devices_from(contents(tmp_path), "s"))
     assert str(tmp_path / name) in str(caught.value)
-
-
-def test_a_folder_here_comes_before_the_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert find_folder("./res/profiles", SHIPPED) == SHIPPED / "profiles"
-    (tmp_path / "res/profiles").mkdir(parents=True)
-    assert find_folder("./res/profiles", SHIPPED) == Path("res/profiles")
-    assert find_folder("", SHIPPED) is None
-    with pytest.raises(Invalid, match=r"folder '\./elsewhere' does not exist"):
-        find_folder("./elsewhere", SHIPPED)
