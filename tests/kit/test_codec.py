@@ -320,6 +320,8 @@ def test_a_null_reading_stays_null_on_the_way() -> None:
         ("bm8=", JSON, "base64 of application/json"),
         ("/w==", CBOR, "base64 of application/cbor"),
         ("bm8", JSON, "base64"),
+        ("e3!0=", JSON, "base64"),
+        ("e30=\n", JSON, "base64"),
         ("plain", TEXT, "unsupported content type 'text/plain'"),
         ("é", JSON, "base64"),
     ],
