@@ -11,6 +11,7 @@ from edgex_kit.errors import EdgexError
 from edgex_kit.service import first_of
 from rich.console import Console
 
+from demo.credentials import SECRET, Login, split_login, store_login
 from demo.options import Options, parse_options
 from demo.preflight import check_ports, check_things
 from demo.processes import Child, running, until_dead, until_up
@@ -22,7 +23,7 @@ from demo.terminal import own_foreground
 START_WAIT = 60.0  # seconds
 
 
-async def run(options: Options, model: str, console: Console) -> None:
+async def run(options: Options, model: str, login: Login | None, console: Console) -> None:
     """All processes, until cancelled."""
     ports, logs = options.ports, options.folder / "log"
 
@@ -57,6 +58,8 @@ async def run(options: Options, model: str, console: Console) -> None:
                     env=camera_environment(options), answers=ports.camera,
                 )
             )  # fmt: skip
+        if login:
+            await store_login(f"http://localhost:{ports.camera}", login)
         page = f"http://localhost:{ports.inference}/"
         console.print(f"\nThe page: [link={page}]{page}[/link]   logs: {logs}   end: Ctrl-C\n", highlight=False)
         async with asyncio.TaskGroup() as tasks:
@@ -65,9 +68,9 @@ async def run(options: Options, model: str, console: Console) -> None:
             tasks.create_task(show(f"{page}api/v3/vision/status", console), name="table")
 
 
-async def until_signalled(options: Options, model: str, console: Console) -> None:
+async def until_signalled(options: Options, model: str, login: Login | None, console: Console) -> None:
     """Run until Ctrl-C, SIGTERM, a closed terminal, or the end of `--seconds`; that is a good end."""
-    running_all = asyncio.create_task(run(options, model, console))
+    running_all = asyncio.create_task(run(options, model, login, console))
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(signum, running_all.cancel)
@@ -86,11 +89,12 @@ def main() -> int:
     with own_foreground():
         try:
             check_ports(options.ports)
-            source, model = chosen(options)
-            check_things(source, model, options)
+            wanted, model = chosen(options)
+            source, login = split_login(wanted)
+            check_things(source, model, login, options)
             shutil.rmtree(options.folder, ignore_errors=True)
-            write_camera(options, source)
-            asyncio.run(until_signalled(options, model, console))
+            write_camera(options, source, login)
+            asyncio.run(until_signalled(options, model, login, console))
         except EdgexError as error:
             console.print(f"[red]cannot run:[/red] {error}", highlight=False, soft_wrap=True)
             return 1
@@ -99,11 +103,11 @@ def main() -> int:
     return 0
 
 
-def write_camera(options: Options, source: str) -> None:
+def write_camera(options: Options, source: str, login: Login | None) -> None:
     """The camera as a device file, as anybody would provision one."""
     folder = options.folder / "devices"
     folder.mkdir(parents=True)
-    camera = {"Source": source, "Fps": options.fps}
+    camera = {"Source": source, "Fps": options.fps, **({"SecretName": SECRET} if login else {})}
     device = {
         "name": options.camera,
         "profileName": "vision-camera",

@@ -6,18 +6,22 @@ from pathlib import Path
 from app_inference.model import load_model
 from app_inference.repository import Repository
 from device_camera.clock import ThreadClock
-from device_camera.sources import SourceOptions, open_source, parse_source
+from device_camera.sources import Credentials, SourceOptions, open_source, parse_source
 from edgex_kit.errors import EdgexError
 
+from demo.credentials import login_from_environment
 
-def main(source: str, model: str, model_type: str) -> int:
+
+def main(source: str, model: str, model_type: str, models_dir: str) -> int:
     try:
-        with open_source(parse_source(source), SourceOptions(), ThreadClock()) as opened:
+        login = login_from_environment()
+        options = SourceOptions(credentials=Credentials(*login) if login else None)
+        with open_source(parse_source(source), options, ThreadClock()) as opened:
             while not opened.grab():
                 pass
             opened.retrieve()
         overrides = {"type": model_type} if model_type else {}
-        load_model(Repository(Path("models")).find(model), overrides).close()
+        load_model(Repository(Path(models_dir)).find(model), overrides).close()
     except EdgexError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1

@@ -1,13 +1,14 @@
 """What would go wrong is said before anything is started: one line that names it and says what to do."""
 
+import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 from edgex_kit.errors import Invalid, Unavailable
 
-from demo.options import Options, Ports
+from demo.credentials import Login, login_environment
+from demo.options import ROOT, Options, Ports
 
 _OWNERS = {
     "broker": "the message broker (another MQTT broker? stop it, for example `systemctl stop mosquitto`)",
@@ -34,10 +35,11 @@ def check_ports(ports: Ports) -> None:
                 ) from error
 
 
-def check_things(source: str, model: str, options: Options) -> None:
+def check_things(source: str, model: str, login: Login | None, options: Options) -> None:
     """Open camera and model once, in a process of its own, so that this one stays small. Raises Invalid."""
-    command = [sys.executable, "-m", "demo.check", source, model, options.model_type]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    command = [sys.executable, "-m", "demo.check", source, model, options.model_type, str(options.cache / "models")]
+    environ = {**os.environ, **login_environment(login)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environ)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["the camera or the model could not be checked"]
-        raise Invalid(lines[-1])
+        raise Invalid(lines[-1].replace("--model-type", "MODEL_TYPE="))

@@ -24,21 +24,21 @@ def sample_video(cache: Path) -> Path:
     return target
 
 
-def sample_model(cache: Path) -> Path:
-    """The sample model's version folder on this machine, manifest and weights."""
+def sample_model(cache: Path) -> str:
+    """The sample model's name; manifest and weights are among this machine's models afterwards."""
     manifest = load_manifest(MODEL / "manifest.yaml")
     folder = cache / "models" / manifest.name / manifest.version
     for file in manifest.files:
         _pull("sample model", Pullable(file.source, file.size, file.sha256), folder / file.name)
     text = (MODEL / "manifest.yaml").read_bytes()
     (folder / "manifest.yaml").write_bytes(text)
-    return folder
+    return manifest.name
 
 
 def chosen(options: Options) -> tuple[str, str]:
     """Source and model of this run, pulled where nothing was chosen."""
     source = options.source or str(sample_video(options.cache))
-    model = options.model or str(sample_model(options.cache))
+    model = options.model or sample_model(options.cache)
     return source, model
 
 

@@ -21,7 +21,7 @@ def inference_environment(options: Options, model: str) -> dict[str, str]:
     return {
         **_common(options),
         "SERVICE_PORT": str(options.ports.inference),
-        "INFERENCE_CACHEDIR": str(options.cache / "compiled"),
+        "INFERENCE_MODELSDIR": str(options.cache / "models"),
         "WRITABLE_PIPELINES_DEFAULT_MODEL": model,
         "WRITABLE_PIPELINES_DEFAULT_MODELTYPE": options.model_type,
     }
