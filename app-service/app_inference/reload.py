@@ -1,5 +1,5 @@
 """Pipelines follow the configuration while frames flow: models are loaded beside the serving ones, then the plan is
-replaced, then models that nobody uses any more are let go. A configuration that is wrong changes nothing."""
+replaced, then models that nobody uses any more are let go. A pipeline whose configuration is wrong stays as it was."""
 
 import asyncio
 import logging
@@ -29,23 +29,34 @@ async def follow_pipelines(
     """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
     service.live.on_change(newest.put)
-    now = analyst.plan.wanted
+    configured = analyst.plan.wanted
     while True:
-        writable = (await newest.get()).writable
-        if writable.pipelines == now:
+        before, configured = configured, (await newest.get()).writable.pipelines
+        if configured == before:
             continue
-        try:
-            writable.check()
-        except Invalid as error:
-            log.warning("pipelines refused, the old ones stay: %s", error)
-            continue
-        now = writable.pipelines
-        await asyncio.to_thread(models.load, wanted_models(now))
-        analyst.plan = plan_from(now, models.slots, analyst.plan)
+        wanted = sound(configured, analyst.plan.wanted)
+        await asyncio.to_thread(models.load, wanted_models(wanted))
+        analyst.plan = plan_from(wanted, models.slots, analyst.plan)
         models.release(analyst.plan.models)
         view.keep(analyst.plan.sections)
         changed()
         _say(analyst.plan)
+
+
+def sound(
+    configured: Mapping[str, PipelineSection], before: Mapping[str, PipelineSection]
+) -> dict[str, PipelineSection]:
+    """The pipelines that can be, and those that cannot as they were, or not at all when they are new."""
+    wanted = {}
+    for key, section in configured.items():
+        try:
+            section.check(f"Writable.Pipelines.{key}")
+            wanted[key] = section
+        except Invalid as error:
+            log.warning("pipeline '%s' refused, it %s: %s", key, "stays as it was" if key in before else "waits", error)
+            if key in before:
+                wanted[key] = before[key]
+    return wanted
 
 
 def _say(plan: Plan) -> None:

@@ -46,6 +46,7 @@ class View:
         self._lock = threading.Lock()
         self._cameras: dict[str, CameraView] = {}
         self._pictures = Pictures()
+        self._kept: Collection[str] | None = None  # the pipelines there are; None: whichever answers
         self._listeners: list[Bounded[Answer]] = []
         self._infer_ms: dict[tuple[str, str], deque[float]] = {}  # model, version
 
@@ -63,7 +64,8 @@ class View:
         with self._lock:
             camera = self._camera(frame.camera)
             self._pictures.put_analysed(frame.camera, Picture(frame.frame_id, frame.media_type, frame.data))
-            camera.answers[answer.pipeline] = answer
+            if self._kept is None or answer.pipeline in self._kept:
+                camera.answers[answer.pipeline] = answer
             camera.answered.append(time.monotonic())
             camera.latency_ms.append((now_ns - frame.capture_ns) / 1e6)
             camera.results += 1
@@ -82,6 +84,7 @@ class View:
     def keep(self, pipelines: Collection[str]) -> None:
         """Forget what pipelines other than these have seen: they are gone."""
         with self._lock:
+            self._kept = pipelines  # a frame may still be under way to one that has gone
             for camera in self._cameras.values():
                 camera.answers = {key: answer for key, answer in camera.answers.items() if key in pipelines}
 

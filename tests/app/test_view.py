@@ -63,6 +63,7 @@ def test_what_a_pipeline_saw_goes_with_it() -> None:
     look(view, frame(1), pipeline="lamps")
     look(view, frame(2), pipeline="doors")
     view.keep({"doors"})
+    look(view, frame(3), pipeline="lamps")  # was under way
     assert [it["pipeline"] for it in view.status()[0]["seen"]] == ["doors"]
 
 

@@ -203,6 +203,7 @@ class Stage:
 
     def __init__(self, host: str, port: int, base: str = "edgex") -> None:
         self.base = base
+        self.service = ""  # whose results count; empty: everybody's
         self.told: list[Told] = []
         self._granted = threading.Event()
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
@@ -243,7 +244,7 @@ class Stage:
     def _received(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):  # not everything is a result
             told = Told(message.topic, json.loads(message.payload))
-            if told.said:
+            if told.said and self.service in ("", told.topic.split("/")[-4]):
                 self.told.append(told)
 
 
