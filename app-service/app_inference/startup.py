@@ -42,12 +42,21 @@ async def await_metadata(service: Service[AppSettings]) -> None:
         raise Unavailable(f"core-metadata is version {version}, this service is made for {ours}.x; -s skips this check")
 
 
-async def publish_profiles(service: Service[AppSettings]) -> None:
-    """Put the profiles of our results into core-metadata, so that UI and rules know their resources."""
-    try:
-        await service.metadata.add_profiles(result_profiles())
-    except EdgexError as error:
-        log.warning("the result profiles could not be stored, results flow all the same: %s", error)
+async def publish_profiles(service: Service[AppSettings], retry_s: float = 30.0) -> None:
+    """Put the profiles of our results into core-metadata, so that UI and rules know their resources.
+
+    Tries until it has worked: core-metadata may come later than we do. Results flow all the same.
+    """
+    said = ""
+    while True:
+        try:
+            await service.metadata.add_profiles(result_profiles())
+            return
+        except EdgexError as error:
+            if str(error) != said:
+                said = str(error)
+                log.warning("the result profiles could not be stored, results flow all the same: %s", error)
+        await asyncio.sleep(retry_s)
 
 
 def result_profiles() -> list[DeviceProfile]:
