@@ -60,7 +60,7 @@ def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDev
 
     @contextlib.contextmanager
     def run(name: str, *flags: str, waits: bool = False, **environ: str) -> Iterator[Device]:
-        key = f"device-{name}"
+        key, instance = f"device-{name}", "".join(flag.removeprefix("-i=") for flag in flags if flag.startswith("-i="))
         log = tmp_path_factory.mktemp(name) / "log"
         command = [sys.executable, "-m", "device_camera", f"-cp=keeper.{core.keeper}", "-r", f"-sk={key}", *flags]
         with log.open("wb") as out:
@@ -75,6 +75,7 @@ def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDev
                     **environ,
                 },
             )
+        key = f"{key}_{instance}" if instance else key
         try:
             url = "" if waits else until(lambda: _address(core, key, process, log), f"{key} is up", 20)
             yield Device(key, url, process, log)
