@@ -49,7 +49,7 @@ class ModelSlot:
         self._lineup = Lineup(model)
         self._own = threading.local()
         self._lock = threading.Lock()
-        self._evidence: dict[tuple[str, str], Evidence] = {}  # digest, camera
+        self._evidence: dict[tuple[str, str], Evidence] = {}  # version, camera
 
     @property
     def model(self) -> Model:
@@ -63,7 +63,7 @@ class ModelSlot:
     def replace(self, lineup: Lineup) -> Lineup:
         """Follow `lineup` from the next frame on; gives back the one before. Evidence of models gone is dropped."""
         before, self._lineup = self._lineup, lineup
-        kept = {model.digest for model in lineup.models()}
+        kept = {model.version for model in lineup.models()}
         with self._lock:
             self._evidence = {key: it for key, it in self._evidence.items() if key[0] in kept}
         return before
@@ -91,22 +91,22 @@ class ModelSlot:
     def observe(self, model: Model, camera: str, sample: Sample) -> None:
         """Note what `model` did with a frame of `camera`."""
         with self._lock:
-            self._evidence.setdefault((model.digest, camera), Evidence()).add(sample)
+            self._evidence.setdefault((model.version, camera), Evidence()).add(sample)
 
     def evidence(self, model: Model, cameras: Iterable[str] | None = None) -> Evidence:
         """All that is noted of `model`, over some cameras or every one."""
         wanted = None if cameras is None else set(cameras)
         merged = Evidence(capacity=None)
         with self._lock:
-            for (digest, camera), evidence in self._evidence.items():
-                if digest == model.digest and (wanted is None or camera in wanted):
+            for (version, camera), evidence in self._evidence.items():
+                if version == model.version and (wanted is None or camera in wanted):
                     merged.merge(evidence)
         return merged
 
     def cameras(self, model: Model) -> set[str]:
         """The cameras `model` has looked at."""
         with self._lock:
-            return {camera for digest, camera in self._evidence if digest == model.digest}
+            return {camera for version, camera in self._evidence if version == model.version}
 
     def forget(self, cameras: Set[str]) -> None:
         """Cameras are gone."""
@@ -116,4 +116,4 @@ class ModelSlot:
     def start_over(self, model: Model) -> None:
         """Forget what is noted of `model`: it is about to be tried."""
         with self._lock:
-            self._evidence = {key: it for key, it in self._evidence.items() if key[0] != model.digest}
+            self._evidence = {key: it for key, it in self._evidence.items() if key[0] != model.version}
