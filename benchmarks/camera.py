@@ -1,0 +1,196 @@
+"""A camera whose pace is given, and the reader of the results: frames go out, and when is each answered?
+
+`python -m benchmarks.camera <host> <port>`; takes an Order a line, answers each with a Report. Frames are made and sent
+by device-camera's own code. Open loop: `fps` a camera, whatever becomes of them. Closed loop (`fps` 0): `window` frames
+of each camera are under way at any time, which shows how many the eye can do.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Set
+from typing import Any
+
+import msgspec
+from edgex_kit import codec
+from edgex_kit.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.codec import PLAIN, Encoding
+from edgex_kit.standin.address import Address
+
+from benchmarks.camera_frames import TOPICS, encode_frame, frame_of, name_of, topic_of
+from benchmarks.cpu import cpu_of
+from benchmarks.helpers import Helper, open_helper, serve
+from benchmarks.pictures import HD, jpegs
+
+PATIENCE = 3.0  # seconds until an unanswered frame is taken for lost
+SETTLE = 0.3  # seconds that the last frames of an open loop have to be answered
+
+
+class Order(msgspec.Struct, kw_only=True):
+    seconds: float
+    cameras: int = 1
+    fps: float = 0.0  # of each camera
+    window: int = 2
+    size: tuple[int, int] = HD
+    kilobytes: int = 0  # instead of pictures, so many thousand bytes that nobody will decode
+    is_cbor: bool = False  # the whole envelope
+    warm_up: int = 0  # answers that are not counted, at the beginning of a closed loop
+    pids: dict[str, int] = {}  # processes whose CPU is told
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """`answered`, `latency_ms`, `by_camera` and `cpu` are of the counted time, the rest is of the whole order."""
+
+    seconds: float
+    sent: int
+    dropped: int  # as the results say
+    lost: int  # neither answered nor said to be dropped
+    answered: int
+    latency_ms: list[float]
+    by_camera: dict[str, int]
+    cpu: dict[str, float]  # seconds
+
+    @property
+    def fps(self) -> float:
+        return self.answered / self.seconds
+
+    def cpu_ms(self, process: str) -> float:
+        """Of one answered frame."""
+        return self.cpu[process] / self.answered * 1e3
+
+
+@contextlib.contextmanager
+def open_camera(broker: Address, cores: Set[int]) -> Iterator[Helper]:
+    """It in a process of its own; `fulfil` has it do something."""
+    with open_helper("benchmarks.camera", cores, broker.host, str(broker.port)) as helper:
+        yield helper
+
+
+def fulfil(camera: Helper, order: Order) -> Report:
+    """What became of an order."""
+    return msgspec.convert(camera.ask(**msgspec.to_builtins(order)), Report)
+
+
+class Camera:
+    """Sends on one thread, reads results on the bus's."""
+
+    def __init__(self, bus: Bus, order: Order) -> None:
+        self._bus = bus
+        self._order = order
+        self._pictures = [os.urandom(order.kilobytes * 1000)] if order.kilobytes else list(jpegs(tuple(order.size)))
+        self._encoding = Encoding(cbor_envelope=True) if order.is_cbor else PLAIN
+        self._room = [threading.Semaphore(order.window) for _ in range(order.cameras)]
+        self._seq = itertools.count(1)
+        self._began: dict[str, int] = {}  # frame -> ns
+        self._answers: list[tuple[float, str, float]] = []  # when, whose, latency
+        self._dropped: Counter[str] = Counter()
+        self._sent: list[float] = []
+
+    def receive(self, message: Message) -> None:
+        """A result."""
+        now = time.monotonic_ns()
+        event = codec.event_of(codec.decode_envelope(message.data))
+        began = self._began.pop(str((event.tags or {}).get("frameId")), None)
+        if began is None:
+            return  # of an order before this one
+        dropped = next(it.object_value["droppedSinceLast"] for it in event.readings if it.value_type == "Object")
+        self._answers.append((now / 1e9, event.device_name, (now - began) / 1e6))
+        self._dropped[event.device_name] += dropped
+        for _ in range(1 + dropped):
+            self._room[int(event.device_name.rpartition("-")[2])].release()
+
+    def run(self) -> Report:
+        """Send for as long as the order says, then wait for the rest of the answers."""
+        warm = threading.Event()
+        stop = threading.Event()
+        sender = threading.Thread(target=self._send_open if self._order.fps else self._send_closed, args=(stop,))
+        sender.start()
+        while len(self._answers) < self._order.warm_up:
+            warm.wait(0.005)
+        begin, before = time.monotonic(), self._cpu()
+        stop.wait(self._order.seconds)
+        if self._order.fps:
+            stop.set()
+            sender.join()
+            self._drain()
+        end, after = time.monotonic(), self._cpu()
+        stop.set()
+        sender.join()
+        self._drain()
+        return self._report(begin, end, {name: after[name] - before[name] for name in before})
+
+    def _report(self, begin: float, end: float, cpu: dict[str, float]) -> Report:
+        counted = [it for it in self._answers if begin <= it[0] <= end]
+        return Report(
+            seconds=end - begin,
+            sent=len(self._sent),
+            dropped=sum(self._dropped.values()),
+            lost=len(self._sent) - len(self._answers) - sum(self._dropped.values()),
+            answered=len(counted),
+            latency_ms=[round(it[2], 3) for it in counted],
+            by_camera=Counter(it[1] for it in counted),
+            cpu=cpu,
+        )
+
+    def _send_open(self, stop: threading.Event) -> None:
+        step = 1 / (self._order.fps * self._order.cameras)
+        due = time.monotonic()
+        for camera in itertools.cycle(range(self._order.cameras)):
+            if stop.wait(max(0.0, due - time.monotonic())):
+                return
+            self._send(camera)
+            due += step
+
+    def _send_closed(self, stop: threading.Event) -> None:
+        for camera in itertools.cycle(range(self._order.cameras)):
+            while not self._room[camera].acquire(timeout=0.1):
+                if stop.is_set():
+                    return
+            if stop.is_set():
+                return
+            self._send(camera)
+
+    def _send(self, camera: int) -> None:
+        seq = next(self._seq)
+        frame = frame_of(self._pictures[seq % len(self._pictures)], self._order.size, seq)
+        self._began[frame.frame_id] = frame.captured_mono_ns
+        self._bus.publish(topic_of(camera), encode_frame(frame, camera, self._encoding))
+        self._sent.append(time.monotonic())
+
+    def _drain(self) -> None:
+        """Until everything is answered or dropped, as far as it ever will be."""
+        deadline = time.monotonic() + (SETTLE if self._order.fps else PATIENCE)
+        while len(self._answers) + sum(self._dropped.values()) < len(self._sent) and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _cpu(self) -> dict[str, float]:
+        return {"camera": cpu_of(os.getpid()), **{name: cpu_of(pid) for name, pid in self._order.pids.items()}}
+
+
+async def main(host: str, port: int) -> None:
+    """Until there are no more orders."""
+    async with open_bus(BusSettings(host=host, port=port, client_id="camera")) as bus:
+        now: list[Camera] = []
+
+        def receive(message: Message) -> None:
+            for camera in now:
+                camera.receive(message)
+
+        bus.subscribe(TOPICS.below("events/device/app-inference/#"), receive)
+        await bus.settle(10)
+
+        def answer(order: dict[str, Any]) -> dict[str, Any]:
+            now[:] = [Camera(bus, msgspec.convert(order, Order))]
+            report: dict[str, Any] = msgspec.to_builtins(now[0].run())
+            return report
+
+        await asyncio.to_thread(serve, answer)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

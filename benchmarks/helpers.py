@@ -1,0 +1,71 @@
+"""Programs of this package that run in processes of their own, pinned; asked and answering in lines of JSON."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Set
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cpu import pinned
+
+ROOT = Path(__file__).resolve().parent.parent
+_SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class Helper:
+    """A running one."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """Its answer. Raises RuntimeError when it has ended instead."""
+        self.tell(**order)
+        return self.answer()
+
+    def tell(self, **order: Any) -> None:
+        """Give an order; `answer` has what becomes of it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} ended with status {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextlib.contextmanager
+def open_helper(module: str, cores: Set[int], *args: str) -> Iterator[Helper]:
+    """`python -m module` on `cores`; it ends when its input does."""
+    with pinned(cores):
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *args],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **_SINGLE},
+        )  # fmt: skip
+    try:
+        yield Helper(process)
+    finally:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """The helper's side: answer every order until there are no more."""
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)

@@ -1,0 +1,108 @@
+"""CPU to publish a frame: from the JPEG or pixels a camera gives to the broker's socket."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from device_camera.frames import Encoding, Moment, frame_from_picture
+
+from benchmarks import standard_library
+from benchmarks.bench import Bench, NotMeasured
+from benchmarks.camera_frames import encode_frame, frame_of
+from benchmarks.cpu import app_cores, cpu_of, cpu_per_call, other_cores, pinned
+from benchmarks.figures import Figure, at_least, at_most, ratios
+from benchmarks.helpers import Helper, open_helper
+from benchmarks.pictures import FULL_HD, HD, VGA, encode, jpegs, name_of, pixels
+from benchmarks.rounds import alternate
+from benchmarks.services import Running, open_broker, open_core, open_device_camera
+
+KILOBYTES = (50, 120, 400)
+SIZES = (VGA, HD, FULL_HD)
+CAMERAS, FPS = 10, 5.0
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    """Framing alone beside the standard library, encoding pictures, and device-camera itself with ten cameras."""
+    for kilobytes in KILOBYTES:
+        yield from _framing(bench, kilobytes)
+    for size in SIZES:
+        yield from _re_encoding(bench, size)
+    yield from _device_camera(bench)
+
+
+def _framing(bench: Bench, kilobytes: int) -> Iterator[Figure]:
+    jpeg, seconds = os.urandom(kilobytes * 1000), bench.seconds(0.4, 0.05)
+    with pinned(app_cores()):
+        spent = alternate(
+            {
+                "ours": lambda: cpu_per_call(lambda: encode_frame(frame_of(jpeg, HD, 1)), seconds),
+                "standard library": lambda: cpu_per_call(lambda: standard_library.encode_frame(jpeg, 1), seconds),
+            },
+            bench.rounds,
+        )
+    case, less = f"{kilobytes} KB, framing alone", ratios(spent["standard library"], spent["ours"])
+    yield Figure(case, "JSON envelope", "ms CPU", spent["ours"])
+    yield Figure(case, "standard library", "ms CPU", spent["standard library"])
+    yield Figure(case, "less than the standard library", "x", less, at_least(15) if kilobytes == 120 else None)
+
+
+def _re_encoding(bench: Bench, size: tuple[int, int]) -> Iterator[Figure]:
+    """What a frame costs whose camera gives pixels, and how much less when it is made half as wide and high."""
+    picture, taken = pixels(size), Moment(1, time.time_ns(), time.monotonic_ns())
+    half = size[0] // 2, size[1] // 2
+
+    def cost(encoding: Encoding) -> float:
+        return cpu_per_call(
+            lambda: encode_frame(frame_from_picture(picture, encoding, taken)), bench.seconds(0.5, 0.05)
+        )
+
+    with pinned(app_cores()):
+        spent = alternate(
+            {"own": lambda: cost(Encoding()), "half": lambda: cost(Encoding(size=half))},
+            bench.rounds,
+        )
+    yield Figure(f"{name_of(size)}, re-encoded", "in its own size", "ms CPU", spent["own"])
+    yield Figure(f"{name_of(size)}, re-encoded", f"as {half[0]}x{half[1]}", "ms CPU", spent["half"])
+
+
+def _device_camera(bench: Bench) -> Iterator[Figure]:
+    """The whole service, with folders of JPEGs as cameras, which pass through."""
+    for size, limit in ((VGA, None), (HD, at_most(0.5)), (FULL_HD, None)):
+        folder = _folder_of(bench.folder / "pictures", size)
+        source = {"Source": str(folder), "Fps": FPS}
+        with contextlib.ExitStack() as stack:
+            broker = stack.enter_context(open_broker(other_cores()))
+            where = broker.host, str(broker.port), "ours"
+            receiver = stack.enter_context(open_helper("benchmarks.receiver", other_cores(), *where))
+            core = stack.enter_context(open_core(broker, other_cores()))
+            opened = open_device_camera(core, broker, [source] * CAMERAS, app_cores(), bench.folder / "publish")
+            service = stack.enter_context(opened)
+            _await_frames(receiver)
+            spent = [_spent(receiver, service, bench.seconds(3.0)) for _ in range(bench.rounds)]
+        case = f"{name_of(size)}, {sum(map(len, jpegs(size))) // len(jpegs(size)) // 1000} KB, passed through"
+        yield Figure(case, f"device-camera, {CAMERAS} cameras at {FPS:g} fps", "ms CPU", spent, limit)
+
+
+def _spent(receiver: Helper, service: Running, seconds: float) -> float:
+    """Milliseconds of device-camera's CPU a frame that arrived."""
+    frames, cpu = receiver.ask()["frames"], cpu_of(service.pid)
+    time.sleep(seconds)
+    return (cpu_of(service.pid) - cpu) / (receiver.ask()["frames"] - frames) * 1e3
+
+
+def _await_frames(receiver: Helper) -> None:
+    for _ in range(200):
+        if receiver.ask()["frames"] >= 2 * CAMERAS:
+            return
+        time.sleep(0.05)
+    raise NotMeasured("device-camera publishes no frames")
+
+
+def _folder_of(parent: Path, size: tuple[int, int]) -> Path:
+    folder = parent / name_of(size)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, jpeg in enumerate(jpegs(size)):
+        (folder / f"{number}.jpg").write_bytes(jpeg)
+    return folder
