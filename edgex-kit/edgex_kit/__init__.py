@@ -2,7 +2,8 @@
 
 Pure rooms: `messages` and `devices` (the wire's types), `values` with `floats` and `transforms`, `readings`, `topics`,
 `codec`, `durations`, `errors`, `redact`.
-Rooms with a door to the world: `bus` (MQTT), `keeper` and `metadata` (HTTP), `config`, `secrets`, `rest`, `metrics`.
+Configuration: `settings` and `config` (pure), `flags`, `provider` and `live`.
+Rooms with a door to the world: `bus` (MQTT), `http` with `keeper` and `metadata`, `secrets`, `rest`, `server`, `metrics`.
 `service` assembles them into a running EdgeX service; `standin` is an EdgeX core for machines without Docker.
 """
 

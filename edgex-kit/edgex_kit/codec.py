@@ -206,9 +206,9 @@ def _cut(data: bytes) -> tuple[bytes, memoryview] | None:
 
 
 def _envelope_from(value: Any) -> Envelope:
-    """Go's decoder does not mind upper and lower case in the envelope's keys, nor does this one."""
+    """As Go decodes it: keys in upper and lower case alike, and null for what is not there."""
     if isinstance(value, dict):
-        value = {_KEYS.get(str(key).lower(), key): item for key, item in value.items()}
+        value = {_KEYS.get(str(key).lower(), key): item for key, item in value.items() if item is not None}
     return msgspec.convert(value, Envelope)
 
 

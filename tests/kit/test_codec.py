@@ -274,6 +274,12 @@ def test_every_form_of_a_payload_is_read(data: bytes) -> None:
     assert codec.payload_as(codec.decode_envelope(data), AddEventRequest) == an_event()
 
 
+def test_null_is_what_is_not_there() -> None:
+    envelope = codec.decode_envelope(b'{"correlationID":null,"requestID":"r","errorCode":null,"queryParams":null}')
+    assert (envelope.correlation_id, envelope.request_id, envelope.error_code) == ("", "r", 0)
+    assert not envelope.query_params
+
+
 def test_the_ids_are_read_in_any_case() -> None:
     envelope = codec.decode_envelope(b'{"correlationId":"c","RequestID":"r","payload":null}')
     assert (envelope.correlation_id, envelope.request_id) == ("c", "r")
