@@ -84,7 +84,7 @@ async def test_a_core_metadata_that_comes_later_is_waited_for(broker: Address, t
 async def test_one_that_never_comes_ends_the_start(broker: Address, tmp_path: Path) -> None:
     nowhere = Address("127.0.0.1", free_port("127.0.0.1"))
     async with open_own(tmp_path, broker, nowhere, startup_s=0.3) as service:
-        with pytest.raises(Unavailable, match="gave up after 0.3 s: core-metadata at .* does not answer"):
+        with pytest.raises(Unavailable, match=r"gave up after 0.3 s: core-metadata at .* does not answer"):
             await await_metadata(service)
 
 
