@@ -1,5 +1,6 @@
 """A new version comes into the repository: copied or unpacked, understood, described, and only then visible."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ def add(
     """Bring a version in; what is there afterwards is whole, checked and read-only.
 
     `finish` looks at the version before it becomes visible: it refuses it by raising, and gives back the golden
-    pictures it put beside it. Raises Conflict for a version that is there, Invalid, ModelRejected, ModelUnavailable, NoRoom.
+    pictures it put beside it. Raises Conflict for a version that is there, Invalid, ModelRejected, ModelUnavailable or
+    NoRoom.
     """
     source = wanted.source.expanduser()
     if not source.exists():
@@ -55,7 +57,7 @@ def add(
     target = repository.root / name / version
     refuse_existing(target)
     need_room(repository.root, sum(file.stat().st_size for file in files))
-    with staged(repository.root, target) as stage:
+    with staged(repository.root, target) as stage, _named(stage.folder, found.folder):
         for file in files:
             _copy(file, stage.folder / file.relative_to(found.folder), progress)
         _describe(stage.folder, name, version, wanted, finish)
@@ -69,7 +71,8 @@ def model_folder(root: Path) -> Path:
     if not found or found[0] == root:
         return root
     if len(found) > 1:
-        raise ModelRejected(f"{root}: models in {', '.join(str(it.relative_to(root)) for it in found[:4])}; name one")
+        places = ", ".join(sorted(str(it.relative_to(root)) for it in found)[:4])
+        raise ModelRejected(f"{root}: models in {places}; name one")
     return found[0]
 
 
@@ -81,14 +84,24 @@ def _add_archive(
     need_room(repository.root, source.stat().st_size)
     with staged(repository.root) as stage:
         unpack(source, stage.folder, min(MAX_BYTES, free_bytes(repository.root)), progress)
-        inner = model_folder(stage.folder)
-        if inner != stage.folder:
-            move_up(stage.folder, inner)
-        name, version = _names(repository, wanted, stored_model(stage.folder), stem)
-        stage.target = repository.root / name / version
-        refuse_existing(stage.target)
-        _describe(stage.folder, name, version, wanted, finish)
+        with _named(stage.folder, source):
+            inner = model_folder(stage.folder)
+            if inner != stage.folder:
+                move_up(stage.folder, inner)
+            name, version = _names(repository, wanted, stored_model(stage.folder), stem)
+            stage.target = repository.root / name / version
+            refuse_existing(stage.target)
+            _describe(stage.folder, name, version, wanted, finish)
     return repository.version(name, version)
+
+
+@contextlib.contextmanager
+def _named(folder: Path, source: Path) -> Iterator[None]:
+    """Refusals speak of what was given, not of the folder it was looked at in, which is gone by then."""
+    try:
+        yield
+    except (ModelRejected, ModelUnavailable) as error:
+        raise type(error)(str(error).replace(str(folder), str(source))) from error
 
 
 def _names(repository: Repository, wanted: Wanted, found: StoredModel, fallback: str) -> tuple[str, str]:

@@ -56,6 +56,41 @@ def build_mean_color(tmp_path: Path) -> BuildModel:
 
 
 @pytest.fixture
+def build_onnx(tmp_path: Path) -> BuildModel:
+    """An ONNX file of the mean of each channel, with properties as exporters write them; its bytes made by hand."""
+
+    def build(props: Mapping[str, str] | None = None, name: str = "model") -> Path:
+        node = _text(1, "picture") + _text(2, "logits") + _text(4, "GlobalAveragePool")
+        graph = _text(1, node) + _text(2, name) + _text(11, _tensor("picture", 32)) + _text(12, _tensor("logits", 1))
+        written = b"".join(_text(14, _text(1, key) + _text(2, value)) for key, value in (props or {}).items())
+        path = tmp_path / f"{name}.onnx"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_number(1, 8) + _text(7, graph) + _text(8, _number(2, 13)) + written)
+        return path
+
+    return build
+
+
+def _tensor(name: str, side: int) -> bytes:
+    shape = b"".join(_text(1, _number(1, length)) for length in (1, 3, side, side))
+    return _text(1, name) + _text(2, _text(1, _number(1, 1) + _text(2, shape)))
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _text(field: int, value: bytes | str) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return _varint(field << 3 | 2) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    head, rest = value & 0x7F, value >> 7
+    return bytes([head | 0x80]) + _varint(rest) if rest else bytes([head])
+
+
+@pytest.fixture
 def stored() -> Callable[[Path], StoredModel]:
     """A file on disk as the repository sees it."""
     return stored_model

@@ -128,6 +128,7 @@ def test_a_result_outlives_the_next_analysis(build_saying: BuildModel) -> None:
         assert len(before) == 1
 
 
+@pytest.mark.goal(9)
 def test_the_same_picture_says_the_same_after_another_model_was_loaded(build_mean_color: BuildModel) -> None:
     first = loaded(build_mean_color(name="first"), color="BGR")
     before = means(first, plain((1, 2, 3)))
@@ -157,6 +158,7 @@ def test_a_closed_model_opens_no_session(build_mean_color: BuildModel) -> None:
     session.analyse(plain(COLORS["red"]))  # what was begun may end
 
 
+@pytest.mark.goal(29)
 def test_new_weights_under_an_unchanged_graph_are_not_answered_from_the_cache(
     build_saying: BuildModel, tmp_path: Path
 ) -> None:
@@ -304,12 +306,14 @@ def test_a_manifest_that_speaks_of_another_model_is_refused(build_mean_color: Bu
         load_model(with_manifest(build_mean_color(), text))
 
 
+@pytest.mark.goal(47)
 @pytest.mark.parametrize("limits", ["min_openvino: '2099.1'", "max_openvino: '2024.6'"])
 def test_a_model_made_for_another_openvino_is_refused(build_mean_color: BuildModel, limits: str) -> None:
     with pytest.raises(ModelRejected, match=r"model.xml: made for OpenVINO (from 2099.1|up to 2024.6), this is 20"):
         load_model(with_manifest(build_mean_color(), limits))
 
 
+@pytest.mark.goal(28)
 def test_a_changed_file_is_refused_before_it_is_read(build_mean_color: BuildModel) -> None:
     path = build_mean_color()
     size = path.stat().st_size
