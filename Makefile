@@ -14,7 +14,7 @@ SECONDS    ?= 0
 PYTEST     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench bench-quick docs clean
+.PHONY: help setup run test test-edgex conformance check bench bench-quick docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,15 @@ run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= M
 
 test: $(VENV)/.developed ## everything a machine can check (PYTEST="-k camera" for a part)
 	@$(BIN)/python -m pytest $(PYTEST)
+
+test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (EDGEX_CORE_{KEEPER,METADATA,DATA,COMMAND}= EDGEX_BROKER=)
+	@for name in EDGEX_CORE_KEEPER EDGEX_CORE_METADATA EDGEX_CORE_DATA EDGEX_CORE_COMMAND EDGEX_BROKER; do \
+		printenv $$name >/dev/null || { echo "set $$name, e.g. http://localhost:59890 or localhost:1883" >&2; exit 1; }; done
+	@PYTHONPATH=tests/conformance $(BIN)/python -m pytest -p checklist_page --conformance docs/reference tests/conformance $(PYTEST)
+
+conformance: $(VENV)/.developed ## docs/reference/conformance.md anew, from tests against the stand-in
+	@PYTHONPATH=tests/conformance $(BIN)/python -m pytest -p checklist_page --conformance docs/reference \
+		tests/conformance tests/standin/test_points.py tests/standin/test_go_services.py $(PYTEST)
 
 check: $(VENV)/.developed ## format, lint, types, import contracts, spelling
 	@$(BIN)/ruff format --check .

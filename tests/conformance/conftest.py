@@ -1,7 +1,7 @@
 """A service under test and a core to test it with, known by their addresses alone.
 
-The core is the stand-in, or the one that EDGEX_VISION_CORE names as five addresses, comma-separated: the URLs of
-core-keeper, core-metadata, core-data and core-command, and the broker's host:port.
+The core is the stand-in, or the one that five variables name: EDGEX_CORE_KEEPER, EDGEX_CORE_METADATA, EDGEX_CORE_DATA and
+EDGEX_CORE_COMMAND (URLs) and EDGEX_BROKER (host:port). The tests are the same.
 """
 
 import contextlib
@@ -22,10 +22,11 @@ from peers import PROFILE, AddCamera, Bus, Core, Device, Metadata, OpenDevice, u
 
 @pytest.fixture(scope="session")
 def core(request: pytest.FixtureRequest) -> Core:
-    named = os.environ.get("EDGEX_VISION_CORE")
-    if named:
-        keeper, metadata, data, command, broker = named.split(",")
-        host, _, port = broker.rpartition(":")
+    if os.environ.get("EDGEX_CORE_KEEPER"):
+        keeper, metadata, data, command = (
+            os.environ[f"EDGEX_CORE_{name}"].rstrip("/") for name in ("KEEPER", "METADATA", "DATA", "COMMAND")
+        )
+        host, _, port = os.environ["EDGEX_BROKER"].rpartition(":")
         return Core(keeper, metadata, data, command, (host, int(port)))
     edgex = request.getfixturevalue("edgex")
     return Core(edgex.keeper, edgex.metadata, edgex.data, edgex.command, (edgex.broker.host, edgex.broker.port))
@@ -69,6 +70,7 @@ def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDev
                 stderr=out,
                 env={
                     **os.environ,
+                    "EDGEX_SECURITY_SECRET_STORE": "false",
                     "SERVICE_PORT": "0",
                     "MESSAGEBUS_OPTIONAL_CLIENTID": f"{key}-{uuid.uuid4().hex[:6]}",
                     "DEVICE_DEVICESDIR": "",

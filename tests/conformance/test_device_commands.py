@@ -1,6 +1,6 @@
 """Commands of a device service over HTTP and bus: the checklist's points 34 to 58.
 
-The same tests run against the stand-in and, with EDGEX_VISION_CORE, against EdgeX's own services.
+The same tests run against the stand-in and, with EDGEX_CORE_KEEPER and its like, against EdgeX's own services.
 """
 
 import base64

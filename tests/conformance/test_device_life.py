@@ -1,6 +1,6 @@
 """A device service's start, life and end: the checklist's points 28 to 33 and 59 to 71.
 
-The same tests run against the stand-in and, with EDGEX_VISION_CORE, against EdgeX's own services.
+The same tests run against the stand-in and, with EDGEX_CORE_KEEPER and its like, against EdgeX's own services.
 """
 
 import copy
