@@ -7,26 +7,30 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from edgex_kit.device.autoevents import AutoEvents
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.doors import open_doors
+from edgex_kit.device.joining import Joining
+from edgex_kit.device.operating import Operating
+from edgex_kit.device.outbox import Outbox
+from edgex_kit.device.returning import bring_back
+from edgex_kit.device.routes import command_routes
+from edgex_kit.device.supervision import Lasting, keep
 from edgex_kit.rest import build_app, common_routes
 from edgex_kit.server import open_server
 from edgex_kit.service import Service, run
 
-from device_camera.autoevents import AutoEvents
 from device_camera.cameras import open_cameras
-from device_camera.commands import Commands
 from device_camera.config import CameraService
-from device_camera.devices import Devices
 from device_camera.discovery import Discovery
-from device_camera.doors import open_doors
-from device_camera.joining import Joining
+from device_camera.driver import CameraDriver, CameraStates
 from device_camera.meters import Meters
-from device_camera.operating import Operating
 from device_camera.protocols import asked_of
-from device_camera.publishing import FrameStream, Outbox
+from device_camera.provisioning import provision
+from device_camera.publishing import FrameStream
 from device_camera.reports import Reports
-from device_camera.returning import bring_back
-from device_camera.routes import command_routes, discovery_routes
-from device_camera.supervision import Lasting, keep
+from device_camera.routes import discovery_routes
 from device_camera.usb_cameras import find_usb_cameras
 
 log = logging.getLogger(__name__)
@@ -45,16 +49,17 @@ async def serve(service: Service[CameraService]) -> None:
     reports = Reports(service, outbox)
     places = live.now.driver
     discovery = Discovery(service, devices, partial(find_usb_cameras, Path(places.sysfs), Path(places.dev)))
-    joining = Joining(service, devices, PACKAGED)
+    joining = Joining(service, devices, partial(provision, service, devices, PACKAGED))
     async with open_cameras(
         devices,
         ask=lambda device: asked_of(device, live.now.writable.camera, service.secrets.get),
         publish=FrameStream(service, outbox, devices).run,
-        tell=[operating.follow, reports.follow],
+        tell=[CameraStates(devices, operating).follow, reports.follow],
     ) as cameras:
         live.on_change(lambda _: cameras.reconcile_all())
         meters = Meters(devices, cameras, service.metrics)
-        commands = Commands(service, devices, cameras, meters, operating)
+        driver = CameraDriver(service, devices, cameras, meters)
+        commands = Commands(service, devices, driver, operating)
         routes = [
             *common_routes(service.name, lambda: live.tree, service.secrets),
             *command_routes(service, commands, outbox),
@@ -64,7 +69,7 @@ async def serve(service: Service[CameraService]) -> None:
             asyncio.TaskGroup() as tasks,
             open_server(build_app(routes, own), own.bind_host, own.port) as port,
             service.registered(port),
-            open_doors(service, devices, commands, outbox, tasks) as doors,
+            open_doors(service, devices, driver, commands, outbox, tasks) as doors,
         ):
             keep(tasks, {"configuration": service.follow, "meters": meters.run, "telemetry": service.report})
             await joining.join(port)

@@ -13,11 +13,11 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from edgex_kit.device.cache import Devices
 from edgex_kit.devices import Device
 from edgex_kit.errors import DriverFailed, EdgexError
 
 from device_camera.capture import Camera
-from device_camera.devices import Devices
 from device_camera.health import State, Status
 from device_camera.protocols import Asked
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgex_kit import codec
+from edgex_kit.device.cache import Devices
 from edgex_kit.devices import Device
 from edgex_kit.errors import EdgexError, Locked, NotFound, Unavailable
 from edgex_kit.messages import SystemEvent, new_id
@@ -18,7 +19,6 @@ from edgex_kit.origin import new_origin
 from edgex_kit.service import Service
 
 from device_camera.config import CameraService
-from device_camera.devices import Devices
 from device_camera.protocols import PROTOCOL
 from device_camera.usb_cameras import UsbCamera
 from device_camera.watching import watcher_for

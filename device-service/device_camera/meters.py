@@ -6,11 +6,11 @@ FramesCaptured, FramesPublished and FramesDropped carry the device, and dropped 
 import asyncio
 import time
 
+from edgex_kit.device.cache import Devices
 from edgex_kit.metrics import Metrics
 
 from device_camera.cameras import Cameras
 from device_camera.capture import Camera
-from device_camera.devices import Devices
 
 _EVERY = 1.0  # seconds
 _WINDOW = 5  # looks that a rate is the mean of

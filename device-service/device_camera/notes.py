@@ -6,10 +6,10 @@ The places are device-onvif-camera's: protocols.<camera protocol>.FriendlyName a
 from collections.abc import Mapping
 from typing import Any
 
+from edgex_kit.device.cache import Devices
 from edgex_kit.devices import Device
 from edgex_kit.metadata import Metadata
 
-from device_camera.devices import Devices
 from device_camera.protocols import FREE_FORM, PROTOCOL
 
 _NAME = "FriendlyName"

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgex_kit.codec import convert
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.callbacks import fetch_profile
 from edgex_kit.devices import Device, DeviceProfile, ProvisionWatcher
 from edgex_kit.errors import Invalid, Malformed, NotFound
 from edgex_kit.service import Service
 
-from device_camera.callbacks import fetch_profile
 from device_camera.config import CameraService
-from device_camera.devices import Devices
 from device_camera.folders import read_folder
 
 log = logging.getLogger(__name__)

@@ -1,25 +1,21 @@
-"""Events out to the bus: those of commands and auto events, and the stream of frames.
+"""The stream of frames onto the bus.
 
-An event that cannot go out now is dropped and counted: a frame is worthless when it is late, and no queue may grow.
+A frame that cannot go out now is dropped and counted: it is worthless when it is late, and no queue may grow.
 """
 
-import logging
 import time
 
-from edgex_kit import codec
 from edgex_kit.bus import Sending
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.outbox import Outbox
 from edgex_kit.devices import Device, DeviceResource
 from edgex_kit.errors import EdgexError, TooLarge
-from edgex_kit.messages import AddEventRequest, Event, new_id
 from edgex_kit.service import Service
 
 from device_camera.capture import Camera
 from device_camera.config import CameraService
-from device_camera.devices import Devices
 from device_camera.frame_events import event_from_frame, frame_resource
 from device_camera.frames import Frame
-
-log = logging.getLogger(__name__)
 
 # Why a frame that the camera had handed over did not go out; the tally has the reasons of capture.
 BROKER = "broker"  # there is none
@@ -27,42 +23,6 @@ SENDING = "sending"  # the one before it is still going out
 LARGE = "large"  # over MaxEventSize
 STALE = "stale"  # older than MaxFrameAge
 REFUSED = "refused"  # the device's profile has no stream, or a picture is too big for a reading
-
-
-class Outbox:
-    """The way of every event of this service onto the bus."""
-
-    def __init__(self, service: Service[CameraService]) -> None:
-        self._service = service
-        self._events = service.metrics.counter("EventsSent")
-        self._readings = service.metrics.counter("ReadingsSent")
-
-    def send(self, event: Event, correlation_id: str | None = None) -> bool:
-        """Publish an event under events/device, where core-data stores it; False when it did not go out."""
-        name = event.device_name
-        topic = self._service.topics.event(self._service.name, event.profile_name, name, event.source_name)
-        try:
-            sent = self.publish(topic, event, correlation_id)
-        except TooLarge as error:
-            log.warning("event '%s' of device '%s' is lost: %s", event.source_name, name, error)
-            return False
-        if sent is None:
-            log.warning("event '%s' of device '%s' is lost: there is no message broker", event.source_name, name)
-        return sent is not None
-
-    def publish(self, topic: str, event: Event, correlation_id: str | None = None) -> Sending | None:
-        """Send it and count it; None without a broker. Raises TooLarge."""
-        data = codec.encode(
-            AddEventRequest(request_id=new_id(), event=event),
-            correlation_id=correlation_id,
-            encoding=self._service.encoding,
-            limit_kb=self._service.settings.max_event_size,
-        )
-        sent = self._service.bus.publish(topic, data)
-        if sent is not None:
-            self._events.add()
-            self._readings.add(len(event.readings))
-        return sent
 
 
 class FrameStream:

@@ -6,13 +6,13 @@ A device that is DOWN refuses commands, so this is how others learn why (contrac
 import asyncio
 import logging
 
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.outbox import Outbox
 from edgex_kit.errors import EdgexError
 from edgex_kit.service import Service
 
-from device_camera.commands import Commands
 from device_camera.config import CameraService
 from device_camera.health import Status
-from device_camera.publishing import Outbox
 
 log = logging.getLogger(__name__)
 

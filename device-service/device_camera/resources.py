@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from edgex_kit.device.driver import Tagged
 from edgex_kit.devices import Device, DeviceResource
 from edgex_kit.errors import DriverFailed, EdgexError, Invalid
 
@@ -23,7 +24,7 @@ from device_camera.descriptions import (
     streaming_status,
     text_from_size,
 )
-from device_camera.frames import Frame
+from device_camera.frame_events import frame_tags
 from device_camera.health import State
 from device_camera.notes import Notes
 from device_camera.v4l2 import CONTROLS
@@ -38,13 +39,6 @@ class Target:
     notes: Notes
     capture_fps: float
     patience: float  # seconds a function may wait for the camera
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A reading that is a frame: its tags travel with it."""
-
-    frame: Frame
 
 
 Getter = Callable[[Target], Awaitable[Any]]
@@ -88,8 +82,10 @@ def _at_once(read: Callable[[Target], Any]) -> Getter:
     return getter
 
 
-async def _picture(target: Target) -> Picture:
-    return Picture(await asyncio.to_thread(target.camera.snapshot, target.patience))
+async def _picture(target: Target) -> Tagged:
+    """A reading that is a frame: its tags travel with it."""
+    frame = await asyncio.to_thread(target.camera.snapshot, target.patience)
+    return Tagged(frame.jpeg, frame_tags(frame))
 
 
 async def _start(target: Target, options: Any) -> None:

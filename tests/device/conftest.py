@@ -19,18 +19,20 @@ import yaml
 from device_camera.__main__ import PACKAGED
 from device_camera.cameras import Cameras, open_cameras
 from device_camera.clock import Clock
-from device_camera.commands import Commands
 from device_camera.config import CameraService
-from device_camera.devices import Devices
+from device_camera.driver import CameraDriver, CameraStates
 from device_camera.folders import read_folder
 from device_camera.frames import Pixels
 from device_camera.meters import Meters
-from device_camera.operating import Operating
 from device_camera.protocols import asked_of
 from device_camera.provisioning import profiles_from
-from device_camera.publishing import FrameStream, Outbox
+from device_camera.publishing import FrameStream
 from device_camera.reports import Reports
 from device_camera.sources_pattern import PatternSource, parse_pattern
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.operating import Operating
+from edgex_kit.device.outbox import Outbox
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.flags import Flags
 from edgex_kit.service import Service, open_service
@@ -260,6 +262,7 @@ class Room:
     meters: Meters
     commands: Commands
     operating: Operating
+    states: CameraStates
     reports: Reports
     outbox: Outbox
 
@@ -276,16 +279,17 @@ def open_room(open_camera_service: OpenService, broker: Address) -> OpenRoom:
         async with open_camera_service(broker, metadata, **sections) as service:
             devices, outbox = Devices(service.name), Outbox(service)
             operating, reports = Operating(service, devices), Reports(service, outbox)
+            states = CameraStates(devices, operating)
             async with open_cameras(
                 devices,
                 ask=lambda device: asked_of(device, service.settings.writable.camera, service.secrets.get),
                 publish=FrameStream(service, outbox, devices).run,
-                tell=[operating.follow, reports.follow],
+                tell=[states.follow, reports.follow],
             ) as cameras:
                 meters = Meters(devices, cameras, service.metrics)
-                commands = Commands(service, devices, cameras, meters, operating)
+                commands = Commands(service, devices, CameraDriver(service, devices, cameras, meters), operating)
                 assert await service.bus.settle(5)
-                yield Room(service, devices, cameras, meters, commands, operating, reports, outbox)
+                yield Room(service, devices, cameras, meters, commands, operating, states, reports, outbox)
 
     return open_one
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from device_camera.autoevents import AutoEvents, _grid
+from edgex_kit.device.autoevents import AutoEvents, _grid
 from edgex_kit.devices import AutoEvent, Device, DeviceProfile
 from edgex_kit.messages import Event
 from waiting import until_soon

@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import msgspec
-from device_camera.callbacks import SystemEventDoor
 from edgex_kit import codec
+from edgex_kit.device.callbacks import SystemEventDoor
 from edgex_kit.devices import Device, DeviceProfile, DeviceService, DiscoveredDevice, ProvisionWatcher
 from edgex_kit.messages import SystemEvent
 from waiting import until_soon

@@ -10,9 +10,9 @@ import pytest
 from device_camera.cameras import LOCKED, Cameras, open_cameras
 from device_camera.capture import Camera
 from device_camera.config import CameraDefaults
-from device_camera.devices import Devices
 from device_camera.health import State, Status
 from device_camera.protocols import Asked, asked_of
+from edgex_kit.device.cache import Devices
 from edgex_kit.devices import Device
 from edgex_kit.errors import DriverFailed, NotFound
 from waiting import until_soon

@@ -6,8 +6,9 @@ from typing import Any
 import device_camera
 import pytest
 import yaml
-from device_camera.config import PORT, CameraDefaults, CameraService, DeviceSection
+from device_camera.config import PORT, CameraDefaults, CameraService
 from edgex_kit import config
+from edgex_kit.device.settings import DeviceSection
 from edgex_kit.errors import Invalid
 
 SHIPPED = Path(device_camera.__file__).parent / "res/configuration.yaml"

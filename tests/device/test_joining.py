@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 from device_camera.__main__ import serve
 from device_camera.config import CameraService
-from device_camera.joining import base_name, until_answered
+from edgex_kit.device.joining import base_name, until_answered
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.errors import Conflict, Unavailable, Unreachable
 from edgex_kit.flags import Flags
@@ -114,7 +114,7 @@ async def test_a_refusal_is_not_waited_out() -> None:
 
 
 async def test_waiting_is_said_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from device_camera import joining
+    from edgex_kit.device import joining
 
     monkeypatch.setattr(joining, "_AGAIN", 0.001)
     answers = iter([Unreachable("nobody"), Unreachable("nobody"), Unavailable("not healthy"), None])

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from device_camera import operating
 from device_camera.health import State, Status
+from edgex_kit.device import operating
 from edgex_kit.devices import Device, DeviceProfile, DeviceService
 from edgex_kit.errors import DriverFailed, Locked
 from edgex_kit.standin.address import free_port
@@ -60,14 +60,14 @@ async def test_down_and_up_again_in_an_instant_ends_up(
     )
     async with open_room(edgex.metadata) as room, registered(room, quiet, camera_profile) as name:
         await settled(room)
-        room.operating.follow(name, lost("the plug"))
+        room.states.follow(name, lost("the plug"))
         await until_soon(lambda: room.devices.get(name).operating_state == "DOWN", "it is DOWN")
         assert await state_of(room, name) == "DOWN"
         with pytest.raises(Locked, match=f"device {name} OperatingState is DOWN: the plug"):
             await room.commands.read(name, "IsStreaming")
-        room.operating.follow(name, STREAMING)
-        room.operating.follow(name, lost("again"))
-        room.operating.follow(name, STREAMING)
+        room.states.follow(name, STREAMING)
+        room.states.follow(name, lost("again"))
+        room.states.follow(name, STREAMING)
         await until_soon(lambda: room.devices.get(name).operating_state == "UP", "it is UP")
         assert await state_of(room, name) == "UP"
         assert room.operating.reason(name) == ""
@@ -79,7 +79,7 @@ async def test_nothing_is_told_twice(
     async with open_room(edgex.metadata) as room, registered(room, pattern_device, camera_profile) as name:
         await settled(room)
         before = (await room.service.metadata._call("GET", f"/api/v3/device/name/{name}"))["device"]["modified"]
-        room.operating.follow(name, STREAMING)
+        room.states.follow(name, STREAMING)
         await settled(room)
         after = (await room.service.metadata._call("GET", f"/api/v3/device/name/{name}"))["device"]["modified"]
         assert after == before
@@ -103,7 +103,7 @@ async def test_a_core_metadata_that_is_away_is_told_later(
             record = DeviceService(name=room.service.name, base_address="http://127.0.0.1:1", admin_state="UNLOCKED")
             await room.service.metadata.put_service(record)
             await room.service.metadata.add_devices([room.devices.get(pattern_device.name)], bypass_validation=True)
-            room.operating.follow(pattern_device.name, lost("no camera"))
+            room.states.follow(pattern_device.name, lost("no camera"))
             await until_soon(lambda: room.devices.get(pattern_device.name).operating_state == "DOWN", "it is told")
             assert await state_of(room, pattern_device.name) == "DOWN"
         following.cancel()
@@ -139,7 +139,7 @@ async def test_a_deleted_device_is_forgotten(
     async with open_room() as room:
         room.devices.put_profile(camera_profile)
         room.devices.put(pattern_device)
-        room.operating.follow(pattern_device.name, lost("x"))
+        room.states.follow(pattern_device.name, lost("x"))
         room.devices.remove(pattern_device.name)
         assert room.operating.reason(pattern_device.name) == ""
         assert room.operating._wanted == {}

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from device_camera.capture import Camera
 from device_camera.config import CameraDefaults, CameraService
-from device_camera.devices import Devices
 from device_camera.protocols import asked_of
-from device_camera.publishing import BROKER, LARGE, REFUSED, STALE, FrameStream, Outbox
+from device_camera.publishing import BROKER, LARGE, REFUSED, STALE, FrameStream
 from edgex_kit import codec
 from edgex_kit.bus import Message
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.outbox import Outbox
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.messages import Event
 from edgex_kit.service import Service

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from device_camera import resources
-from device_camera.requests import CommandDoor, ValidationDoor
 from edgex_kit import codec
+from edgex_kit.device.requests import CommandDoor, ValidationDoor
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.errors import EdgexError, Invalid
 from edgex_kit.messages import Envelope, new_id

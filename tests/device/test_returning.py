@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
-from device_camera.returning import bring_back
+from edgex_kit.device.returning import bring_back
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.errors import DriverFailed
 from waiting import until_soon

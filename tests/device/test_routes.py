@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import msgspec
 from device_camera.discovery import Discovery
-from device_camera.routes import command_routes, discovery_routes
+from device_camera.routes import discovery_routes
 from edgex_kit import codec
+from edgex_kit.device.routes import command_routes
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.rest import build_app
 from edgex_kit.server import open_server

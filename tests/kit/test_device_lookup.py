@@ -1,8 +1,8 @@
 """What a command's name means in a profile."""
 
 import pytest
-from device_camera.lookup import Selection, select_to_read, select_to_write
 from edgex_kit.codec import convert
+from edgex_kit.device.lookup import Selection, select_to_read, select_to_write
 from edgex_kit.devices import DeviceProfile
 from edgex_kit.errors import DriverFailed, Invalid, NotAllowed, NotFound
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from device_camera.lookup import Operation, Selection
-from device_camera.writes import writes_from_body
 from edgex_kit.codec import convert
+from edgex_kit.device.lookup import Operation, Selection
+from edgex_kit.device.writes import writes_from_body
 from edgex_kit.devices import DeviceResource
 from edgex_kit.errors import DriverFailed, Invalid
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from device_camera.devices import Devices
+from edgex_kit.device.cache import Devices
 from edgex_kit.devices import Device, DeviceProfile, DiscoveredDevice, ProvisionWatcher
 from edgex_kit.errors import Locked, NotFound
 

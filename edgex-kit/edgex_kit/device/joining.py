@@ -7,16 +7,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.callbacks import fetch_profile
+from edgex_kit.device.host import Host
 from edgex_kit.devices import DeviceService
 from edgex_kit.errors import EdgexError, Unavailable, Unreachable
-from edgex_kit.service import Service
-
-from device_camera.callbacks import fetch_profile
-from device_camera.config import CameraService
-from device_camera.devices import Devices
-from device_camera.provisioning import provision
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +23,10 @@ _AGAIN = 1.0  # seconds between attempts
 class Joining:
     """Reads our devices, profiles and watchers, and keeps our own record."""
 
-    def __init__(self, service: Service[CameraService], devices: Devices, packaged: Path) -> None:
+    def __init__(self, service: Host, devices: Devices, provision: Callable[[], Awaitable[None]]) -> None:
         self._service = service
         self._devices = devices
-        self._packaged = packaged
+        self._provision = provision  # gives core-metadata what it lacks of us
         self._loop = asyncio.get_running_loop()
         self._reconnected = asyncio.Event()
         service.bus.on_connected(self._tell)
@@ -42,7 +38,7 @@ class Joining:
         self._reconnected.clear()
         await until_answered("core-metadata", self.load)
         await until_answered("core-metadata", partial(self.register, port))
-        await until_answered("core-metadata", partial(provision, self._service, self._devices, self._packaged))
+        await until_answered("core-metadata", self._provision)
 
     async def load(self) -> None:
         """Read everything. Raises what core-metadata answers."""
@@ -112,6 +108,6 @@ def _is_passing(error: EdgexError) -> bool:
     return error.status in (404, 503) and "registry" in str(error)
 
 
-def base_name(service: Service[CameraService]) -> str:
+def base_name(service: Host) -> str:
     """Our name without the instance of -i: watchers belong to all instances."""
     return service.name.removesuffix(f"_{service.flags.instance}") if service.flags.instance else service.name

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from device_camera.changes import Changes
+from edgex_kit.device.changes import Changes
 from edgex_kit.messages import Event, Reading
 
 

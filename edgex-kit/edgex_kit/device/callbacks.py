@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from edgex_kit import codec
 from edgex_kit.bus import Message
 from edgex_kit.codec import convert
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.refusals import Refusals
 from edgex_kit.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
 from edgex_kit.errors import EdgexError, Malformed, NotFound
 from edgex_kit.messages import SystemEvent
 from edgex_kit.metadata import Metadata
 from edgex_kit.metrics import Metrics
-
-from device_camera.devices import Devices
-from device_camera.refusals import Refusals
 
 log = logging.getLogger(__name__)
 

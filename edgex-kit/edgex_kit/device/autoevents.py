@@ -8,14 +8,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.changes import Changes
+from edgex_kit.device.commands import Commands
 from edgex_kit.devices import AutoEvent
 from edgex_kit.durations import parse_duration
 from edgex_kit.errors import EdgexError, Invalid
 from edgex_kit.messages import Event, new_id
-
-from device_camera.changes import Changes
-from device_camera.commands import Commands
-from device_camera.devices import Devices
 
 log = logging.getLogger(__name__)
 

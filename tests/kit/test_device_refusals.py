@@ -1,9 +1,9 @@
 """Messages that could not be understood are counted, and said once."""
 
 import pytest
-from device_camera import refusals
-from device_camera.refusals import Refusals
 from edgex_kit.bus import Message
+from edgex_kit.device import refusals
+from edgex_kit.device.refusals import Refusals
 from edgex_kit.errors import Malformed
 from edgex_kit.metrics import Metrics
 

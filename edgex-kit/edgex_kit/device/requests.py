@@ -1,6 +1,6 @@
 """What others ask of us over the bus: commands and device validation (contract 1.9, 1.10).
 
-Commands run side by side, so that a slow camera delays nobody else and our own PATCHes can be validated meanwhile.
+Commands run side by side, so that a slow device delays nobody else and our own PATCHes can be validated meanwhile.
 """
 
 import asyncio
@@ -8,20 +8,19 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from msgspec import Struct, UnsetType
+
 from edgex_kit import codec
 from edgex_kit.bus import Message
 from edgex_kit.codec import payload_as
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.host import Host
+from edgex_kit.device.outbox import Outbox
+from edgex_kit.device.refusals import Refusals
 from edgex_kit.devices import Device
 from edgex_kit.errors import EdgexError, Malformed
 from edgex_kit.messages import API, Envelope, Event, EventResponse
-from edgex_kit.service import Service
 from edgex_kit.topics import CommandTopic
-from msgspec import Struct, UnsetType
-
-from device_camera.commands import Commands
-from device_camera.config import CameraService
-from device_camera.publishing import Outbox
-from device_camera.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class _AddDevice(Struct):
 class CommandDoor:
     """Answers edgex/device/command/request/<service>/#."""
 
-    def __init__(self, service: Service[CameraService], commands: Commands, outbox: Outbox) -> None:
+    def __init__(self, service: Host, commands: Commands, outbox: Outbox) -> None:
         self._service = service
         self._commands = commands
         self._outbox = outbox
@@ -100,7 +99,7 @@ class CommandDoor:
 class ValidationDoor:
     """Answers edgex/<service>/validate/device: core-metadata asks before it stores a device."""
 
-    def __init__(self, service: Service[CameraService], check: Callable[[Device], None]) -> None:
+    def __init__(self, service: Host, check: Callable[[Device], None]) -> None:
         self._service = service
         self._check = check
         self._refusals = Refusals(service.metrics, "validation")
@@ -130,7 +129,7 @@ def _query(envelope: Envelope) -> dict[str, str]:
     return {} if given is None or isinstance(given, UnsetType) else given
 
 
-def _reply(service: Service[CameraService], to: Envelope, body: Any, limit_kb: int) -> None:
+def _reply(service: Host, to: Envelope, body: Any, limit_kb: int) -> None:
     data = codec.encode(
         body,
         correlation_id=to.correlation_id,
@@ -141,10 +140,10 @@ def _reply(service: Service[CameraService], to: Envelope, body: Any, limit_kb: i
     _send(service, to, data)
 
 
-def _reply_error(service: Service[CameraService], to: Envelope, error: EdgexError) -> None:
+def _reply_error(service: Host, to: Envelope, error: EdgexError) -> None:
     _send(service, to, codec.encode_error(str(error), request_id=to.request_id, encoding=service.encoding))
 
 
-def _send(service: Service[CameraService], to: Envelope, data: bytes) -> None:
+def _send(service: Host, to: Envelope, data: bytes) -> None:
     if service.bus.publish(service.topics.response(service.name, to.request_id), data) is None:
         log.warning("an answer is lost: there is no message broker")

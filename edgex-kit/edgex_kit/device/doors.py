@@ -6,18 +6,15 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from edgex_kit.bus import Message
-from edgex_kit.devices import Device
-from edgex_kit.service import Service
-
-from device_camera.callbacks import SystemEventDoor
-from device_camera.commands import Commands
-from device_camera.config import CameraService
-from device_camera.devices import Devices
-from device_camera.joining import base_name
-from device_camera.protocols import check_device
-from device_camera.publishing import Outbox
-from device_camera.requests import CommandDoor, ValidationDoor
-from device_camera.supervision import keep
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.callbacks import SystemEventDoor
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.driver import Driver
+from edgex_kit.device.host import Host
+from edgex_kit.device.joining import base_name
+from edgex_kit.device.outbox import Outbox
+from edgex_kit.device.requests import CommandDoor, ValidationDoor
+from edgex_kit.device.supervision import keep
 
 
 class Doors:
@@ -34,13 +31,10 @@ class Doors:
 
 @contextlib.asynccontextmanager
 async def open_doors(
-    service: Service[CameraService], devices: Devices, commands: Commands, outbox: Outbox, tasks: asyncio.TaskGroup
+    service: Host, devices: Devices, driver: Driver, commands: Commands, outbox: Outbox, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[Doors]:
     """Answer commands and validation from now on."""
     topics, bus, name = service.topics, service.bus, service.name
-
-    def check(device: Device) -> None:
-        check_device(device, service.settings.writable.camera)
 
     async with (
         bus.messages(topics.command_requests(name)) as asked,
@@ -53,7 +47,7 @@ async def open_doors(
     ):
         answering = {
             "commands": partial(CommandDoor(service, commands, outbox).serve, asked),
-            "validation": partial(ValidationDoor(service, check).serve, to_validate),
+            "validation": partial(ValidationDoor(service, driver.check).serve, to_validate),
         }
         keep(tasks, answering)
         yield Doors(SystemEventDoor(service.metadata, devices, service.metrics), told)

@@ -3,21 +3,17 @@
 import asyncio
 import logging
 
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.host import Host
+from edgex_kit.device.operating import Operating
 from edgex_kit.devices import Device
 from edgex_kit.errors import EdgexError
-from edgex_kit.service import Service
-
-from device_camera.commands import Commands
-from device_camera.config import CameraService
-from device_camera.devices import Devices
-from device_camera.operating import Operating
 
 log = logging.getLogger(__name__)
 
 
-async def bring_back(
-    service: Service[CameraService], devices: Devices, commands: Commands, operating: Operating
-) -> None:
+async def bring_back(service: Host, devices: Devices, commands: Commands, operating: Operating) -> None:
     """Read every such device each DeviceDownTimeout until it answers, for ever; at once nothing when that is 0."""
     timeout = service.settings.device.device_down_timeout
     if timeout <= 0 or service.settings.device.allowed_fails <= 0:

@@ -1,19 +1,18 @@
-"""From the body of a SET to values for the camera: defaults, mappings, types, ranges; pure (contract 6.3)."""
+"""From the body of a SET to values for the device: defaults, mappings, types, ranges; pure (contract 6.3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgex_kit.device.lookup import Operation, Selection
 from edgex_kit.errors import DriverFailed, EdgexError, Invalid
 from edgex_kit.transforms import check_range, map_write, transform_write
 from edgex_kit.values import parse_value
 
-from device_camera.lookup import Operation, Selection
-
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One value on its way to the camera."""
+    """One value on its way to the device."""
 
     operation: Operation
     value: Any

@@ -6,23 +6,18 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.driver import Driver, Tagged
+from edgex_kit.device.host import Host
+from edgex_kit.device.lookup import Operation, Selection, select_to_read, select_to_write
+from edgex_kit.device.operating import Operating
+from edgex_kit.device.settings import DeviceSettings
+from edgex_kit.device.writes import writes_from_body
 from edgex_kit.devices import Device
 from edgex_kit.errors import AssertionBroken, EdgexError, Locked
 from edgex_kit.messages import Event, Reading
 from edgex_kit.origin import new_origin
 from edgex_kit.readings import event_from_readings, reading_from
-from edgex_kit.service import Service
-
-from device_camera.cameras import Cameras
-from device_camera.config import CameraService
-from device_camera.devices import Devices
-from device_camera.frame_events import frame_tags
-from device_camera.lookup import Operation, Selection, select_to_read, select_to_write
-from device_camera.meters import Meters
-from device_camera.notes import Notes
-from device_camera.operating import Operating
-from device_camera.resources import Picture, Target, read_resource, write_resource
-from device_camera.writes import writes_from_body
 
 Read = Callable[[Operation], Any]
 
@@ -31,19 +26,13 @@ class Commands:
     """Serves commands; any number at once, writes of one device one after another."""
 
     def __init__(
-        self,
-        service: Service[CameraService],
-        devices: Devices,
-        cameras: Cameras,
-        meters: Meters,
-        operating: Operating,
+        self, service: Host, devices: Devices, driver: Driver, operating: Operating, *, serves_down: bool = False
     ) -> None:
         self._service = service
         self._devices = devices
-        self._cameras = cameras
-        self._meters = meters
+        self._driver = driver
         self._operating = operating
-        self._notes = Notes(service.metadata, devices)
+        self._serves_down = serves_down  # devices that are brought back by the commands they are sent
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def read(self, name: str, source: str, *, regex: bool = True) -> Event:
@@ -52,8 +41,7 @@ class Commands:
             device = self._usable(name)
             profile = self._devices.profile_of(device)
             selection = select_to_read(profile, source, regex=regex, most=self._settings.device.max_cmd_ops)
-            target = await self._target(device)
-            values = [await read_resource(target, operation.resource) for operation in selection.operations]
+            values = [await self._driver.read(device, operation.resource) for operation in selection.operations]
             event = self._event(device, selection, values)
         except EdgexError as error:
             await self._failed(name, error)
@@ -68,10 +56,9 @@ class Commands:
             profile = self._devices.profile_of(device)
             selection = select_to_write(profile, source, most=self._settings.device.max_cmd_ops)
             writes = writes_from_body(selection, body, transform=self._settings.device.data_transform)
-            target = await self._target(device)
             async with self._turns.setdefault(name, asyncio.Lock()):
                 for one in writes:
-                    await write_resource(target, one.operation.resource, one.value)
+                    await self._driver.write(device, one.operation.resource, one.value)
             event = self._event(device, selection, [one.value for one in writes]) if selection.is_readable else None
         except EdgexError as error:
             await self._failed(name, error)
@@ -84,30 +71,26 @@ class Commands:
         device = self._devices.get(name)
         for resource in self._devices.profile_of(device).device_resources or ():
             if resource.is_readable and (resource.attributes or {}).get("getFunction") == function:
-                value = await read_resource(await self._target(device), resource)
+                value = await self._driver.read(device, resource)
                 return self._event(device, Selection(resource.name, (Operation(resource),)), [value])
         return None
 
     @property
-    def _settings(self) -> CameraService:
+    def _settings(self) -> DeviceSettings:
         return self._service.settings
 
     def _usable(self, name: str) -> Device:
         device = self._devices.check_unlocked(name)
-        if device.operating_state == "DOWN" and not self._operating.is_trying(name):
+        if device.operating_state == "DOWN" and not self._serves_down and not self._operating.is_trying(name):
             reason = self._operating.reason(name)
             raise Locked(f"device {name} OperatingState is DOWN{': ' if reason else ''}{reason}")
         return device
-
-    async def _target(self, device: Device) -> Target:
-        camera = await self._cameras.ready(device.name)
-        return Target(device, camera, self._notes, self._meters.capture_fps(camera), self._settings.patience_s)
 
     def _event(self, device: Device, selection: Selection, values: Sequence[Any]) -> Event:
         origin = new_origin()
         pairs = zip(selection.operations, values, strict=True)
         readings = [self._reading(device, operation, value, origin) for operation, value in pairs]
-        pictures = [value.frame for value in values if isinstance(value, Picture)]
+        tags = [value.tags for value in values if isinstance(value, Tagged)]
         return event_from_readings(
             readings,
             device_name=device.name,
@@ -116,12 +99,12 @@ class Commands:
             origin=origin,
             command_tags=selection.tags,
             device_tags=device.tags,
-            tags=frame_tags(pictures[0]) if pictures else None,
+            tags=tags[0] if tags else None,
         )
 
     def _reading(self, device: Device, operation: Operation, value: Any, origin: int) -> Reading:
         return reading_from(
-            value.frame.jpeg if isinstance(value, Picture) else value,
+            value.value if isinstance(value, Tagged) else value,
             operation.resource,
             device.name,
             device.profile_name,

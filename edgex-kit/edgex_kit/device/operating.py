@@ -1,20 +1,18 @@
-"""operatingState of devices in core-metadata: follows the cameras, changed only when it has to change (contract 6.9).
+"""operatingState of devices in core-metadata: changed only when it has to change (contract 6.9).
 
-A camera that is lost is DOWN, one that gives frames is UP. With Device.AllowedFails, so many failed commands in a row
-set it DOWN as well, and one that works UP again; with Device.DeviceDownTimeout it is tried by itself in between.
+The service says what it wants of a device whose state it knows. With Device.AllowedFails, so many failed commands in a
+row set it DOWN as well, and one that works UP again; with Device.DeviceDownTimeout it is tried by itself in between.
 """
 
 import asyncio
 import logging
 
 import msgspec
+
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.host import Host
 from edgex_kit.devices import OperatingState
 from edgex_kit.errors import EdgexError, NotFound
-from edgex_kit.service import Service
-
-from device_camera.config import CameraService
-from device_camera.devices import Devices
-from device_camera.health import State, Status
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +22,7 @@ _AGAIN = 5.0  # seconds until a change that core-metadata did not take is tried 
 class Operating:
     """Knows why a device is DOWN and tells core-metadata of changes."""
 
-    def __init__(self, service: Service[CameraService], devices: Devices) -> None:
+    def __init__(self, service: Host, devices: Devices) -> None:
         self._service = service
         self._devices = devices
         self._reasons: dict[str, str] = {}
@@ -37,18 +35,18 @@ class Operating:
         """Why we set the device DOWN, or nothing."""
         return self._reasons.get(name, "")
 
-    def follow(self, name: str, status: Status) -> None:
-        """A camera's state has changed."""
-        if status.state is State.STREAMING:
-            self._want(name, "UP")
-        elif status.state is State.LOST:
-            self._want(name, "DOWN", status.reason)
-        elif status.state is State.STOPPED and self._devices.is_active(name):
-            self._want(name, "UP")  # it is switched off: nothing speaks against it any more
+    def want(self, name: str, state: OperatingState, reason: str = "") -> None:
+        """Tell core-metadata of this state, unless it knows it."""
+        if reason:
+            self._reasons[name] = reason
+        else:
+            self._reasons.pop(name, None)
+        self._wanted[name] = state
+        self._woken.set()
 
     def assertion_broken(self, name: str, reason: str) -> None:
         """A reading contradicted its profile."""
-        self._want(name, "DOWN", reason)
+        self.want(name, "DOWN", reason)
 
     def failed(self, name: str) -> None:
         """A command failed, for whatever reason."""
@@ -58,12 +56,12 @@ class Operating:
         left = self._fails_left.get(name, allowed) - 1
         self._fails_left[name] = left
         if left == 0:
-            self._want(name, "DOWN", f"{allowed} commands in a row failed")
+            self.want(name, "DOWN", f"{allowed} commands in a row failed")
 
     def succeeded(self, name: str) -> None:
         """A command worked."""
         if self._fails_left.pop(name, None) is not None:
-            self._want(name, "UP")
+            self.want(name, "UP")
 
     def is_trying(self, name: str) -> bool:
         """Whether commands are let through to a DOWN device to see whether it is back (contract 6.9)."""
@@ -93,18 +91,10 @@ class Operating:
         except EdgexError as error:
             log.warning("operatingState of device '%s' cannot be set %s: %s", name, state, error)
             return False
-        # Not left to core-metadata's echo: the next change of the camera may come before it.
+        # Not left to core-metadata's echo: the next change may come before it.
         self._devices.put(msgspec.structs.replace(self._devices.find(name) or device, operating_state=state))
         log.info("device '%s' is %s%s", name, state, f": {self.reason(name)}" if state == "DOWN" else "")
         return True
-
-    def _want(self, name: str, state: OperatingState, reason: str = "") -> None:
-        if reason:
-            self._reasons[name] = reason
-        else:
-            self._reasons.pop(name, None)
-        self._wanted[name] = state
-        self._woken.set()
 
     def _forget_gone(self, name: str) -> None:
         if not self._devices.has(name):

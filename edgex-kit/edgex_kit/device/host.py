@@ -1,0 +1,32 @@
+"""What the rooms of this package need of the service they are part of."""
+
+from typing import Protocol
+
+from edgex_kit.bus import Bus
+from edgex_kit.codec import Encoding
+from edgex_kit.device.settings import DeviceSettings
+from edgex_kit.flags import Flags
+from edgex_kit.metadata import Metadata
+from edgex_kit.metrics import Metrics
+from edgex_kit.topics import Topics
+
+
+class Host(Protocol):
+    """A service that owns devices; every `Service` of `DeviceSettings` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def settings(self) -> DeviceSettings: ...
+    @property
+    def flags(self) -> Flags: ...
+    @property
+    def bus(self) -> Bus: ...
+    @property
+    def topics(self) -> Topics: ...
+    @property
+    def metadata(self) -> Metadata: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def encoding(self) -> Encoding: ...

@@ -1,0 +1,54 @@
+"""The REST door: device commands (contract 6.1-6.3). It parses and formats, no more."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from edgex_kit import codec
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.host import Host
+from edgex_kit.device.outbox import Outbox
+from edgex_kit.errors import Invalid, Malformed
+from edgex_kit.messages import API, BaseResponse, EventResponse
+from edgex_kit.rest import Json, body_of, name_of
+
+_CORRELATION = "x-correlation-id"
+
+
+def command_routes(service: Host, commands: Commands, outbox: Outbox) -> list[BaseRoute]:
+    """GET and PUT of /api/v3/device/name/{name}/{command}."""
+
+    async def get(request: Request) -> Response:
+        query = request.query_params
+        name, command = name_of(request, "name"), name_of(request, "command")
+        event = await commands.read(name, command, regex=query.get("ds-regexcmd") != "false")
+        if query.get("ds-pushevent") == "true":
+            outbox.send(event, request.headers.get(_CORRELATION))
+        if query.get("ds-returnevent", "true") != "true":
+            return Response()
+        answer = EventResponse(api_version=API, status_code=200, event=event)
+        kind, body = codec.encode_body(answer, service.encoding)
+        return Response(body, media_type=kind)
+
+    async def put(request: Request) -> Response:
+        body = await _values(request)
+        event = await commands.write(name_of(request, "name"), name_of(request, "command"), body)
+        if event is not None:
+            outbox.send(event, request.headers.get(_CORRELATION))
+        return Json(BaseResponse(api_version=API, status_code=200))
+
+    path = "/api/v3/device/name/{name}/{command}"
+    return [Route(path, get, methods=["GET"]), Route(path, put, methods=["PUT"])]
+
+
+async def _values(request: Request) -> dict[str, object]:
+    """The resources and values of a PUT; an empty body leaves all to the defaults. Raises Invalid."""
+    if not await request.body():
+        return {}
+    try:
+        body = await body_of(request)
+    except Malformed as error:
+        raise Invalid(f"failed to parse request body -> {error}") from error
+    if not isinstance(body, dict):
+        raise Invalid(f"failed to parse request body -> an object of resources and values expected, not {body!r:.80}")
+    return body

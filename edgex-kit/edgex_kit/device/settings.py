@@ -1,0 +1,55 @@
+"""EdgeX's configuration sections for services that own devices (contract 6.10)."""
+
+from typing import Any
+
+from msgspec import field
+
+from edgex_kit.durations import parse_duration
+from edgex_kit.settings import Section, Settings, WritableSection
+
+
+class ReadingSection(Section, kw_only=True, frozen=True):
+    reading_units: bool = True
+
+
+class DeviceWritable(WritableSection, kw_only=True, frozen=True):
+    reading: ReadingSection = field(default_factory=ReadingSection)
+
+
+class DiscoverySection(Section, kw_only=True, frozen=True):
+    enabled: bool = False
+    interval: str = "0s"
+
+    @property
+    def interval_s(self) -> float:
+        return parse_duration(self.interval)
+
+
+class DeviceSection(Section, kw_only=True, frozen=True):
+    data_transform: bool = True
+    max_cmd_ops: int = 128
+    profiles_dir: str = "./res/profiles"
+    devices_dir: str = "./res/devices"
+    provision_watchers_dir: str = ""
+    enable_async_readings: bool = True
+    labels: Any = ()  # a list in a file, numbered keys in core-keeper, comma-separated in the environment
+    discovery: DiscoverySection = field(default_factory=DiscoverySection)
+    allowed_fails: int = 0  # failed commands until the device is set DOWN; 0: it never is
+    device_down_timeout: float = 0  # seconds until a device that was set DOWN so is tried again; 0: it is not
+
+    @property
+    def label_list(self) -> tuple[str, ...]:
+        """The labels of our service record, whichever way they were written."""
+        labels = self.labels
+        if isinstance(labels, str):
+            labels = labels.split(",")
+        elif isinstance(labels, dict):
+            labels = [labels[key] for key in sorted(labels)]
+        return tuple(str(label).strip() for label in labels or () if str(label).strip())
+
+
+class DeviceSettings(Settings, kw_only=True, frozen=True):
+    """What a service that owns devices is told by its configuration."""
+
+    writable: DeviceWritable = field(default_factory=DeviceWritable)
+    device: DeviceSection = field(default_factory=DeviceSection)
