@@ -72,6 +72,7 @@ async def serve(service: Service[AppSettings]) -> None:
             ],
             settings.service,
             timeout_text="Request timed out",
+            guard=service.guard,
         )
         with open_workers(workers_for(inference), inbox, analyst) as workers:
             async with serve_on(app, sock), asyncio.TaskGroup() as tasks:

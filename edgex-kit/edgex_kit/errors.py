@@ -4,6 +4,7 @@ EdgexError
 ├── Invalid        what was asked is wrong (400)
 ├── Malformed      bytes that are no message we know (400)
 ├── Unauthorized   no or a wrong token (401)
+├── Forbidden      a token that may not do that, or that has ended (403)
 ├── NotFound       the named thing does not exist (404)
 ├── NotAllowed     a read of a write-only resource, or the reverse (405)
 ├── Conflict       it exists already, or is in use (409)
@@ -39,6 +40,10 @@ class Malformed(EdgexError):
 
 class Unauthorized(EdgexError):
     status = 401
+
+
+class Forbidden(EdgexError):
+    status = 403
 
 
 class NotFound(EdgexError):
@@ -94,6 +99,7 @@ _BY_STATUS: dict[int, type[EdgexError]] = {
     for kind in (
         Invalid,
         Unauthorized,
+        Forbidden,
         NotFound,
         NotAllowed,
         Conflict,

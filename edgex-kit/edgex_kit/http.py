@@ -1,6 +1,7 @@
 """Calls to other EdgeX services: requests on worker threads, its errors translated here and nowhere else."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
@@ -10,15 +11,18 @@ from edgex_kit.errors import Malformed, Unreachable, error_from_status
 from edgex_kit.messages import JSON, new_id
 from edgex_kit.redact import redact
 
+Identify = Callable[[], Mapping[str, str]]  # headers that say who calls; asked on the calling thread
+
 
 class HttpClient:
     """One other service. Every call may raise the error that its status stands for, or Unreachable when there is no
     answer, or none that can be understood. Any thread may call."""
 
-    def __init__(self, base_url: str, *, name: str, wait: float = 5.0) -> None:
+    def __init__(self, base_url: str, *, name: str, wait: float = 5.0, identify: Identify = dict) -> None:
         self.base_url = base_url.rstrip("/")
         self.name = name
         self._wait = wait  # seconds
+        self._identify = identify
         self._session = requests.Session()
         self._session.trust_env = False  # gateway-local calls go through no proxy
 
@@ -35,7 +39,7 @@ class HttpClient:
 
     def call_now(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
         """The same, blocking."""
-        headers = {"X-Correlation-ID": new_id(), "Content-Type": JSON}
+        headers = {"X-Correlation-ID": new_id(), "Content-Type": JSON, **self._identify()}
         data = codec.encode_json(body) if body is not None else None
         url = self.base_url + path
         try:

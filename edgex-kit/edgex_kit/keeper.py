@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgex_kit.errors import Conflict, NotFound, Unavailable
-from edgex_kit.http import HttpClient
+from edgex_kit.http import HttpClient, Identify
 from edgex_kit.topics import escape_name
 
 ROOT = "edgex/v4"
@@ -14,10 +14,10 @@ COMMON = f"{ROOT}/core-common-config-bootstrapper"
 class Keeper:
     """A client of core-keeper."""
 
-    def __init__(self, url: str, *, wait: float = 5.0) -> None:
+    def __init__(self, url: str, *, wait: float = 5.0, identify: Identify = dict) -> None:
         parts = urlsplit(url)
         self.host, self.port = parts.hostname or "localhost", parts.port or 59890
-        self._http = HttpClient(url, name="core-keeper", wait=wait)
+        self._http = HttpClient(url, name="core-keeper", wait=wait, identify=identify)
 
     async def ping(self) -> None:
         """Raises Unreachable while core-keeper does not answer."""

@@ -9,7 +9,7 @@ import msgspec
 from edgex_kit.codec import convert
 from edgex_kit.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
 from edgex_kit.errors import EdgexError, NotFound, error_from_status
-from edgex_kit.http import HttpClient
+from edgex_kit.http import HttpClient, Identify
 from edgex_kit.topics import escape_name
 
 T = TypeVar("T")
@@ -20,10 +20,11 @@ Locate = Callable[[], Awaitable[str]]
 class Metadata:
     """A client of core-metadata; `locate` gives its URL anew for each call (the registry's, or a fixed one)."""
 
-    def __init__(self, locate: Locate, *, escape: bool = False, wait: float = 10.0) -> None:
+    def __init__(self, locate: Locate, *, escape: bool = False, wait: float = 10.0, identify: Identify = dict) -> None:
         self._locate = locate
         self._escape = escape
         self._wait = wait
+        self._identify = identify
         self._http: HttpClient | None = None
 
     async def version(self) -> str:
@@ -132,7 +133,7 @@ class Metadata:
         url = await self._locate()
         if self._http is None or self._http.base_url != url:
             self.close()
-            self._http = HttpClient(url, name="core-metadata", wait=self._wait)
+            self._http = HttpClient(url, name="core-metadata", wait=self._wait, identify=self._identify)
         return self._http
 
     def _name(self, name: str) -> str:

@@ -16,7 +16,7 @@ from edgex_kit.bus import Bus, Message
 from edgex_kit.errors import EdgexError, Invalid, Unavailable
 from edgex_kit.flags import Flags, is_uri
 from edgex_kit.handover import Latest
-from edgex_kit.http import fetch_text
+from edgex_kit.http import Identify, fetch_text
 from edgex_kit.keeper import COMMON, ROOT, Keeper
 from edgex_kit.redact import redact
 from edgex_kit.settings import Tree
@@ -52,9 +52,9 @@ class Layers:
 class Provider:
     """The configuration of one service; `kind` is "device-services" or "app-services"."""
 
-    def __init__(self, service: str, kind: str, flags: Flags, packaged: Path) -> None:
+    def __init__(self, service: str, kind: str, flags: Flags, packaged: Path, *, identify: Identify = dict) -> None:
         self.service = service
-        self.keeper = Keeper(flags.provider) if flags.provider else None
+        self.keeper = Keeper(flags.provider, identify=identify) if flags.provider else None
         self._kind = kind
         self._flags = flags
         self._packaged = packaged

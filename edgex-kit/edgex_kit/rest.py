@@ -31,6 +31,8 @@ from edgex_kit.settings import CorsSection, ServiceSection, Tree
 log = logging.getLogger(__name__)
 
 CORRELATION = b"x-correlation-id"
+PING = "/api/v3/ping"
+Guard = Callable[[str], Awaitable[bool]]  # whether a caller's JSON web token is good
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -85,24 +87,46 @@ def common_routes(service: str, config: Callable[[], Tree], secrets: Secrets) ->
         return Json(answer, 201)
 
     return [
-        Route("/api/v3/ping", ping),
+        Route(PING, ping),
         Route("/api/v3/version", version),
         Route("/api/v3/config", configuration),
         Route("/api/v3/secret", secret, methods=["POST"]),
     ]
 
 
-def build_app(routes: Sequence[BaseRoute], settings: ServiceSection, timeout_text: str = "request timeout") -> ASGIApp:
-    """Routes inside the frame: errors, limits, correlation ids, CORS."""
+def build_app(
+    routes: Sequence[BaseRoute],
+    settings: ServiceSection,
+    timeout_text: str = "request timeout",
+    guard: Guard | None = None,
+) -> ASGIApp:
+    """Routes inside the frame: errors, limits, correlation ids, CORS; and behind a guard, who lets ping alone pass."""
     inner = Starlette(
         routes=list(routes),
         exception_handlers={EdgexError: _refused, HTTPException: _not_routed, Exception: _broken},
     )
     inner.router.redirect_slashes = False  # Echo answers 404 to a path with one slash too many
-    app: ASGIApp = inner
+    app: ASGIApp = Guarded(inner, guard) if guard is not None else inner
     if settings.cors.enable_cors:
         app = _with_cors(app, settings.cors)
     return Frame(app, settings.timeout_s, settings.max_request_size, timeout_text)
+
+
+class Guarded:
+    """Lets those in who show a token that the guard takes, and everybody to ping (contract 9.5)."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] != PING:
+            shown = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+            kind, _, token = shown.partition(" ")
+            if kind.lower() != "bearer" or not token.strip() or not await self._guard(token.strip()):
+                await Json({"message": "Unauthorized"}, 401)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class Frame:

@@ -1,32 +1,32 @@
-"""Secrets by name. In insecure mode they are `Writable.InsecureSecrets`, in memory or in core-keeper (contract 5)."""
+"""Secrets by name: `Writable.InsecureSecrets`, or in secure mode what the secret store holds (contract 5, 9)."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
 from edgex_kit.errors import Invalid, NotAllowed, NotFound
 from edgex_kit.keeper import ROOT, Keeper
 from edgex_kit.messages import SecretRequest
+from edgex_kit.secretstore import Kept
 from edgex_kit.settings import InsecureSecret
 
 log = logging.getLogger(__name__)
 
 
-def is_secure(environ: Mapping[str, str] = os.environ) -> bool:
-    """EdgeX is secure unless EDGEX_SECURITY_SECRET_STORE is exactly "false" (contract 9.1)."""
-    return environ.get("EDGEX_SECURITY_SECRET_STORE", "true") != "false"
-
-
 class Secrets:
-    """The secrets of one service; `current` gives the live insecure secrets."""
+    """The secrets of one service; `current` gives the live insecure secrets, which count for nothing beside `kept`."""
 
     def __init__(
-        self, service: str, current: Callable[[], Mapping[str, InsecureSecret]], keeper: Keeper | None
+        self,
+        service: str,
+        current: Callable[[], Mapping[str, InsecureSecret]],
+        keeper: Keeper | None,
+        kept: Kept | None = None,
     ) -> None:
         self._service = service
-        self._current = current
+        self._current = current if kept is None else lambda: kept.known
         self._keeper = keeper
+        self._kept = kept
 
     def get(self, name: str) -> dict[str, str]:
         """The secret's keys and values. Raises NotFound, naming it."""
@@ -42,19 +42,29 @@ class Secrets:
 
     async def store(self, request: SecretRequest) -> None:
         """Keep a secret. Raises Invalid for an empty one, NotAllowed where there is no place to keep it."""
-        if not request.secret_name:
-            raise Invalid("SecretRequest.SecretName field is required")
-        if not request.secret_data:
-            raise Invalid("SecretRequest.SecretData field is required")
-        for item in request.secret_data:
-            if not item.key or not item.value:
-                raise Invalid("SecretRequest.SecretData: every item needs a key and a value")
-            if "/" in item.key:  # it would be several levels of core-keeper's keys
-                raise Invalid(f"SecretRequest.SecretData: the key '{item.key}' must not hold a slash")
+        _check(request)
+        if self._kept is not None:
+            await self._kept.keep(request.secret_name, {item.key: item.value for item in request.secret_data})
+        else:
+            await self._store_insecurely(request)
+        log.info("secret '%s' stored", request.secret_name)
+
+    async def _store_insecurely(self, request: SecretRequest) -> None:
         if self._keeper is None:
             raise NotAllowed("secrets cannot be stored without a configuration provider in insecure mode")
         place = f"{ROOT}/{self._service}/Writable/InsecureSecrets/{quote(request.secret_name, safe='')}"
         for item in request.secret_data:
             await self._keeper.put(f"{place}/SecretData/{item.key}", item.value)
         await self._keeper.put(f"{place}/SecretName", request.secret_name)
-        log.info("secret '%s' stored", request.secret_name)
+
+
+def _check(request: SecretRequest) -> None:
+    if not request.secret_name:
+        raise Invalid("SecretRequest.SecretName field is required")
+    if not request.secret_data:
+        raise Invalid("SecretRequest.SecretData field is required")
+    for item in request.secret_data:
+        if not item.key or not item.value:
+            raise Invalid("SecretRequest.SecretData: every item needs a key and a value")
+        if "/" in item.key:  # it would be several levels of core-keeper's keys
+            raise Invalid(f"SecretRequest.SecretData: the key '{item.key}' must not hold a slash")

@@ -7,6 +7,7 @@ sys.exit(run(main, "device-camera", "device-services", MySettings, packaged=...)
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -26,7 +27,9 @@ from edgex_kit.logs import set_level, setup_logging
 from edgex_kit.metadata import Metadata
 from edgex_kit.metrics import Metrics
 from edgex_kit.provider import Provider
+from edgex_kit.rest import Guard
 from edgex_kit.secrets import Secrets
+from edgex_kit.secretstore import Kept, open_secret_store
 from edgex_kit.settings import Settings
 from edgex_kit.topics import Topics
 
@@ -49,11 +52,19 @@ class Service(Generic[S]):
     metadata: Metadata
     metrics: Metrics
     encoding: Encoding = field(default_factory=Encoding.from_environment)
+    kept: Kept | None = None  # in secure mode
 
     @property
     def settings(self) -> S:
         """The settings in force."""
         return self.live.now
+
+    @property
+    def guard(self) -> Guard | None:
+        """Who may call our REST: in secure mode, those whose token EdgeX vouches for (contract 9.5)."""
+        if self.kept is None or os.environ.get("EDGEX_DISABLE_JWT_VALIDATION", "").lower() == "true":
+            return None
+        return self.kept.vouches_for
 
     async def follow(self) -> None:
         """Take over configuration changes for ever."""
@@ -93,18 +104,21 @@ async def open_service(
     key = flags.service_key.replace("<profile>", flags.profile) if flags.service_key else name
     key = f"{key}_{flags.instance}" if flags.instance else key
     async with contextlib.AsyncExitStack() as opened:
-        provider = Provider(key, kind, flags, packaged)
+        kept = await opened.enter_async_context(open_secret_store(key, flags.startup_s, flags.interval_s))
+        identify = kept.store.identity if kept is not None else dict
+        provider = Provider(key, kind, flags, packaged, identify=identify)
         opened.callback(provider.close)
         live = Live(settings, await provider.load(), flags.remote_hosts)
-        secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper)
+        secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper, kept)
         setup_logging(key, lambda: [*secrets.values()])
         set_level(live.now.writable.log_level)
         live.on_change(lambda now: set_level(now.writable.log_level))
         topics = Topics(live.now.message_bus.base_topic_prefix or "edgex", live.now.service.enable_name_field_escape)
-        metadata = Metadata(_locate(live, provider.keeper if flags.registry else None), escape=topics.escape)
+        locate = _locate(live, provider.keeper if flags.registry else None)
+        metadata = Metadata(locate, escape=topics.escape, identify=identify)
         opened.callback(metadata.close)
         bus = await opened.enter_async_context(open_bus(bus_settings(live.now, secrets, key)))
-        yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key))
+        yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), kept=kept)
 
 
 def run(

@@ -17,7 +17,7 @@ from edgex_kit.live import Live
 from edgex_kit.messages import SecretData, SecretRequest
 from edgex_kit.provider import Provider
 from edgex_kit.rest import build_app, common_routes
-from edgex_kit.secrets import Secrets, is_secure
+from edgex_kit.secrets import Secrets
 from edgex_kit.settings import InsecureSecret, ServiceSection, Settings
 
 Until = Callable[..., Awaitable[None]]
@@ -121,9 +121,3 @@ async def test_a_posted_secret_can_be_used_at_once_and_is_shown_nowhere(
     with pytest.raises(asyncio.CancelledError):
         await following
     provider.close()
-
-
-@pytest.mark.parametrize(("value", "secure"), [(None, True), ("true", True), ("False", True), ("false", False)])
-def test_only_the_exact_word_turns_security_off(value: str | None, *, secure: bool) -> None:
-    environ = {} if value is None else {"EDGEX_SECURITY_SECRET_STORE": value}
-    assert is_secure(environ) is secure
