@@ -67,7 +67,7 @@ async def serve(service: Service[CameraService]) -> None:
         ]
         async with (
             asyncio.TaskGroup() as tasks,
-            open_server(build_app(routes, own), own.bind_host, own.port) as port,
+            open_server(build_app(routes, own, guard=service.guard), own.bind_host, own.port) as port,
             service.registered(port),
             open_doors(service, devices, driver, commands, outbox, tasks) as doors,
         ):
