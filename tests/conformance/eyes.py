@@ -130,13 +130,13 @@ class Eye:
         return [line for line in lines if all(word in line for word in words)]
 
 
-def configure(folder: Path, **sections: Any) -> Path:
+def configure(folder: Path, *changes: dict[str, Any], **sections: Any) -> Path:
     """The packaged configuration with changes, in `folder`, where the models are, too."""
     packaged = files("app_inference").joinpath("res/configuration.yaml").read_text(encoding="utf-8")
     tree = yaml.safe_load(packaged)
     tree["Writable"]["Pipelines"] = {}
-    changes = {"Service": {"Host": "127.0.0.1", "Port": 0}, "Inference": {"ModelsDir": str(folder / "models")}}
-    for change in (changes, sections):
+    own = {"Service": {"Host": "127.0.0.1", "Port": 0}, "Inference": {"ModelsDir": str(folder / "models")}}
+    for change in (own, *changes, sections):
         _merge(tree, change)
     (folder / "configuration.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     return folder
@@ -151,10 +151,18 @@ def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def run_eye(folder: Path, *flags: str, key: str = "app-inference", wait: bool = True, **environ: str) -> Iterator[Eye]:
+def run_eye(
+    folder: Path,
+    *flags: str,
+    key: str = "app-inference",
+    wait: bool = True,
+    own_key: bool = True,
+    **environ: str,
+) -> Iterator[Eye]:
     """A process for the length of the block, configured by `configure`; ended with SIGTERM if it has not ended."""
     log = folder / f"{key}-{uuid.uuid4().hex[:6]}.log"
-    command = [sys.executable, "-m", "app_inference", f"-sk={key}", f"-cd={folder}", *flags]
+    named = [f"-sk={key}"] if own_key else []
+    command = [sys.executable, "-m", "app_inference", *named, f"-cd={folder}", *flags]
     unique = {"MESSAGEBUS_OPTIONAL_CLIENTID": f"{key}-{uuid.uuid4().hex[:6]}", "EDGEX_SECURITY_SECRET_STORE": "false"}
     with log.open("wb") as out:
         process = subprocess.Popen(command, stderr=out, env={**os.environ, **unique, **environ})
