@@ -1,0 +1,62 @@
+"""OpenVINO's Python binding can deadlock when two threads use it for the first time at once: app-inference must not.
+
+Every start is a fresh process with two workers, and finds frames already flowing. COLD_STARTS says how many.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from edgex_kit.standin.address import Address
+from eyes import METER, Stage, configure, open_stage, run_eye, save_meter
+from peers import until
+
+STARTS = int(os.environ.get("COLD_STARTS", "5"))
+CAMERAS = ("gate", "yard", "dock", "hall")
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(30 + 20 * STARTS)]
+
+
+@pytest.fixture
+def stage(broker: Address, unique: str) -> Iterator[Stage]:
+    """Four cameras of 25 frames a second, before, while and after a service starts."""
+    over = threading.Event()
+    with open_stage(broker.host, broker.port, unique) as stage:
+
+        def film() -> None:
+            for seq in itertools.count():
+                for camera in CAMERAS:
+                    stage.show(camera, seq=seq)
+                if over.wait(0.04):
+                    return
+
+        filming = threading.Thread(target=film)
+        filming.start()
+        yield stage
+        over.set()
+        filming.join()
+
+
+def test_every_start_into_flowing_frames_with_two_workers_answers(
+    broker: Address, stage: Stage, tmp_path: Path, unique: str
+) -> None:
+    save_meter(tmp_path / "models")
+    bus = {"Host": broker.host, "Port": broker.port, "BaseTopicPrefix": unique}
+    two = {"Workers": 2, "Streams": 2}
+    configure(tmp_path, MessageBus=bus, Writable={"Pipelines": {"lamps": METER}}, Inference=two)
+    took = []
+    for start in range(STARTS):
+        stage.told.clear()
+        begin = time.monotonic()
+        with run_eye(tmp_path, "-s") as eye:
+            until(lambda: {it.event["deviceName"] for it in list(stage.told)} >= set(CAMERAS), f"start {start}", 15)
+            took.append(time.monotonic() - begin)
+            known = len(stage.told)
+            until(lambda known=known: len(stage.told) > known + 20, f"start {start} goes on", 15)
+            eye.process.terminate()
+            assert eye.process.wait(15) == 0
+    print(f"{STARTS} starts, 0 stalls; first results after {min(took):.1f} to {max(took):.1f} s")  # noqa: T201
