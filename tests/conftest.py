@@ -26,6 +26,8 @@ LOOPBACK = "127.0.0.1"
 START_WAIT = 20.0  # seconds
 LEAK_WAIT = 3.0  # seconds a thread or child may take to go
 
+os.environ.setdefault("EDGEX_SECURITY_SECRET_STORE", "false")  # what is not set is secure
+
 
 @dataclass(frozen=True, slots=True)
 class Edgex:

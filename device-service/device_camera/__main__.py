@@ -57,6 +57,7 @@ async def serve(service: Service[CameraService]) -> None:
         tell=[CameraStates(devices, operating).follow, reports.follow],
     ) as cameras:
         live.on_change(lambda _: cameras.reconcile_all())
+        service.secrets.on_change(cameras.reconcile_all)
         meters = Meters(devices, cameras, service.metrics)
         driver = CameraDriver(service, devices, cameras, meters)
         commands = Commands(service, devices, driver, operating)

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,7 @@ class BusSettings:
     username: str = ""
     password: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)  # which all of these credentials came from
 
 
 class Sending:
@@ -140,6 +141,17 @@ class Bus:
     def on_connected(self, tell: Callable[[], None]) -> None:
         """Call `tell` after every connect, on the network thread, once our subscriptions are asked for again."""
         self._on_connected.append(tell)
+
+    async def enter_as(self, settings: BusSettings) -> None:
+        """Leave the broker and enter it with other credentials; subscriptions and waiting messages stay."""
+        await asyncio.to_thread(self._close)
+        self.settings, self._is_up = settings, False
+        self._client.username_pw_set(settings.username or None, settings.password or None)
+        self._client._ssl_context = settings.tls  # noqa: SLF001 - paho's own door opens only once
+        self._client.on_disconnect = self._disconnected
+        self._asked.clear()
+        self._said.clear()
+        self._open()
 
     @contextlib.asynccontextmanager
     async def messages(self, *patterns: str, bound: int = 1000) -> AsyncIterator[AsyncIterator[Message]]:

@@ -1,14 +1,18 @@
 """The section `MessageBus` as a connection to make (contract 1.4)."""
 
+import logging
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edgex_kit.bus import BusSettings
-from edgex_kit.errors import Invalid
+from edgex_kit.bus import Bus, BusSettings
+from edgex_kit.errors import EdgexError, Invalid
+from edgex_kit.handover import Latest
 from edgex_kit.secrets import Secrets
 from edgex_kit.settings import Settings
+
+log = logging.getLogger(__name__)
 
 ENCRYPTED = ("tcps", "ssl", "tls", "mqtts")
 AUTH_MODES = ("none", "usernamepassword", "clientcert", "cacert")
@@ -32,8 +36,26 @@ def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSetti
         connect_timeout=_whole(optional, "ConnectTimeout", 5),
         username=secret.get("username") or optional.get("Username", ""),
         password=secret.get("password") or optional.get("Password", ""),
+        secret=secret,
         tls=_tls(optional, secret) if section.protocol.lower() in ENCRYPTED else None,
     )
+
+
+async def keep_credentials(bus: Bus, secrets: Secrets, wanted: Callable[[], BusSettings]) -> None:
+    """Enter the broker anew, for ever, when the secret that opens it has changed."""
+    changes: Latest[bool] = Latest()
+    secrets.on_change(lambda: changes.put(True))
+    changes.put(True)  # it may have changed since the bus was opened
+    while True:
+        await changes.get()
+        try:
+            settings = wanted()
+        except EdgexError as error:
+            log.warning("the broker's new credentials cannot be used, the old ones stay: %s", error)
+            continue
+        if settings.secret != bus.settings.secret:
+            log.info("the broker's credentials have changed; entering it anew")
+            await bus.enter_as(settings)
 
 
 def _tls(optional: Mapping[str, str], secret: Mapping[str, str]) -> ssl.SSLContext:

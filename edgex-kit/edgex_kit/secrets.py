@@ -27,6 +27,22 @@ class Secrets:
         self._current = current if kept is None else lambda: kept.known
         self._keeper = keeper
         self._kept = kept
+        self._seen = dict(self._current())
+        self._listeners: list[Callable[[], object]] = []
+        if kept is not None:
+            kept.on_read = self.look
+
+    def on_change(self, tell: Callable[[], object]) -> None:
+        """Call `tell` whenever a secret has changed, on the event loop."""
+        self._listeners.append(tell)
+
+    def look(self) -> None:
+        """See whether secrets have changed."""
+        now = dict(self._current())
+        if now != self._seen:
+            self._seen = now
+            for tell in self._listeners:
+                tell()
 
     def get(self, name: str) -> dict[str, str]:
         """The secret's keys and values. Raises NotFound, naming it."""

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,10 @@ class StoreAddress:
 
     @classmethod
     def from_environment(cls, service: str, environ: Mapping[str, str] = os.environ) -> "StoreAddress | None":
-        """None in insecure mode: EDGEX_SECURITY_SECRET_STORE is "false", or it is not set and there is no token."""
-        told = environ.get("EDGEX_SECURITY_SECRET_STORE")
-        token = Path(environ.get("SECRETSTORE_TOKENFILE") or f"/tmp/edgex/secrets/{service}/secrets-token.json")  # noqa: S108 - EdgeX's place
-        if told == "false" or (told is None and not token.exists()):
+        """None in insecure mode: EDGEX_SECURITY_SECRET_STORE is exactly "false" (contract 9.1)."""
+        if environ.get("EDGEX_SECURITY_SECRET_STORE") == "false":
             return None
+        token = Path(environ.get("SECRETSTORE_TOKENFILE") or f"/tmp/edgex/secrets/{service}/secrets-token.json")  # noqa: S108 - EdgeX's place
 
         def url(prefix: str, port: int) -> str:
             said = (environ.get(f"{prefix}_{part}") for part in ("PROTOCOL", "HOST", "PORT"))
@@ -116,7 +115,8 @@ class SecretStore:
         try:
             token: dict[str, Any] = json.loads(self._address.token_file.read_text(encoding="utf-8"))["auth"]
         except (OSError, ValueError, KeyError) as error:
-            raise Unavailable(f"no token for the secret store in {self._address.token_file}") from error
+            way_out = "without EdgeX's security set EDGEX_SECURITY_SECRET_STORE=false"
+            raise Unavailable(f"no token for the secret store in {self._address.token_file}; {way_out}") from error
         return token
 
     def _path(self, name: str) -> str:
@@ -129,10 +129,12 @@ class Kept:
     def __init__(self, store: SecretStore) -> None:
         self.store = store
         self.known: Mapping[str, InsecureSecret] = {}
+        self.on_read: Callable[[], object] = lambda: None  # called on the event loop
 
     async def read_all(self) -> None:
         """Read them again. Raises what the store says."""
         self.known = await asyncio.to_thread(self._read_all)
+        self.on_read()
 
     async def keep(self, name: str, data: Mapping[str, str]) -> None:
         """Store one."""

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from edgex_kit import metrics
-from edgex_kit.bus import Bus, open_bus
+from edgex_kit import connection, metrics
+from edgex_kit.bus import Bus, BusSettings, open_bus
 from edgex_kit.codec import Encoding
-from edgex_kit.connection import bus_settings
 from edgex_kit.errors import EdgexError
 from edgex_kit.flags import Flags, parse_flags
 from edgex_kit.keeper import Keeper
@@ -67,9 +66,14 @@ class Service(Generic[S]):
         return self.kept.vouches_for
 
     async def follow(self) -> None:
-        """Take over configuration changes for ever."""
-        async for layers in self.provider.changes(self.bus):
-            self.live.replace(layers)
+        """Take over changes of the configuration, and of what opens the broker's door, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(connection.keep_credentials(self.bus, self.secrets, self._bus_settings))
+            async for layers in self.provider.changes(self.bus):
+                self.live.replace(layers)
+
+    def _bus_settings(self) -> BusSettings:
+        return connection.bus_settings(self.settings, self.secrets, self.name)
 
     async def report(self) -> None:
         """Publish telemetry for ever."""
@@ -110,6 +114,7 @@ async def open_service(
         opened.callback(provider.close)
         live = Live(settings, await provider.load(), flags.remote_hosts)
         secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper, kept)
+        live.on_change(lambda _: secrets.look())
         setup_logging(key, lambda: [*secrets.values()])
         set_level(live.now.writable.log_level)
         live.on_change(lambda now: set_level(now.writable.log_level))
@@ -117,7 +122,7 @@ async def open_service(
         locate = _locate(live, provider.keeper if flags.registry else None)
         metadata = Metadata(locate, escape=topics.escape, identify=identify)
         opened.callback(metadata.close)
-        bus = await opened.enter_async_context(open_bus(bus_settings(live.now, secrets, key)))
+        bus = await opened.enter_async_context(open_bus(connection.bus_settings(live.now, secrets, key)))
         yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), kept=kept)
 
 

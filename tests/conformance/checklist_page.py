@@ -29,8 +29,8 @@ Every line of EdgeX's contract that a device service, an application service and
 whether they do. This page is written by `make conformance` from the outcome of the tests it names; the column
 *EdgeX 4.0.2* is a run of the same tests against EdgeX's own Go services (`make test-edgex`).
 
-**held**: a test proves it. **better**: we choose to do more than the line asks, for the reason given; a test proves what
-we do. **not held**: with the reason. A dash: not run there, or for the stand-in alone.
+**held**: a test proves it. **better**: we choose to do more than the line asks, for the reason given; a test proves
+what we do. **not held**: with the reason. A dash: not run there, or for the stand-in alone.
 """
 
 
@@ -134,7 +134,11 @@ def page(known: Mapping[str, Outcomes]) -> str:
     """The page in Markdown."""
     lines = [_HEAD]
     for part in parts():
-        lines += [f"\n## {part.letter}. {part.title}\n", f"| # | | {' | '.join(CORES)} | proved by |", "|--|--|--|--|--|"]
+        lines += [
+            f"\n## {part.letter}. {part.title}\n",
+            f"| # | | {' | '.join(CORES)} | proved by |",
+            "|--|--|--|--|--|",
+        ]
         lines += [_row(point, known) for point in part.points]
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,7 @@
 """A service under test and a core to test it with, known by their addresses alone.
 
-The core is the stand-in, or the one that five variables name: EDGEX_CORE_KEEPER, EDGEX_CORE_METADATA, EDGEX_CORE_DATA and
-EDGEX_CORE_COMMAND (URLs) and EDGEX_BROKER (host:port). The tests are the same.
+The core is the stand-in, or the one that five variables name: EDGEX_CORE_KEEPER, EDGEX_CORE_METADATA,
+EDGEX_CORE_DATA and EDGEX_CORE_COMMAND (URLs) and EDGEX_BROKER (host:port). The tests are the same.
 """
 
 import contextlib

@@ -1,5 +1,6 @@
 """The section MessageBus as a connection, with passwords and certificates."""
 
+import asyncio
 import gc
 import subprocess
 from collections.abc import Iterator
@@ -9,10 +10,10 @@ from typing import Any
 import pytest
 from edgex_kit import config
 from edgex_kit.bus import BusSettings, open_bus
-from edgex_kit.connection import bus_settings
+from edgex_kit.connection import bus_settings, keep_credentials
 from edgex_kit.errors import Invalid, NotFound
 from edgex_kit.secrets import Secrets
-from edgex_kit.settings import Settings
+from edgex_kit.settings import InsecureSecret, Settings
 from edgex_kit.standin.address import Address, free_port, wait_until_it_listens
 from edgex_kit.standin.mosquitto import find_mosquitto
 
@@ -139,7 +140,7 @@ def strict_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathF
         process.wait()
 
 
-# paho leaves the socket of a failed handshake to the garbage collector
+# paho leaves the socket of a failed handshake, and of a farewell, to the garbage collector
 a_failed_handshake = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -182,3 +183,80 @@ async def test_an_unknown_authority_is_refused_unless_checking_is_turned_off(
     where = {"Protocol": "ssl", "Host": "localhost", "Port": strict_broker.port}
     assert not await is_let_in(settings_of(optional=client, **where))
     assert await is_let_in(settings_of(optional={**client, "SkipCertVerify": "true"}, **where))
+
+
+# -- credentials that change while we run
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[Address]:
+    """A mosquitto that knows `cam` by two passwords, as two users: the old one and the new."""
+    program = find_mosquitto()
+    if program is None:
+        pytest.skip("mosquitto is not installed")
+    address = Address("127.0.0.1", free_port("127.0.0.1"))
+    passwords = tmp_path / "passwords"
+    passwords.write_text("old:first-word\nnew:second-word\n")
+    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True, timeout=20)
+    passwords.chmod(0o600)
+    file = tmp_path / "mosquitto.conf"
+    file.write_text(f"listener {address.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n")
+    process = subprocess.Popen([str(program), "-c", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_it_listens(address, lambda: process.poll() is None, 10)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+@a_failed_handshake
+async def test_a_new_password_takes_effect_and_subscriptions_stay(guarded_broker: Address) -> None:
+    where = {"Host": "127.0.0.1", "Port": guarded_broker.port, "AuthMode": "usernamepassword"}
+    wrong = settings_of({"username": "old", "password": "second-word"}, **where)
+    async with open_bus(wrong) as bus, bus.messages("door/#") as heard:
+        assert not await bus.settle(0.5)
+        for name, password in (("new", "second-word"), ("old", "first-word")):
+            await bus.enter_as(settings_of({"username": name, "password": password}, **where))
+            assert await bus.settle(10)
+            bus.publish("door/bell", name.encode())
+            assert (await anext(heard)).data == name.encode()
+    gc.collect()
+
+
+@a_failed_handshake
+async def test_a_stored_secret_takes_effect_and_a_useless_one_does_not(
+    guarded_broker: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = {"any": InsecureSecret(secret_name="mqtt-bus", secret_data={"username": "old", "password": "first-word"})}
+    secrets = Secrets("cam", lambda: known, None)
+    where = {"Host": "127.0.0.1", "Port": guarded_broker.port, "AuthMode": "usernamepassword"}
+    settings = config.check(Settings, ("file", {"MessageBus": where}))
+    async with open_bus(bus_settings(settings, secrets, "device-cam")) as bus:
+        assert await bus.settle(10)
+        keeping = asyncio.create_task(keep_credentials(bus, secrets, lambda: bus_settings(settings, secrets, "cam")))
+        new = {"username": "new", "password": "second-word"}
+        for change in ({}, {"any": InsecureSecret(secret_name="mqtt-bus", secret_data=new)}):
+            known = change
+            secrets.look()
+            await asyncio.sleep(0.05)
+        assert bus.settings.username == "new"
+        assert await bus.settle(10)
+        assert bus.connects == 2
+        assert "the old ones stay: no secret named 'mqtt-bus'" in caplog.text
+        assert "second-word" not in caplog.text
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    gc.collect()
+
+
+@a_failed_handshake
+async def test_a_new_certificate_takes_effect(strict_broker: Address, certificates: Certificates) -> None:
+    authority = {"cacert": certificates.text("ca.crt")}
+    client = {"clientcert": certificates.text("client.crt"), "clientkey": certificates.text("client.key")}
+    where = {"Protocol": "tls", "Host": "localhost", "Port": strict_broker.port, "AuthMode": "clientcert"}
+    async with open_bus(settings_of(authority, **where)) as bus:
+        assert not await bus.settle(0.5)
+        await bus.enter_as(settings_of({**authority, **client}, **where))
+        assert await bus.settle(10)
+    gc.collect()

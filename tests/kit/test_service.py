@@ -58,7 +58,11 @@ class Running:
     def __init__(self, command: list[str], environ: dict[str, str]) -> None:
         own = {key: value for key, value in os.environ.items() if not key.startswith("EDGEX_")}
         self.process = subprocess.Popen(
-            command, env={**own, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env={**own, "EDGEX_SECURITY_SECRET_STORE": "false", **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.errors: list[str] = []
         self._out: queue.Queue[str] = queue.Queue()
