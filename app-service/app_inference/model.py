@@ -35,7 +35,17 @@ from app_inference.runtime import Runtime
 from app_inference.session import Session, Timings, short_cause
 from app_inference.ultralytics import export_from_props
 
-__all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_devices", "load_model", "open_model"]
+__all__ = [
+    "Model",
+    "OpenedModel",
+    "Runtime",
+    "Session",
+    "Timings",
+    "available_devices",
+    "load_model",
+    "open_model",
+    "ports",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,12 @@ def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) 
         raise ModelRejected(f"{stored.path}: {rejected}") from rejected
     told = provenance(stored.manifest, export, {**_below(facts, "model_info"), **facts})
     return OpenedModel(stored, graph, picture, outputs, shape, resolved, told, _warnings(facts))
+
+
+def ports(stored: StoredModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs as the file declares them; raises ModelRejected for a file OpenVINO cannot read."""
+    graph = _read(stored.path)
+    return list(map(_spec, graph.inputs)), list(map(_spec, graph.outputs))
 
 
 def load_model(

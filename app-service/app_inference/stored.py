@@ -57,6 +57,11 @@ class StoredModel:
         lines = (f"{known.get(file) or file_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def listed_digest(self) -> str:
+        """`digest` by what the manifest lists, nothing read; empty where it does not list every file."""
+        listed = {self.folder / file.name: file.sha256 for file in self.manifest.files} if self.manifest else {}
+        return self.digest(listed) if set(self.files()) <= listed.keys() else ""
+
     def check_files(self, progress: Progress | None = None) -> dict[Path, str]:
         """The digests of the listed files, all of them as listed.
 

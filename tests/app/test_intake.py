@@ -81,7 +81,7 @@ def test_an_archive_is_opened_down_to_its_model(
     archive = shutil.make_archive(str(tmp_path / "gauge_openvino_model"), kind, tmp_path / "packed")
     stored = add(repository, Wanted(Path(archive), version="1.2.3"))
     assert (stored.name, stored.version) == ("gauge", "1.2.3")
-    assert {"model.bin", "model.xml", "manifest.yaml"} <= setnames(stored.folder)
+    assert {"model.bin", "model.xml", "manifest.yaml"} <= set(names(stored.folder))
     assert everything(repository.root)[:2] == ["gauge", "gauge/1.2.3"]
 
 

@@ -1,0 +1,54 @@
+"""`edgex-models`: the list of commands."""
+
+from typing import Annotated
+
+import typer
+from edgex_kit import __version__
+
+from app_inference.cli import adding, benching, deploying, listing, planning, watching
+
+app = typer.Typer(
+    name="edgex-models",
+    help="Models of EdgeX Vision: bring them in, look at them, and let them serve while frames flow.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 a service does not answer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_DISK, _SYSTEM = "On this machine's disk", "In the running system"
+
+for name, action, panel in (
+    ("list", listing.list_models, _DISK),
+    ("inspect", listing.inspect, _DISK),
+    ("pull", adding.pull, _DISK),
+    ("add", adding.add_model, _DISK),
+    ("golden", adding.golden, _DISK),
+    ("verify", listing.verify, _DISK),
+    ("bench", benching.bench, _DISK),
+    ("pin", adding.pin_version, _DISK),
+    ("remove", adding.remove, _DISK),
+    ("plan", planning.plan, _SYSTEM),
+    ("deploy", deploying.deploy, _SYSTEM),
+    ("watch", watching.watch, _SYSTEM),
+    ("promote", deploying.promote, _SYSTEM),
+    ("pause", deploying.pause, _SYSTEM),
+    ("rollback", deploying.rollback, _SYSTEM),
+):
+    app.command(name, rich_help_panel=panel)(action)
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", help="Say the version.", is_eager=True)] = False,
+) -> None:
+    """Models of EdgeX Vision: bring them in, look at them, and let them serve while frames flow."""
+    if version:
+        typer.echo(f"edgex-models {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point."""
+    app()

@@ -1,0 +1,150 @@
+"""`list`, `inspect` and `verify`: what is on this machine's disk."""
+
+from typing import Any
+
+import typer
+from edgex_kit.errors import EdgexError, NotFound
+
+from app_inference.cli import options as o
+from app_inference.cli.gateway import Gateway
+from app_inference.cli.outcome import REFUSED, command
+from app_inference.cli.show import bytes_progress, megabytes, say, say_json, say_table, warn
+from app_inference.repository import Repository, StoredModel
+from app_inference.retention import pinned
+
+
+@command
+def list_models(models_dir: o.ModelsDir = o.MODELS_DIR, url: o.Url = o.URL, as_json: o.AsJson = False) -> None:
+    """The versions on disk, and which of them serve."""
+    repository = Repository(models_dir)
+    states = _states(url)
+    rows = [
+        _row(repository, name, version, states or {})
+        for name in repository.names()
+        for version in repository.versions(name)
+    ]
+    if as_json:
+        say_json(rows)
+        return
+    if not rows:
+        say(f"no models in {models_dir}; `edgex-models pull` shows what can be had, `edgex-models add` takes yours")
+        return
+    shown = [
+        (f"{row['name']}@{row['version']}", row["format"], row["task"], megabytes(row["bytes"]), row["digest"][:12],
+         row["license"], row["state"])
+        for row in rows
+    ]  # fmt: skip
+    say_table(("model", "format", "task", "size", "digest", "licence", "state"), shown, right=("size",))
+    if states is None:
+        warn(f"which of them serve is not known: no app-inference answers at {url}")
+
+
+@command
+def inspect(
+    model: o.WantedModel,
+    models_dir: o.ModelsDir = o.MODELS_DIR,
+    model_type: o.ModelType = "",
+    as_json: o.AsJson = False,
+) -> None:
+    """What a model is: every key with who decided it, inputs, outputs, licence, digests. Nothing is compiled."""
+    from app_inference.cli.inspection import inspection, say_inspection
+
+    stored = Repository(models_dir).find(model)
+    found = inspection(stored, model_type)
+    if as_json:
+        say_json(found)
+    else:
+        say_inspection(found)
+    if found["error"]:
+        raise typer.Exit(REFUSED)
+
+
+@command
+def verify(
+    models: o.WantedModels = None,
+    models_dir: o.ModelsDir = o.MODELS_DIR,
+    as_json: o.AsJson = False,
+) -> None:
+    """Read every file of every version again and compare it with its digest."""
+    wanted = list(_wanted(Repository(models_dir), models or []))
+    total = sum(_listed_bytes(stored) for stored in wanted)
+    with bytes_progress("verifying", total, is_quiet=as_json) as progress:
+        rows = [_verified(stored, progress) for stored in wanted]
+    bad = [row for row in rows if row["state"] == "damaged"]
+    if as_json:
+        say_json(rows)
+    else:
+        say_table(
+            ("model", "state", "digest", "about"),
+            [(r["model"], r["state"], r["digest"][:12], r["about"]) for r in rows],
+        )
+    if bad:
+        raise typer.Exit(REFUSED)
+
+
+def versions_in_use(url: str, name: str) -> list[str]:
+    """The versions of a model that a running app-inference serves, has served last, or tries; none where none runs."""
+    used = (it.partition("@") for it in _states(url) or {})
+    return [version for model, _, version in used if model == name]
+
+
+def _wanted(repository: Repository, models: list[str]) -> list[StoredModel]:
+    if models:
+        return [it for model in models for it in _versions(repository, model)]
+    found = [repository.version(name, version) for name in repository.names() for version in repository.versions(name)]
+    if not found:
+        raise NotFound(f"no models in {repository.root}")
+    return found
+
+
+def _versions(repository: Repository, model: str) -> list[StoredModel]:
+    """All versions of a name, the one version of anything else."""
+    if model in repository.names():
+        return [repository.version(model, version) for version in repository.versions(model)]
+    return [repository.find(model)]
+
+
+def _verified(stored: StoredModel, progress: Any) -> dict[str, str]:
+    name = f"{stored.name}@{stored.version}"
+    try:
+        digest = stored.digest(stored.check_files(progress))
+    except EdgexError as error:
+        return {"model": name, "state": "damaged", "digest": "", "about": str(error)}
+    listed = len(stored.manifest.files) if stored.manifest else 0
+    if not listed:
+        return {"model": name, "state": "unlisted", "digest": digest, "about": "its manifest lists no digests"}
+    return {"model": name, "state": "whole", "digest": digest, "about": f"{listed} file{'s' * (listed > 1)}"}
+
+
+def _listed_bytes(stored: StoredModel) -> int:
+    return sum(file.size for file in stored.manifest.files) if stored.manifest else 0
+
+
+def _states(url: str) -> dict[str, list[str]] | None:
+    """What versions do, by `name@version`; None where nobody answers."""
+    try:
+        return Gateway(url, "", "", "").versions()
+    except EdgexError:
+        return None
+
+
+def _row(repository: Repository, name: str, version: str, known: dict[str, list[str]]) -> dict[str, Any]:
+    states = sorted(set(known.get(f"{name}@{version}", [])))
+    if version in pinned(repository, name):
+        states.append("pinned")
+    row = {"name": name, "version": version, "format": "", "task": "", "bytes": 0, "digest": "", "license": ""}
+    try:
+        stored = repository.version(name, version)
+        licence = stored.manifest.license if stored.manifest else ""
+        row |= {
+            "format": stored.path.suffix.removeprefix(".") or "saved model",
+            "task": (stored.manifest.task if stored.manifest else None) or "",
+            "bytes": stored.size(),
+            "digest": stored.listed_digest(),
+            "license": licence or (stored.export.license if stored.export else ""),
+        }
+    except EdgexError as error:
+        return {**row, "state": f"of no use: {error}"}
+    except OSError:  # a manifest whose weights were never pulled
+        states.append("its files are missing")
+    return {**row, "state": ", ".join(states)}

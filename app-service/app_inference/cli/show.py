@@ -1,0 +1,102 @@
+"""What is said to a person: tables, lines and progress; or JSON to a program."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+_PIPED = 2000  # columns where no terminal says how many there are
+
+
+def console() -> Console:
+    """Standard output; as wide as the terminal, or wide enough for programs that read it."""
+    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else _PIPED)
+
+
+def say(text: str) -> None:
+    """A line, as it is."""
+    console().print(Text(text), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    Console(stderr=True, highlight=False).print(Text.assemble(("edgex-models: ", "bold red"), text), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """A line on standard error about something that stops nothing."""
+    Console(stderr=True, highlight=False).print(Text.assemble(("note: ", "yellow"), text), soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """One JSON document."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """A table that fits the terminal: the first column stays whole, longer texts are folded."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console().print(table)
+
+
+def say_facts(facts: Mapping[str, str]) -> None:
+    """Names and values, one a line; those without a value are left out."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value:
+            table.add_row(name, Text(value))
+    console().print(table)
+
+
+@contextlib.contextmanager
+def bytes_progress(what: str, total: int, *, is_quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while bytes are read or written; gives what is to be told of each piece."""
+    if is_quiet or not sys.stderr.isatty():
+        yield lambda _size: None
+        return
+    with _bar() as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda size: progress.advance(task, size)
+
+
+@contextlib.contextmanager
+def download_progress(what: str, *, is_quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """The same while something is downloaded whose size is known only then: gives what is to be told done and all."""
+    if is_quiet or not sys.stderr.isatty():
+        yield lambda _done, _all: None
+        return
+    with _bar() as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def working(what: str, *, is_quiet: bool) -> Iterator[None]:
+    """A spinner on standard error while something takes as long as it takes."""
+    if is_quiet or not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(what):
+        yield
+
+
+def megabytes(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
