@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgex_kit.bus import Message
+from edgex_kit.device.supervision import forever
 from edgex_kit.exposition import metrics_route
 from edgex_kit.rest import build_app, common_routes
 from edgex_kit.server import bind, serve_on
@@ -22,11 +23,13 @@ from edgex_kit.topics import matches
 from app_inference.analysis import Analyst
 from app_inference.http_trigger import trigger_route
 from app_inference.inbox import Inbox
+from app_inference.model_doors import ModelDoors
+from app_inference.model_standing import Standings
 from app_inference.models import Models
 from app_inference.outbox import Outbox
 from app_inference.pipelines import Plan, plan_from
 from app_inference.publishing import Publisher
-from app_inference.reload import follow_pipelines, wanted_models
+from app_inference.reload import follow_pipelines, models_in_use, wanted_models
 from app_inference.routes import routes
 from app_inference.settings import AppSettings
 from app_inference.startup import await_metadata, publish_profiles
@@ -56,18 +59,20 @@ async def serve(service: Service[AppSettings]) -> None:
 
         view = View()
         tally = Tally(metrics, view)
-        counted = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
-        outbox = Outbox(service.bus, inference.outbox_size, *counted)
+        outbox = outbox_of(service)
         publisher = Publisher(service, outbox, view, tally)
         analyst = Analyst(service.topics, publisher, view, tally, inference.max_frame_age_s)
         analyst.plan = plan_from(pipelines, models.slots, Plan())
         inbox = Inbox(tally.refused, analyst.forget)
         engine = Engine(models.slots.get, Workshop(models.repository, models.runtime), journal, intents_of(service))
 
+        standings = Standings(models, engine, view, lambda: models_in_use(analyst.plan))
+        doors = ModelDoors(service, standings, engine, models.repository)
         app = build_app(
             [
                 *common_routes(service.name, lambda: service.live.tree, service.secrets),
                 metrics_route(metrics),
+                *doors.routes(),
                 *routes(service, view, models, lambda: analyst.plan, engine.report),
                 *([trigger_route(analyst)] if settings.trigger.is_http else []),
             ],
@@ -83,8 +88,9 @@ async def serve(service: Service[AppSettings]) -> None:
                 lasting = {
                     "watchdog": workers.watch(inference.stuck_after_s),
                     "outbox": outbox.keep_sending(),
-                    "pipelines": follow_pipelines(service, models, analyst, view, engine.recheck),
+                    "pipelines": follow_pipelines(service, models, analyst, view, doors.models_changed),
                     "updates": engine.run(),
+                    "model devices": forever("model devices", partial(doors.run, sock.getsockname()[1])),
                     "profiles": publish_profiles(service),
                     "configuration": service.follow(),
                     "telemetry": service.report(),
@@ -94,6 +100,13 @@ async def serve(service: Service[AppSettings]) -> None:
                 async with service.registered(sock.getsockname()[1]):
                     log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
                     await asyncio.Event().wait()
+
+
+def outbox_of(service: Service[AppSettings]) -> Outbox:
+    """Where results wait for the broker."""
+    metrics = service.metrics
+    counted = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
+    return Outbox(service.bus, service.settings.inference.outbox_size, *counted)
 
 
 def subscribe(service: Service[AppSettings], inbox: Inbox, publisher: Publisher) -> None:

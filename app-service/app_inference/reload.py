@@ -23,6 +23,11 @@ def wanted_models(pipelines: Mapping[str, PipelineSection]) -> dict[str, Pipelin
     return {section.model_key: section for section in pipelines.values() if section.enabled}
 
 
+def models_in_use(plan: Plan) -> set[str]:
+    """The models that are wanted, and those that still serve where the wanted one cannot, by their key."""
+    return wanted_models(plan.wanted).keys() | plan.models
+
+
 async def follow_pipelines(
     service: Service[AppSettings], models: Models, analyst: Analyst, view: View, changed: Callable[[], None]
 ) -> None:

@@ -3,9 +3,10 @@
 import math
 from pathlib import Path
 
+from edgex_kit.device.settings import DeviceSettings, DeviceWritable
 from edgex_kit.durations import parse_duration
 from edgex_kit.errors import Invalid
-from edgex_kit.settings import Section, Settings, WritableSection
+from edgex_kit.settings import Section
 from msgspec import field
 
 from app_inference.destination import check_template
@@ -61,7 +62,7 @@ class PipelineSection(Section, kw_only=True, frozen=True):
             raise Invalid(f"{key}.Zones: {error}") from error
 
 
-class AppWritable(WritableSection, kw_only=True, frozen=True):
+class AppWritable(DeviceWritable, kw_only=True, frozen=True):
     pipelines: dict[str, PipelineSection] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -141,7 +142,7 @@ class InferenceSection(Section, kw_only=True, frozen=True):
                 raise Invalid(f"Inference.{key}: {error}") from error
 
 
-class AppSettings(Settings, kw_only=True, frozen=True):
+class AppSettings(DeviceSettings, kw_only=True, frozen=True):
     writable: AppWritable = field(default_factory=AppWritable)
     trigger: TriggerSection = field(default_factory=TriggerSection)
     inference: InferenceSection = field(default_factory=InferenceSection)

@@ -8,11 +8,15 @@ from pathlib import Path
 import yaml
 from edgex_kit import SDK_VERSION
 from edgex_kit.codec import convert
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.callbacks import fetch_profile
 from edgex_kit.devices import DeviceProfile
 from edgex_kit.errors import EdgexError, Unavailable
 from edgex_kit.service import Service
 
 from app_inference.settings import AppSettings
+
+MODEL_PROFILE = "openvino-model"
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,12 @@ async def publish_profiles(service: Service[AppSettings], retry_s: float = 30.0)
                 said = str(error)
                 log.warning("the result profiles could not be stored, results flow all the same: %s", error)
         await asyncio.sleep(retry_s)
+
+
+async def publish_model_profile(service: Service[AppSettings], devices: Devices) -> None:
+    """See that core-metadata has the profile of models, and read it back: an operator may have changed it."""
+    await service.metadata.add_profiles([it for it in result_profiles() if it.name == MODEL_PROFILE])
+    await fetch_profile(service.metadata, devices, MODEL_PROFILE)
 
 
 def result_profiles() -> list[DeviceProfile]:

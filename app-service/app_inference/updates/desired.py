@@ -49,6 +49,7 @@ class ModelWish(Wish, frozen=True, kw_only=True):
     on_fail: Literal["rollback", "hold"] = "rollback"
     threshold: Share | None = None  # live, without a swap; None: the pipeline's or the model's own
     paused: bool = False
+    promoted: bool = False  # an operator's word from the start: no gate holds it or sends it back
     retry: bool = False  # try a quarantined digest again
     allow_label_change: bool = False
     asked_by: str = ""

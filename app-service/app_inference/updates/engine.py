@@ -77,7 +77,7 @@ class Engine:
             target = slot.lineup.warm.version
         if not target:
             raise Conflict(f"model '{name}' has no version to go back to")
-        await self.deploy(name, ModelWish(version=target, asked_by=asked_by))
+        await self.deploy(name, ModelWish(version=target, promoted=True, asked_by=asked_by))
 
     async def adjust(self, name: str, **changes: object) -> None:
         """Change parts of a model's wish: its threshold, whether it is paused."""

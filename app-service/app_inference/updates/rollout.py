@@ -207,7 +207,7 @@ class Rollout:
         """Wait until the gate, or an operator, lets the candidate pass. Raises Breach."""
         self._promoted.clear()
         started = time.monotonic()
-        while not self._promoted.is_set():
+        while not (self._promoted.is_set() or self._wish.promoted):
             wish = self._wish
             self._note(judge(*evidence(), time.monotonic() - started, wish.gate, wish.observe))
             if self.judgement.verdict is Verdict.BREACH and wish.on_fail == "rollback":

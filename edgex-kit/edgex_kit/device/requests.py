@@ -13,6 +13,7 @@ from msgspec import Struct, UnsetType
 from edgex_kit import codec
 from edgex_kit.bus import Message
 from edgex_kit.codec import payload_as
+from edgex_kit.device.asking import correlation
 from edgex_kit.device.commands import Commands
 from edgex_kit.device.host import Host
 from edgex_kit.device.outbox import Outbox
@@ -83,6 +84,7 @@ class CommandDoor:
         body = codec.decode_payload(envelope)
         if not isinstance(body, dict):
             raise Malformed(f"a set needs an object of resources and values, not {type(body).__name__}")
+        correlation.set(envelope.correlation_id)
         event: Event | None = await self._commands.write(topic.device, topic.command, body)
         self._reply(envelope, None)
         if event is not None:

@@ -5,6 +5,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from edgex_kit import codec
+from edgex_kit.device.asking import correlation
 from edgex_kit.device.commands import Commands
 from edgex_kit.device.host import Host
 from edgex_kit.device.outbox import Outbox
@@ -32,6 +33,7 @@ def command_routes(service: Host, commands: Commands, outbox: Outbox) -> list[Ba
 
     async def put(request: Request) -> Response:
         body = await _values(request)
+        correlation.set(request.headers.get(_CORRELATION, ""))
         event = await commands.write(name_of(request, "name"), name_of(request, "command"), body)
         if event is not None:
             outbox.send(event, request.headers.get(_CORRELATION))

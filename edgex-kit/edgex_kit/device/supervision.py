@@ -15,10 +15,11 @@ _PAUSE = 1.0  # seconds before a failed task begins again
 def keep(tasks: asyncio.TaskGroup, lasting: Lasting) -> None:
     """Run each of `lasting` until the group ends, or until it returns by itself."""
     for name, run in lasting.items():
-        tasks.create_task(_forever(name, run), name=name)
+        tasks.create_task(forever(name, run), name=name)
 
 
-async def _forever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+async def forever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run it, and again when it has failed, until it returns by itself."""
     while True:
         try:
             return await run()

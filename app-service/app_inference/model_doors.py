@@ -1,0 +1,69 @@
+"""Puts the device side of this service together: it is a device service for its models, and an application service for
+frames, under one name and one address."""
+
+import asyncio
+from functools import partial
+
+from edgex_kit.device.autoevents import AutoEvents
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.commands import Commands
+from edgex_kit.device.doors import open_doors
+from edgex_kit.device.joining import Joining
+from edgex_kit.device.operating import Operating
+from edgex_kit.device.outbox import Outbox
+from edgex_kit.device.routes import command_routes
+from edgex_kit.device.supervision import keep
+from edgex_kit.service import Service
+from starlette.routing import BaseRoute
+
+from app_inference.model_devices import ModelDevices
+from app_inference.model_driver import ModelDriver
+from app_inference.model_standing import Standings
+from app_inference.repository import Repository
+from app_inference.settings import AppSettings
+from app_inference.startup import publish_model_profile
+from app_inference.updates.engine import Engine
+
+
+class ModelDoors:
+    """Commands, validation and system events for models, over REST and the bus."""
+
+    def __init__(
+        self, service: Service[AppSettings], standings: Standings, engine: Engine, repository: Repository
+    ) -> None:
+        self._service = service
+        self._engine = engine
+        self._cache = Devices(service.name)
+        self._outbox = Outbox(service)
+        self._operating = Operating(service, self._cache)
+        self._driver = ModelDriver(service.name, standings, engine, repository)
+        # A model that is DOWN is brought back by the very commands it is sent.
+        self._commands = Commands(service, self._cache, self._driver, self._operating, serves_down=True)
+        self._devices = ModelDevices(service, self._cache, self._operating, standings, self._driver, engine)
+
+    def routes(self) -> list[BaseRoute]:
+        return command_routes(self._service, self._commands, self._outbox)
+
+    def models_changed(self) -> None:
+        """Other models may be in use now."""
+        self._engine.recheck()
+        self._devices.hint()
+
+    async def run(self, port: int) -> None:
+        """Be a device service, for ever; frames are looked at whether core-metadata is there or not."""
+        service = self._service
+        joining = Joining(service, self._cache, partial(publish_model_profile, service, self._cache))
+        async with (
+            asyncio.TaskGroup() as tasks,
+            open_doors(service, self._cache, self._driver, self._commands, self._outbox, tasks) as doors,
+        ):
+            await joining.join(port)
+            lasting = {
+                "system events": doors.follow_system_events,
+                "operating state": self._operating.run,
+                "model devices": self._devices.run,
+                "refresh": joining.refresh,
+            }
+            keep(tasks, lasting)
+            AutoEvents(self._cache, self._commands, self._outbox.send, tasks)
+            await asyncio.Event().wait()
