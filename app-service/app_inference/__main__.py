@@ -38,6 +38,7 @@ from app_inference.updates.boot import version_to_boot
 from app_inference.updates.engine import Engine
 from app_inference.updates.intents import intents_of
 from app_inference.updates.journal import Journal
+from app_inference.updates.meters import UpdateMeters
 from app_inference.updates.workshop import Workshop
 from app_inference.view import View
 from app_inference.workers import open_workers, workers_for
@@ -90,6 +91,7 @@ async def serve(service: Service[AppSettings]) -> None:
                     "outbox": outbox.keep_sending(),
                     "pipelines": follow_pipelines(service, models, analyst, view, doors.models_changed),
                     "updates": engine.run(),
+                    "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run(),
                     "model devices": forever("model devices", partial(doors.run, sock.getsockname()[1])),
                     "profiles": publish_profiles(service),
                     "configuration": service.follow(),

@@ -296,6 +296,18 @@ async def test_a_card_says_what_was_seen_and_how_fast(eye: Eye, browser: Browser
         await _until(lambda: browser.run(find, unique))
 
 
+async def test_a_models_card_says_in_a_line_what_became_of_its_update(
+    broker: Address, browser: Browser, tmp_path: Path
+) -> None:
+    _save_light_meter(tmp_path / "models/light-meter/1.0.0")
+    (tmp_path / "models/.state").mkdir()
+    wish = '{"generation": 1, "models": {"light-meter": {"version": "9.9.9"}}}'
+    (tmp_path / "models/.state/desired.json").write_text(wish, encoding="utf-8")
+    with _eye(tmp_path, broker, {"watch": {"Model": "light-meter"}}) as eye:
+        await asyncio.to_thread(browser.open, eye.url)
+        await _until(lambda: "no version '9.9.9' of model 'light-meter'" in _card(browser, "light-meter"))
+
+
 async def test_every_result_gets_its_picture_at_ten_frames_a_second(eye: Eye, browser: Browser, unique: str) -> None:
     count = "return performance.getEntriesByType('resource').filter(it => it.name.includes(arguments[0])).length"
 

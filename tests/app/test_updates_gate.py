@@ -71,3 +71,9 @@ def test_nonsense_after_two_hundred_good_frames_is_seen_at_once() -> None:
 def test_the_stability_index_of_equal_histograms_is_zero_and_grows_with_the_difference() -> None:
     assert stability_index({0: 50, 1: 50}, {0: 500, 1: 500}) == pytest.approx(0, abs=1e-3)
     assert stability_index({0: 90, 1: 10}, {0: 10, 1: 90}) > stability_index({0: 90, 1: 10}, {0: 60, 1: 40}) > 0
+
+
+def test_milliseconds_more_or_less_of_a_quick_model_are_noise() -> None:
+    judgement = judge(evidence(200, ms=0.1), evidence(200, ms=1.0), 9, GATE, OBSERVE)
+    assert judgement.values["p99Ratio"] > GATE.max_p99_ratio
+    assert judgement.verdict is Verdict.PASS

@@ -10,6 +10,7 @@ import msgspec
 from edgex_kit.errors import Malformed
 from msgspec import Struct, field
 
+from app_inference.updates.drift import Baseline
 from app_inference.updates.steps import Step, may_follow
 
 MAX_BOOTS = 2  # starts that end in a crash under a candidate before it is given up
@@ -37,6 +38,7 @@ class Record(Struct, rename="camel", frozen=True, kw_only=True):
     reason: str = ""  # of the last refusal or rollback
     since_ns: str = "0"
     quarantine: tuple[Quarantine, ...] = field(default_factory=tuple)
+    baseline: Baseline | None = None  # what the active version found when it was committed
 
     def is_quarantined(self, digest: str) -> bool:
         return any(entry.digest == digest for entry in self.quarantine)

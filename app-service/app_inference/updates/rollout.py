@@ -18,6 +18,7 @@ from app_inference.errors import ModelRejected
 from app_inference.repository import StoredModel
 from app_inference.slot import Lineup, ModelSlot
 from app_inference.updates.desired import ModelWish
+from app_inference.updates.drift import baseline_from
 from app_inference.updates.gate import Judgement, Verdict, judge
 from app_inference.updates.journal import Journal, Quarantine, Record
 from app_inference.updates.samples import Evidence
@@ -45,6 +46,15 @@ class Order:
     generation: int
 
 
+@dataclass(slots=True)
+class Tallies:
+    """What became of the wishes since the start."""
+
+    swaps: int = 0
+    rollbacks: int = 0
+    refusals: int = 0
+
+
 class Rollout:
     """Follows the wishes for one model. `tell` is called after every change that is worth reporting."""
 
@@ -61,6 +71,7 @@ class Rollout:
         self.judgement = NOTHING_YET
         self.prepared: Prepared | None = None
         self.order: Order | None = None
+        self.tallies = Tallies()
         self.is_locked = False  # the device's adminState: do not update
         self._find_slot = find_slot
         self._workshop = workshop
@@ -140,7 +151,8 @@ class Rollout:
     def _adopt(self, order: Order, slot: ModelSlot) -> None:
         """It serves already: that is then the version to boot with."""
         if self.record.active != order.wish.version or self.record.generation != order.generation:
-            self._store(active=order.wish.version, generation=order.generation, reason="")
+            kept = self.record.baseline if self.record.active == order.wish.version else None
+            self._store(active=order.wish.version, generation=order.generation, reason="", baseline=kept)
         log.info("model '%s' serves version %s as wished", self.name, slot.model.version)
 
     async def _resolve(self, wish: ModelWish) -> StoredModel:
@@ -186,6 +198,7 @@ class Rollout:
         self._step(Step.SWITCH)
         old = slot.model
         self._before = slot.evidence(old)
+        self.tallies.swaps += 1
         slot.start_over(prepared.model)
         slot.replace(Lineup(prepared.model, warm=old))
 
@@ -197,7 +210,8 @@ class Rollout:
         version, before = prepared.model.version, self.record.active
         lineup = slot.lineup
         previous = before or (lineup.warm.version if lineup.warm else "")
-        self._step(Step.COMMIT, active=version, previous=previous, boots=0)
+        seen = baseline_from(slot.evidence(prepared.model).samples)
+        self._step(Step.COMMIT, active=version, previous=previous, boots=0, baseline=seen)
         slot.replace(Lineup(prepared.model))
         self._step(Step.IDLE, candidate="", candidate_digest="")
         self.prepared = None
@@ -234,6 +248,7 @@ class Rollout:
 
     def _refuse(self, reason: str, *, quarantine: bool) -> None:
         """The candidate is dropped; the serving version was never touched."""
+        self.tallies.refusals += 1
         log.warning("model '%s': version %s refused: %s", self.name, self.order and self.order.wish.version, reason)
         self._take_back(reason, quarantine=quarantine)
 
@@ -244,6 +259,7 @@ class Rollout:
         if slot is not None and lineup is not None and lineup.is_update:
             slot.replace(Lineup(lineup.warm or lineup.serving))
         if self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE):
+            self.tallies.rollbacks += 1
             log.warning("model '%s': back to %s: %s", self.name, slot and slot.model.version, reason)
             self._step(Step.ROLLBACK, reason=reason, **self._quarantined(reason, quarantine=quarantine))
         if self.record.step is not Step.IDLE:
