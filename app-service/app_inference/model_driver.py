@@ -77,6 +77,7 @@ class ModelDriver:
             raise DriverFailed(f"resource '{resource.name}': setFunction '{function}' is not known")
         who = f"command {correlation.get() or 'without a correlation id'}"
         try:
+            self._serving(name)
             await setter(name, value, who)
         except EdgexError as error:
             audit.warning("model '%s': %s %s refused, asked by %s: %s", name, function, _short(value), who, error)
@@ -111,10 +112,15 @@ class ModelDriver:
     async def _threshold(self, name: str, value: float, who: str) -> None:
         await self._engine.adjust(name, threshold=value, asked_by=who)
 
+    def _serving(self, name: str) -> Model:
+        """Raises Unavailable for a model that could not be loaded: there is nothing to update, test or tune."""
+        standing = self._standings.of(name)
+        if standing.model is None:
+            raise Unavailable(f"model '{name}' is not loaded: {standing.failure}; put that right and name it anew")
+        return standing.model
+
     async def _self_test(self, name: str, _value: bool, _who: str) -> None:
-        model = self._standings.of(name).model
-        if model is None:
-            raise Unavailable(f"model '{name}' does not serve")
+        model = self._serving(name)
         stored = self._repository.version(name, model.version)
         try:
             await asyncio.to_thread(_check, model, stored)

@@ -20,6 +20,7 @@ from app_inference.updates.steps import Step
 from app_inference.updates.workshop import Workshop
 
 log = logging.getLogger(__name__)
+audit = logging.getLogger("app_inference.audit")
 
 REREAD = 30.0  # seconds: change messages are best effort
 TELL_EVERY = 0.5  # seconds between two writes of the reported state at the most
@@ -61,11 +62,7 @@ class Engine:
 
     async def deploy(self, name: str, wish: ModelWish) -> None:
         """Wish a version of a model; the only way in for commands. Raises NotFound for a version that is not there."""
-        self._workshop.find(name, wish.version)
-        async with self._writing:
-            desired = (await self._intents.read()).with_wish(name, wish)
-            await self._intents.write(desired)
-        self._hints.put(True)
+        await self._write(name, lambda _: wish)
 
     async def roll_back(self, name: str, asked_by: str = "") -> None:
         """Wish the version before: the one a rollout replaces, else the last committed one. Raises Conflict."""
@@ -81,9 +78,16 @@ class Engine:
 
     async def adjust(self, name: str, **changes: object) -> None:
         """Change parts of a model's wish: its threshold, whether it is paused."""
-        desired = await self._intents.read()
-        wish = desired.models.get(name) or ModelWish(version=self._serving_version(name))
-        await self.deploy(name, msgspec.structs.replace(wish, **changes))
+        rollout, serving = self.rollout(name), self._serving_version(name)
+
+        def adjusted(desired: Desired) -> ModelWish:
+            wish = desired.models.get(name)
+            is_followed = wish is not None and (wish.version == serving or rollout.record.step is not Step.IDLE)
+            # A wish that was refused or taken back is not to be tried again because a threshold changes.
+            base = wish if wish is not None and is_followed else ModelWish(version=serving)
+            return msgspec.structs.replace(base, **changes)
+
+        await self._write(name, adjusted)
 
     def rollout(self, name: str) -> Rollout:
         """The rollout of a model. Raises NotFound for one that no pipeline uses and nobody wished."""
@@ -107,12 +111,21 @@ class Engine:
     def _tell(self) -> None:
         self._news.put(True)
 
+    async def _write(self, name: str, make: Callable[[Desired], ModelWish]) -> None:
+        """Store the next generation; one writer after another, so that none undoes what another has just wished."""
+        async with self._writing:
+            before = await self._intents.read()
+            wish = make(before)
+            self._workshop.find(name, wish.version)
+            await self._intents.write(before.with_wish(name, wish))
+        self._hints.put(True)
+
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         running: set[str] = set()
         while True:
             await self._read()
             if self._seen is not self._desired:
-                self._seen = self._desired
+                before, self._seen = self._seen, self._desired
                 for name, wish in self._desired.models.items():
                     if self._find_slot(name) is None and name not in self.rollouts:
                         continue
@@ -121,6 +134,9 @@ class Engine:
                         running.add(name)
                         tasks.create_task(rollout.follow(), name=f"model:{name}")
                     rollout.wish(Order(wish, self._desired.generation))
+                    if before is not None and before.models.get(name) != wish:
+                        text = "model '%s': version %s is wished by generation %d, asked by %s"
+                        audit.info(text, name, wish.version, self._desired.generation, wish.asked_by or "its writer")
                 self._news.put(True)
             try:
                 async with asyncio.timeout(REREAD):

@@ -1,0 +1,142 @@
+"""What is desired in a real core-keeper, followed and answered there, whatever the message bus does."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from app_inference.model import load_model
+from app_inference.repository import Repository
+from app_inference.slot import ModelSlot
+from app_inference.updates import engine as engine_module
+from app_inference.updates.desired import ModelWish, ObserveWish
+from app_inference.updates.engine import Engine
+from app_inference.updates.intents import KeeperIntents
+from app_inference.updates.journal import Journal
+from app_inference.updates.workshop import Workshop
+from edgex_kit.errors import NotFound
+from edgex_kit.keeper import Keeper
+from updating import MODEL, RUNTIME, Street, write_version
+
+AT_ONCE = ObserveWish(min_frames=1, hold_seconds=0)
+
+
+class Deaf(KeeperIntents):
+    """core-keeper whose change messages all get lost."""
+
+    def watch(self, hint: Callable[[], None]) -> None:
+        return
+
+
+class Site:
+    """An engine that runs, and what an operator can see of it."""
+
+    def __init__(self, engine: Engine, slot: ModelSlot, url: str, service: str) -> None:
+        self.engine = engine
+        self.slot = slot
+        self._url = f"{url}/api/v3/kvs/key/edgex/v4/{service}/Models"
+
+    def write(self, generation: int, text: str = "", **wish: Any) -> None:
+        """What a person or a tool writes straight into core-keeper."""
+        document = text or json.dumps({"generation": generation, "models": {MODEL: wish}})
+        requests.put(f"{self._url}/Desired", json={"value": document}, timeout=5).raise_for_status()
+
+    def reported(self) -> dict[str, Any]:
+        answer = requests.get(f"{self._url}/Reported", params={"plaintext": "true"}, timeout=5)
+        return dict(json.loads(answer.json()["response"][0]["value"])) if answer.ok else {}
+
+    async def until(self, true: Callable[[], object], what: str, wait: float = 15) -> None:
+        async with asyncio.timeout(wait):
+            while not await asyncio.to_thread(true):
+                await asyncio.sleep(0.05)
+
+    async def serves(self, version: str) -> None:
+        await self.until(lambda: self.slot.model.version == version, f"{version} serves")
+
+
+OpenSite = Callable[[], "contextlib.AbstractAsyncContextManager[Site]"]
+
+
+@pytest.fixture
+def open_site(edgex: Any, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenSite:
+    monkeypatch.setattr(engine_module, "REREAD", 0.3)
+
+    @contextlib.asynccontextmanager
+    async def open_one() -> AsyncIterator[Site]:
+        write_version(tmp_path, "1.0.0")
+        repository, keeper = Repository(tmp_path), Keeper(edgex.keeper)
+        slot = ModelSlot(MODEL, load_model(repository.version(MODEL, "1.0.0"), None, RUNTIME))
+        intents = Deaf(keeper, None, unique)  # type: ignore[arg-type] - it never listens to the bus
+        engine = Engine({MODEL: slot}.get, Workshop(repository, RUNTIME), Journal(tmp_path / ".state"), intents)
+        running = asyncio.create_task(engine.run())
+        try:
+            with Street(slot).busy():
+                yield Site(engine, slot, edgex.keeper, unique)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            keeper.close()
+
+    return open_one
+
+
+@pytest.mark.goal(35)
+async def test_a_wish_whose_change_message_was_lost_is_found_by_reading_again(
+    open_site: OpenSite, tmp_path: Path
+) -> None:
+    write_version(tmp_path, "2.0.0")
+    async with open_site() as site:
+        site.write(3, version="2.0.0", observe={"minFrames": 1, "holdSeconds": 0})
+        await site.serves("2.0.0")
+        await site.until(lambda: site.reported()["models"][MODEL]["state"] == "IDLE", "it is told")
+        told = site.reported()
+        assert (told["generationSeen"], told["models"][MODEL]["active"]["version"]) == (3, "2.0.0")
+        assert int(told["models"][MODEL]["since"]) > 0
+
+
+@pytest.mark.goal(35)
+async def test_a_document_that_is_wrong_is_refused_as_a_whole_and_the_reason_told(open_site: OpenSite) -> None:
+    async with open_site() as site:
+        site.write(1, text='{"generation": 1, "models": {"det": {"version": "1.0.0", "colour": "blue"}}}')
+        await site.until(lambda: "colour" in site.reported().get("refusal", ""), "it is refused")
+        site.write(2, version="1.0.0")
+        await site.until(lambda: site.reported()["refusal"] == "", "a right one is taken")
+
+
+@pytest.mark.goal(14, 35)
+async def test_commands_at_the_same_time_undo_nothing_of_one_another(open_site: OpenSite) -> None:
+    async with open_site() as site:
+        asked: list[Awaitable[None]] = [
+            site.engine.adjust(MODEL, threshold=0.4),
+            site.engine.adjust(MODEL, paused=True),
+            site.engine.adjust(MODEL, asked_by="somebody"),
+        ]
+        await asyncio.gather(*asked)
+        await site.until(lambda: site.slot.threshold == 0.4, "the threshold is in force")
+        wish = site.engine.rollout(MODEL).order
+        assert wish is not None
+        await site.until(lambda: site.engine.rollout(MODEL).order.wish.paused, "it is paused")  # type: ignore[union-attr]
+
+
+async def test_a_threshold_does_not_try_a_refused_version_again(open_site: OpenSite, tmp_path: Path) -> None:
+    write_version(tmp_path, "2.0.0", labels=["dog", "car", "person"])
+    async with open_site() as site:
+        await site.engine.deploy(MODEL, ModelWish(version="2.0.0", observe=AT_ONCE, retry=True))
+        rollout = site.engine.rollout(MODEL)
+        await site.until(lambda: rollout.tallies.refusals == 1, "it is refused")
+        await site.engine.adjust(MODEL, threshold=0.3)
+        await site.until(lambda: site.slot.threshold == 0.3, "the threshold is in force")
+        await asyncio.sleep(0.5)
+        assert rollout.tallies.refusals == 1
+
+
+async def test_an_unknown_version_is_no_wish(open_site: OpenSite) -> None:
+    async with open_site() as site:
+        with pytest.raises(NotFound, match=r"no version '7\.0\.0'"):
+            await site.engine.deploy(MODEL, ModelWish(version="7.0.0"))
+        with pytest.raises(NotFound):
+            await site.engine.adjust("nobody", threshold=0.1)
