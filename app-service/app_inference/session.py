@@ -18,10 +18,10 @@ from app_inference.resolution import ResolvedModel
 
 
 class Request(Protocol):
-    """What OpenVINO's InferRequest is to a session."""
+    """What a session asks of OpenVINO."""
 
-    def infer(self, inputs: dict[int, NDArray[np.uint8]], share_inputs: bool, share_outputs: bool) -> Mapping[int, Any]:
-        """The outputs by number; views that hold until the next call."""
+    def infer(self, pixels: NDArray[np.uint8]) -> Mapping[int, NDArray[Any]]:
+        """The outputs by number; views that hold until the next call. Raises RuntimeError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Session:
     def _infer(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Every output by each of its names."""
         try:
-            answer = self._request.infer({0: pixels}, share_inputs=True, share_outputs=True)
+            answer = self._request.infer(pixels)
         except RuntimeError as error:
             raise InferenceFailed(f"inference failed: {short_cause(error)}") from error
         return {name: answer[index] for name, index in self._names}

@@ -9,6 +9,7 @@ from app_inference.errors import InferenceFailed
 from app_inference.images import image_from_pixels
 from app_inference.resolution import resolve, state
 from app_inference.session import Session, short_cause
+from numpy.typing import NDArray
 
 OUTPUTS = [TensorSpec(("scores", "logits"), (1, 3), "float32")]
 RESOLVED = resolve("m", state(None, {}, {"type": "classification"}), OUTPUTS, (8, 8))
@@ -17,7 +18,7 @@ RESOLVED = resolve("m", state(None, {}, {"type": "classification"}), OUTPUTS, (8
 class Broken:
     """A device that is gone, as OpenVINO reports it."""
 
-    def infer(self, inputs: dict[int, Any], share_inputs: bool, share_outputs: bool) -> dict[int, Any]:
+    def infer(self, pixels: NDArray[np.uint8]) -> dict[int, NDArray[Any]]:
         raise RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:223:\n[GPU] Device is lost\n\n")
 
 
