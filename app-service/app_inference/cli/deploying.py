@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 import typer
-from edgex_kit.errors import Conflict, Invalid, NotFound
+from edgex_kit.errors import Conflict, Invalid, NotFound, Unreachable
 
 from app_inference.cli import options as o
 from app_inference.cli.gateway import Gateway
@@ -26,6 +26,10 @@ Hold = Annotated[float, typer.Option(min=0, help="Seconds the gate looks at leas
 Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit code 1 when it goes back.")]
 Patience = Annotated[float, typer.Option("--timeout", min=1, help="Seconds --wait waits.")]
 By = Annotated[str, typer.Option("--by", help="Who asks, for the audit log.")]
+Via = Annotated[
+    Literal["keeper", "command"],
+    typer.Option(help="keeper writes the desired state, command asks the model's device through core-command."),
+]
 
 
 @command
@@ -41,11 +45,12 @@ def deploy(
     allow_label_change: Annotated[bool, typer.Option("--allow-label-change", help="Labels may be others.")] = False,
     hold_on_fail: Annotated[bool, typer.Option("--hold-on-fail", help="Stop there instead of going back.")] = False,
     by: By = "edgex-models",
+    via: Via = "keeper",
     wait: Wait = False,
     timeout: Patience = 600.0,
     models_dir: o.ModelsDir = o.MODELS_DIR,
-    url: o.Url = o.URL,
     keeper_url: o.KeeperUrl = o.KEEPER_URL,
+    command_url: o.CommandUrl = o.COMMAND_URL,
     service: o.Service = o.SERVICE,
     as_json: o.AsJson = False,
 ) -> None:
@@ -62,7 +67,13 @@ def deploy(
         allow_label_change=allow_label_change,
         asked_by=by,
     )
-    _send(Gateway(url, keeper_url, "", service), name, wish, wait=timeout if wait else 0.0, as_json=as_json)
+    gateway = Gateway("", keeper_url, command_url, service)
+    before = gateway.report(name) if wait or via == "keeper" else None
+    if via == "command":
+        gateway.command(name, "Deploy", {"Deploy": msgspec.json.encode(wish).decode()})
+    else:
+        gateway.wish(name, wish)
+    _follow(gateway, name, before, timeout if wait else 0.0, as_json)
 
 
 @command
@@ -72,21 +83,40 @@ def rollback(
     by: By = "edgex-models",
     wait: Wait = False,
     timeout: Patience = 600.0,
-    url: o.Url = o.URL,
     keeper_url: o.KeeperUrl = o.KEEPER_URL,
+    command_url: o.CommandUrl = o.COMMAND_URL,
     service: o.Service = o.SERVICE,
     as_json: o.AsJson = False,
 ) -> None:
     """Go back to the version before: at once while it is still warm."""
-    gateway = Gateway(url, keeper_url, "", service)
-    target = to or _before(name, gateway)
-    _send(gateway, name, ModelWish(version=target, asked_by=by), wait=timeout if wait else 0.0, as_json=as_json)
+    gateway = Gateway("", keeper_url, command_url, service)
+    before = gateway.report(name)
+    if to:
+        gateway.wish(name, ModelWish(version=to, promoted=True, asked_by=by))
+    else:
+        _go_back(gateway, name, before, by)
+    _follow(gateway, name, before, timeout if wait else 0.0, as_json)
 
 
 @command
-def promote(name: o.ModelName, command_url: o.CommandUrl = o.COMMAND_URL, service: o.Service = o.SERVICE) -> None:
+def promote(
+    name: o.ModelName,
+    keeper_url: o.KeeperUrl = o.KEEPER_URL,
+    command_url: o.CommandUrl = o.COMMAND_URL,
+    service: o.Service = o.SERVICE,
+    by: By = "edgex-models",
+) -> None:
     """Let a candidate pass the gate on your word."""
-    _command(Gateway("", "", command_url, service), name, "Promote", "true")
+    gateway = Gateway("", keeper_url, command_url, service)
+    try:
+        gateway.command(name, "Promote", {"Promote": "true"})
+    except (Unreachable, NotFound) as error:
+        now = gateway.desired().models.get(name)
+        if now is None:
+            raise
+        warn(f"{error}; the desired state is written instead")
+        gateway.wish(name, msgspec.structs.replace(now, promoted=True, asked_by=by))
+    say(f"{name}: promoted")
 
 
 @command
@@ -106,20 +136,34 @@ def pause(
     say(f"{name}: {'goes on' if off else 'paused'}")
 
 
-def _send(gateway: Gateway, name: str, wish: ModelWish, *, wait: float, as_json: bool) -> None:
-    """Write the wish, and follow it where that is asked."""
-    before = gateway.report(name)
-    desired = gateway.wish(name, wish)
-    if not wait:
+def _go_back(gateway: Gateway, name: str, report: ModelReport | None, by: str) -> None:
+    """Through the model's device, which knows what it came from; else to what is reported as the version before."""
+    try:
+        gateway.command(name, "Rollback", {"Rollback": "true"})
+    except (Unreachable, NotFound) as error:
+        target = _returning_to(report) if report else ""
+        if not target:
+            raise
+        warn(f"{error}; the desired state is written instead")
+        gateway.wish(name, ModelWish(version=target, promoted=True, asked_by=by))
+
+
+def _follow(gateway: Gateway, name: str, before: ModelReport | None, patience: float, as_json: bool) -> None:
+    """Say what is wished now, and follow it to its end where that is asked."""
+    desired = gateway.desired()
+    wish = desired.models.get(name)
+    if wish is None:
+        raise Conflict(f"the wish for model '{name}' was taken out again by somebody else")
+    if not patience:
         _say_sent(name, wish, desired, as_json)
         return
-    ended = until_ended(gateway, name, wish.version, desired.generation, before, wait, is_quiet=as_json)
+    end = until_ended(gateway, name, wish.version, desired.generation, before, patience, is_quiet=as_json)
     if as_json:
-        say_json({"model": name, "version": wish.version, "generation": desired.generation, "outcome": ended.outcome,
-                  "reason": ended.reason})  # fmt: skip
+        say_json({"model": name, "version": wish.version, "generation": desired.generation, "outcome": end.outcome,
+                  "reason": end.reason})  # fmt: skip
     else:
-        say(f"{name}@{wish.version} {ended.outcome}{': ' if ended.reason else ''}{ended.reason}")
-    if ended.outcome != Ended.SERVES:
+        say(f"{name}@{wish.version} {end.outcome}{': ' if end.reason else ''}{end.reason}")
+    if end.outcome != Ended.SERVES:
         raise typer.Exit(REFUSED)
 
 
@@ -143,24 +187,8 @@ def _wanted(repository: Repository, model: str) -> tuple[str, str]:
     return name, version
 
 
-def _before(name: str, gateway: Gateway) -> str:
-    """The version before. While another one is tried that is the one it started from, which is in the wish before."""
-    report = gateway.report(name)
-    if report is None:
-        raise NotFound(f"nothing is reported of model '{name}'")
-    target = _returning_to(report)
-    if not target:
-        raise Conflict(f"model '{name}' has no version to go back to; say --to")
-    return target
-
-
 def _returning_to(report: ModelReport) -> str:
     serving = report.active.version if report.active else ""
     if report.state not in (Step.IDLE, Step.COMMIT, Step.SWITCH, Step.OBSERVE):
         return serving  # what serves all the while
     return report.previous.version if report.previous and report.previous.version != serving else ""
-
-
-def _command(gateway: Gateway, name: str, resource: str, value: str) -> None:
-    gateway.command(name, resource, {resource: value})
-    say(f"{name}: {resource} accepted by {gateway.device(name)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from edgex_kit.errors import Conflict, Malformed, Unreachable
+from edgex_kit.errors import Conflict, Malformed, NotFound, Unreachable
 from edgex_kit.http import HttpClient
 from edgex_kit.keeper import ROOT, Keeper
 from edgex_kit.topics import escape_name
@@ -27,7 +27,10 @@ class Gateway:
 
     def status(self) -> dict[str, Any]:
         """What app-inference says of itself, its models and cameras."""
-        answer = self._call("app-inference", self.url, "GET", "/api/v3/vision/status")
+        try:
+            answer = self._call("app-inference", self.url, "GET", "/api/v3/vision/status")
+        except NotFound:
+            answer = None
         if not isinstance(answer, dict) or "models" not in answer:
             raise Unreachable(f"{self.url} answers, but it is no app-inference")
         return answer

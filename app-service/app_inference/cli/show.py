@@ -94,7 +94,7 @@ def working(what: str, *, is_quiet: bool) -> Iterator[None]:
 
 def megabytes(size: float) -> str:
     """Bytes for people."""
-    return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def _bar() -> Progress:

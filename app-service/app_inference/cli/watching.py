@@ -20,7 +20,8 @@ from app_inference.cli.show import console, say, working
 from app_inference.updates.reported import ModelReport, Reported, VersionReport
 from app_inference.updates.steps import Step
 
-EVERY = 0.5  # seconds between two looks
+EVERY = 0.3  # seconds between two looks
+_SERVED = (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE, Step.ROLLBACK)
 
 
 class Ended(StrEnum):
@@ -63,37 +64,40 @@ def until_ended(
     is_quiet: bool,
 ) -> End:  # fmt: skip
     """Follow a wish to its end. `before` is what was reported before it was written."""
-    deadline = time.monotonic() + patience
-    said = ""
+    deadline, said, did_serve = time.monotonic() + patience, "", False
     with working(f"{name}@{version} …", is_quiet=is_quiet):
-        while True:
+        while time.monotonic() < deadline:
             reported = gateway.reported()
             report = reported.models.get(name)
-            if reported.generation_seen >= generation and report is not None:
-                end = ended(report, version, before)
+            if report is not None and reported.generation_seen >= generation and is_news(report, version, before):
+                did_serve = did_serve or report.state in _SERVED
+                end = ended(report, version, did_serve=did_serve)
                 if end is not None:
                     return end
                 line = f"{report.state} {report.reason}".strip()
                 if line != said and not is_quiet:
                     say(line)
                 said = line
-            if time.monotonic() > deadline:
-                return End(Ended.OPEN, said or "nobody follows the wish: does a pipeline use the model?")
             time.sleep(EVERY)
+    return End(Ended.OPEN, said or "nobody follows the wish: does a pipeline use the model?")
 
 
-def ended(report: ModelReport, version: str, before: ModelReport | None) -> End | None:
-    """How the wish for `version` ended by what is reported; None while it goes on.
+def is_news(report: ModelReport, version: str, before: ModelReport | None) -> bool:
+    """Whether a report may be about the wish: the document can be newer while this model was not yet looked at."""
+    if report.active is not None and report.active.version == version:
+        return True
+    return report.state != Step.IDLE or report != before
 
-    A report older than the wish says the same as before, to the nanosecond.
-    """
-    serving = report.active.version if report.active else ""
-    if report.state == Step.IDLE and serving == version:
-        return End(Ended.SERVES)
-    is_old = before is not None and (report.since, report.reason) == (before.since, before.reason)
-    if report.state != Step.IDLE or is_old or not report.reason:
+
+def ended(report: ModelReport, version: str, *, did_serve: bool) -> End | None:
+    """How the wish for `version` ended by what is reported; None while it goes on."""
+    if report.state != Step.IDLE:
         return None
-    return End(Ended.WENT_BACK if version in report.quarantined else Ended.REFUSED, report.reason)
+    if report.active and report.active.version == version:
+        return End(Ended.SERVES)
+    if not report.reason:
+        return None
+    return End(Ended.WENT_BACK if did_serve else Ended.REFUSED, report.reason)
 
 
 def _told(gateway: Gateway, name: str) -> Reported:
@@ -116,6 +120,8 @@ def _watch_live(gateway: Gateway, name: str, reported: Reported, end: float) -> 
 
 def _watch_lines(gateway: Gateway, name: str, reported: Reported, end: float, as_json: bool) -> None:
     seen: dict[str, ModelReport] = {}
+    if not reported.models and not as_json:
+        say("nothing is reported yet")
     while True:
         for key, report in reported.models.items():
             if name in ("", key) and seen.get(key) != report:
