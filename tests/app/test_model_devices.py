@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 import requests
-from eyes import Eye, Stage, configure, open_stage, run_eye
+from eyes import Eye, Stage, configure, envelope, open_stage, run_eye
 from peers import until
 from updating import MODEL, write_version
 
@@ -75,6 +76,9 @@ class Gateway:
         answer = requests.get(self.key("Reported"), params={"plaintext": "true"}, timeout=5)
         return dict(json.loads(answer.json()["response"][0]["value"])) if answer.ok else {}
 
+    def scrape(self) -> str:
+        return requests.get(f"{self.eye.url}/metrics", timeout=5).text
+
     def accounted(self, flow: "Flow") -> dict[str, Any]:
         """The camera's row, once every frame shown is analysed or dropped."""
         row = self.eye.camera(flow.camera)
@@ -83,6 +87,39 @@ class Gateway:
 
     def frames(self) -> "Flow":
         return Flow(self.stage, f"cam-{uuid.uuid4().hex[:6]}")
+
+
+class Bus:
+    """A client of core-command over the message bus."""
+
+    def __init__(self, edgex: Any, *topics: str) -> None:
+        self._heard: list[tuple[str, dict[str, Any]]] = []
+        self._granted = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        wanted = [(topic, 0) for topic in ("edgex/response/core-command/#", *topics)]
+        self._client.on_connect = lambda client, *_: client.subscribe(wanted)
+        self._client.on_subscribe = lambda *_: self._granted.set()
+        self._client.on_message = lambda _client, _data, it: self._heard.append((it.topic, json.loads(it.payload)))
+        self._client.connect(edgex.broker.host, edgex.broker.port)
+        self._client.loop_start()
+        assert self._granted.wait(10)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def ask(self, device: str, command: str, method: str, payload: Any) -> dict[str, Any]:
+        asked = str(uuid.uuid4())
+        request = envelope(payload, requestID=asked)
+        self._client.publish(f"edgex/core/command/request/{device}/{command}/{method}", json.dumps(request))
+        said: dict[str, Any] = until(
+            lambda: next((it for _, it in self._heard if it["requestID"] == asked), None), "said"
+        )
+        return said
+
+    def heard(self) -> set[str]:
+        """The last levels of the topics that something came on."""
+        return {topic.rpartition("/")[2] for topic, _ in list(self._heard)}
 
 
 class Flow:
@@ -273,6 +310,57 @@ def test_a_self_test_finds_a_byte_that_was_flipped(gateway: Gateway) -> None:
     answer = gateway.put("SelfTest", "true")
     assert answer.status_code == 500
     assert "self-test failed: its files are" in answer.text
+
+
+@pytest.mark.goal(21)
+def test_commands_over_the_bus_go_through_the_same_doors(gateway: Gateway) -> None:
+    bus = Bus(gateway.edgex)
+    try:
+        said = bus.ask(gateway.device, "GetModelState", "get", None)
+        assert said["errorCode"] == 0
+        values = {it["resourceName"]: it.get("value") for it in said["payload"]["event"]["readings"]}
+        assert (values["State"], values["ActiveVersion"]) == ("IDLE", "1.0.0")
+        said = bus.ask(gateway.device, "Deploy", "set", {"Deploy": "9.9.9"})
+        assert said["errorCode"] == 1
+        assert "no version '9.9.9'" in str(said["payload"])
+        write_version(gateway.models, "2.0.0", PERSON)
+        said = bus.ask(gateway.device, "Deploy", "set", {"Deploy": json.dumps({"version": "2.0.0", "promoted": True})})
+        assert said["errorCode"] == 0
+        gateway.settled("2.0.0")
+        assert gateway.eye.said("Deploy", f"asked by command {said['correlationID']}")
+    finally:
+        bus.close()
+
+
+@pytest.mark.goal(36)
+def test_only_our_own_models_are_devices_of_ours(gateway: Gateway) -> None:
+    device = {**gateway.known(), "name": "stranger"}
+    device.pop("id")
+    body = [{"apiVersion": "v3", "device": device}]
+    answer = requests.post(f"{gateway.edgex.metadata}/api/v3/device", json=body, timeout=10).json()[0]
+    assert answer["statusCode"] == 500
+    assert "stands for no model" in answer["message"]
+
+
+@pytest.mark.goal(39)
+def test_updates_are_scraped_and_published(gateway: Gateway) -> None:
+    bus = Bus(gateway.edgex, f"edgex/telemetry/{gateway.eye.key}/#")
+    try:
+        gateway.put("Deploy", "9.9.9")
+        write_version(gateway.models, "2.0.0", PERSON)
+        with gateway.frames():
+            gateway.deploy("2.0.0")
+            gateway.settled("2.0.0")
+            until(lambda: "edgex_model_swaps_total{" in gateway.scrape(), "updates are counted")
+            scraped = gateway.scrape()
+        for family in ("model_rollbacks_total", "model_refusals_total", "model_quarantined", "model_active"):
+            assert f"edgex_{family}{{" in scraped
+        digest = gateway.get("Digest")[:12]
+        active = [it for it in scraped.splitlines() if it.startswith("edgex_model_active{") and it.endswith(" 1.0")]
+        assert any(f'digest="{digest}"' in it and 'version="2.0.0"' in it and 'device="CPU"' in it for it in active)
+        until(lambda: "ModelSwaps" in bus.heard(), "it is published")
+    finally:
+        bus.close()
 
 
 @pytest.mark.goal(35)
