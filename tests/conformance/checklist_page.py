@@ -30,17 +30,18 @@ whether they do. This page is written by `make conformance` from the outcome of 
 *EdgeX 4.0.2* is a run of the same tests against EdgeX's own Go services (`make test-edgex`).
 
 **held**: a test proves it. **better**: we choose to do more than the line asks, for the reason given; a test proves
-what we do. **not held**: with the reason. A dash: not run there, or for the stand-in alone.
+what we do. **held in part**, **not held**: with the reason. A dash: not run there, or for the stand-in alone.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A line of the checklist; `better` says why we do more than it asks."""
+    """A line of the checklist; `better` says why we do more than it asks, `partly` why less."""
 
     number: int
     sentence: str
-    better: str
+    better: str = ""
+    partly: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,13 @@ class Part:
 def parts() -> list[Part]:
     """The checklist."""
     tree = yaml.safe_load((HERE / "points.yaml").read_text(encoding="utf-8"))
-    better = tree.pop("better")
+    better, partly = tree.pop("better"), tree.pop("partly")
+
+    def point(number: int, sentence: str) -> Point:
+        return Point(number, sentence, better.get(number, ""), partly.get(number, ""))
+
     return [
-        Part(letter, part["title"], tuple(Point(n, text, better.get(n, "")) for n, text in part["points"].items()))
+        Part(letter, part["title"], tuple(point(*item) for item in part["points"].items()))
         for letter, part in tree.items()
     ]
 
@@ -145,11 +150,11 @@ def page(known: Mapping[str, Outcomes]) -> str:
 
 def _row(point: Point, known: Mapping[str, Outcomes]) -> str:
     outcomes = [known.get(core, {}).get(str(point.number), {}) for core in CORES]
-    said = [verdict(one) for one in outcomes]
-    if point.better:
-        said = [one.replace("held", "better", 1) if one == "held" else one for one in said]
+    held = "better" if point.better else "held in part" if point.partly else "held"
+    said = [held if (one := verdict(found)) == "held" else one for found in outcomes]
     sentence = point.sentence.replace("|", "\\|").replace("<", "&lt;")
-    reason = f"<br>*{point.better}*" if point.better else ""
+    why = point.better or point.partly
+    reason = f"<br>*{why}*" if why else ""
     tests = sorted({test for one in outcomes for test in one})
     files: dict[str, list[str]] = defaultdict(list)
     for test in tests:
