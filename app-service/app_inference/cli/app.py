@@ -39,14 +39,20 @@ for name, action, panel in (
     app.command(name, rich_help_panel=panel)(action)
 
 
-@app.callback()
-def about(
-    version: Annotated[bool, typer.Option("--version", help="Say the version.", is_eager=True)] = False,
-) -> None:
-    """Models of EdgeX Vision: bring them in, look at them, and let them serve while frames flow."""
-    if version:
+def _say_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"edgex-models {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Models of EdgeX Vision: bring them in, look at them, and let them serve while frames flow."""
+    del version  # said by its callback, before a command is asked for
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """All that is known of one model, gathered and shown."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgex_kit.errors import EdgexError
@@ -14,9 +15,10 @@ from app_inference.stored import StoredModel
 
 _MOST_LABELS = 12  # shown in a row
 _OBJECTS = ("detection", "instance_segmentation", "keypoints")
-_ASIDE = {  # of no use to a task, and shown to people only where somebody set them
-    True: ("image_threshold", "pixel_threshold", "normalization_scale", "top_k", "multilabel"),
-    False: ("iou", "agnostic_nms", "max_detections", "box_units"),
+_FOR: Mapping[str, tuple[str, ...]] = {  # shown to people for these tasks, and where somebody set them
+    **dict.fromkeys(("iou", "agnostic_nms", "max_detections", "box_units"), _OBJECTS),
+    **dict.fromkeys(("top_k", "multilabel"), ("classification",)),
+    **dict.fromkeys(("image_threshold", "pixel_threshold", "normalization_scale"), ("anomaly",)),
 }
 
 
@@ -49,11 +51,11 @@ def say_inspection(found: dict[str, Any]) -> None:
     )
     if found["settings"]:
         say("")
-        aside = _ASIDE[found["settings"]["task"]["value"] in _OBJECTS]
+        task = found["settings"]["task"]["value"]
         rows = [
             (key, _short(it["value"]), it["origin"])
             for key, it in found["settings"].items()
-            if key not in aside or it["origin"] != DEFAULT
+            if task in _FOR.get(key, (task,)) or it["origin"] != DEFAULT
         ]
         say_table(("key", "value", "decided by"), rows)
     for text in found["warnings"]:
