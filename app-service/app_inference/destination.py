@@ -1,6 +1,7 @@
 """Where results are published: `Trigger.PublishTopic` with its placeholders filled in (contract 7.3). Pure."""
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 from edgex_kit.errors import Invalid, Malformed
@@ -24,6 +25,7 @@ class Destination:
         self._template = template
         self._service = service
         self._topics = topics
+        self._filled_in = lru_cache(1024)(self._fill_in)  # they are few, and each result needs one
 
     @property
     def pattern(self) -> str:
@@ -34,12 +36,15 @@ class Destination:
     def topic(self, result: Event, received: str) -> str:
         """Where `result`, of a frame that came on the topic `received`, goes. Raises Malformed when there is no such
         topic, for a name of 60,000 characters."""
+        return self._filled_in(result.profile_name, result.device_name, result.source_name, received)
+
+    def _fill_in(self, profile: str, device: str, source: str, received: str) -> str:
         names = {
             "servicekey": self._level(self._service),
-            "profilename": self._level(result.profile_name),
-            "devicename": self._level(result.device_name),
-            "sourcename": self._level(result.source_name),
-            "pipelineid": self._level(result.source_name),
+            "profilename": self._level(profile),
+            "devicename": self._level(device),
+            "sourcename": self._level(source),
+            "pipelineid": self._level(source),
             "receivedtopic": received,
         }
         topic = self._topics.below(_filled(self._template, names))

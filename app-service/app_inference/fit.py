@@ -36,7 +36,8 @@ class Fit:
     def points_to_original(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """(..., 2) xy in input pixels to the original's, clamped to it."""
         moved = (points - np.asarray(self.offset, np.float32)) / np.asarray(self.scale, np.float32)
-        return np.clip(moved, 0, np.asarray(self.original_size, np.float32)).astype(np.float32, copy=False)
+        inside = np.minimum(np.maximum(moved, 0), np.asarray(self.original_size, np.float32))
+        return inside.astype(np.float32, copy=False)
 
     def plane_to_original(self, plane: NDArray[Any], nearest: bool, outside: float = 0) -> NDArray[Any]:
         """A map over the whole input, at any scale, to (height, width) of the original.

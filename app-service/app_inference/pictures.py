@@ -61,7 +61,7 @@ class Pictures:
             self._count(picture, None)
 
     def _shelf(self, camera: str) -> Shelf:
-        shelf = self._shelves.setdefault(camera, Shelf())
+        shelf = self._shelves.get(camera) or self._shelves.setdefault(camera, Shelf())
         self._shelves.move_to_end(camera)
         return shelf
 

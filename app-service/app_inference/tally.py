@@ -10,6 +10,7 @@ import time
 from collections.abc import Set
 
 from edgex_kit.errors import EdgexError, Invalid, Malformed
+from edgex_kit.histograms import Histogram
 from edgex_kit.metrics import Counter, Metrics
 
 from app_inference.errors import ImageBroken, NoPicture
@@ -26,6 +27,7 @@ RATE = "Rate"  # more than its pipelines' rates allow
 NO_PIPELINE = "NoPipeline"  # no pipeline looks at this camera
 FAILED = "InferenceFailed"  # every pipeline that looked at it failed
 BROKEN = "Error"  # we failed, in a way nobody foresaw
+STAGES = ("decode", "pre", "infer", "post")
 LINES = 20  # an hour and kind: a flood of broken cameras is no flood of lines
 NO_PICTURE = NoPicture.__name__  # an event, but without a picture
 INVALID = (Malformed.__name__, ImageBroken.__name__)  # no event, or one of another device; no picture we can decode
@@ -38,6 +40,7 @@ class Tally:
         self._metrics = metrics
         self._view = view
         self._lock = threading.Lock()
+        self._stages: dict[str, list[Histogram]] = {}  # digest -> one for each of STAGES
         self._said: dict[str, set[str]] = {}  # camera -> kinds
         self._lines: dict[str, tuple[float, int]] = {}  # kind -> since when, and how many cameras have said it
 
@@ -74,15 +77,15 @@ class Tally:
 
     def looked(self, model: Model, decode_ms: float, spent: Timings) -> None:
         """A model has looked at a frame; its stages, in milliseconds."""
-        tags = {"model": model.name, "version": model.version, "digest": model.digest[:12]}
-        stages = {"decode": decode_ms, "pre": spent.pre, "infer": spent.infer, "post": spent.post}
-        for stage, ms in stages.items():
-            self._metrics.histogram("InferenceStageMs", stage=stage, **tags).add(ms)
+        stages = self._stages.get(model.digest[:12]) or self._stages_of(model)
+        for stage, ms in zip(stages, (decode_ms, spent.pre, spent.infer, spent.post), strict=True):
+            stage.add(ms)
 
     def keep_versions(self, digests: Set[str]) -> None:
         """Versions that are not among `digests` (12 digits) are gone, and so are their measurements."""
         known = {it.tags["digest"] for it in self._metrics if "digest" in it.tags}
         self._metrics.forget(digest=known - digests)
+        self._stages = {digest: stages for digest, stages in self._stages.items() if digest in digests}
 
     def failed(self, camera: str, pipeline: str, error: Exception) -> None:
         """A pipeline could not look at a frame, or its result could not go out."""
@@ -96,6 +99,11 @@ class Tally:
         with self._lock:
             for camera in cameras:
                 self._said.pop(camera, None)
+
+    def _stages_of(self, model: Model) -> list[Histogram]:
+        tags = {"model": model.name, "version": model.version, "digest": model.digest[:12]}
+        stages = [self._metrics.histogram("InferenceStageMs", stage=it, **tags) for it in STAGES]
+        return self._stages.setdefault(tags["digest"], stages)
 
     def _of(self, name: str, camera: str, **tags: str) -> Counter:
         return self._metrics.counter(name, **({"camera": camera} if camera else {}), **tags)

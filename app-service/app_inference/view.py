@@ -130,7 +130,7 @@ class View:
             return [_row(camera) for _, camera in sorted(self._cameras.items())]
 
     def _camera(self, name: str) -> CameraView:
-        return self._cameras.setdefault(name, CameraView(name))
+        return self._cameras.get(name) or self._cameras.setdefault(name, CameraView(name))
 
 
 def rate(stamps: deque[float], now: float, span: float = 5.0) -> float:

@@ -61,5 +61,5 @@ def best_class(scores: Floats, offset: int) -> tuple[Floats, NDArray[np.int32]]:
 
 def label_ids(classes: NDArray[Any], offset: int) -> NDArray[np.int32]:
     """Classes as the model numbers them, perhaps as floats, to labels; what is no number becomes -1, no label."""
-    finite = np.nan_to_num(classes.astype(np.float64), nan=-1, posinf=-1, neginf=-1)
-    return np.maximum(finite - offset, -1).astype(np.int32)
+    numbers = classes.astype(np.float64)
+    return np.where(np.isfinite(numbers), np.maximum(numbers - offset, -1), -1).astype(np.int32)
