@@ -29,19 +29,20 @@ def sample_video(cache: Path) -> Path:
     return target
 
 
-def sample_model(cache: Path) -> Path:
-    """The sample model's version folder on this machine, manifest and weights, as `edgex-models pull` brings it."""
+def sample_model(cache: Path) -> str:
+    """The sample model's name, so that it can be updated; it is here afterwards, as `edgex-models pull` brings it."""
     repository, entry = Repository(cache / "models"), find(MODEL)
     if not is_there(repository, entry):
         _say("sample model", entry.size, entry.manifest.files[0].source)
     with download_progress(MODEL) as progress:
-        return pull_model(repository, entry, progress).folder
+        pull_model(repository, entry, progress)
+    return MODEL
 
 
 def chosen(options: Options) -> tuple[str, str]:
     """Source and model of this run, pulled where nothing was chosen."""
     source = options.source or str(sample_video(options.cache))
-    model = options.model or str(sample_model(options.cache))
+    model = options.model or sample_model(options.cache)
     return source, model
 
 
