@@ -19,7 +19,7 @@ def core_arguments(options: Options) -> list[str]:
 def inference_environment(options: Options, model: str) -> dict[str, str]:
     """app-inference with one pipeline over every camera."""
     return {
-        **_common(options),
+        **_INSECURE,
         "SERVICE_PORT": str(options.ports.inference),
         "INFERENCE_MODELSDIR": str(options.cache / "models"),
         "WRITABLE_PIPELINES_DEFAULT_MODEL": model,
@@ -30,17 +30,7 @@ def inference_environment(options: Options, model: str) -> dict[str, str]:
 def camera_environment(options: Options) -> dict[str, str]:
     """device-camera with the cameras of this run's folder."""
     return {
-        **_common(options),
+        **_INSECURE,
         "SERVICE_PORT": str(options.ports.camera),
         "DEVICE_DEVICESDIR": str(options.folder / "devices"),
-    }
-
-
-def _common(options: Options) -> dict[str, str]:
-    ports = options.ports
-    return {
-        **_INSECURE,
-        "MESSAGEBUS_PORT": str(ports.broker),
-        "REGISTRY_PORT": str(ports.keeper),
-        "CLIENTS_CORE_METADATA_PORT": str(ports.metadata),
     }
