@@ -9,6 +9,8 @@ from pathlib import Path
 from benchmarks.bench import NotMeasured
 from benchmarks.cpu import pinned
 
+_ONE_THREAD = ("-nstreams", "1", "-nthreads", "1")
+
 
 def frames_per_second(model: Path, cores: Set[int], seconds: float) -> float:
     """Of `benchmark_app` alone on `cores`: one thread and synchronous on one core, its throughput hint on more."""

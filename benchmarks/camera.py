@@ -22,11 +22,12 @@ from edgex_kit.bus import Bus, BusSettings, Message, open_bus
 from edgex_kit.codec import PLAIN, Encoding
 from edgex_kit.standin.address import Address
 
-from benchmarks.camera_frames import TOPICS, encode_frame, frame_of, name_of, topic_of
+from benchmarks.camera_frames import TOPICS, encode_frame, frame_of, topic_of
 from benchmarks.cpu import cpu_of
 from benchmarks.helpers import Helper, open_helper, serve
 from benchmarks.pictures import HD, jpegs
 
+WARM_UP_WAIT = 10.0  # seconds
 PATIENCE = 3.0  # seconds until an unanswered frame is taken for lost
 SETTLE = 0.3  # seconds that the last frames of an open loop have to be answered
 
@@ -106,12 +107,12 @@ class Camera:
 
     def run(self) -> Report:
         """Send for as long as the order says, then wait for the rest of the answers."""
-        warm = threading.Event()
         stop = threading.Event()
         sender = threading.Thread(target=self._send_open if self._order.fps else self._send_closed, args=(stop,))
         sender.start()
-        while len(self._answers) < self._order.warm_up:
-            warm.wait(0.005)
+        deadline = time.monotonic() + WARM_UP_WAIT
+        while len(self._answers) < self._order.warm_up and time.monotonic() < deadline:
+            time.sleep(0.005)
         begin, before = time.monotonic(), self._cpu()
         stop.wait(self._order.seconds)
         if self._order.fps:

@@ -3,7 +3,6 @@
 import time
 import uuid
 from functools import cache
-from pathlib import Path
 
 import yaml
 from device_camera.frame_events import event_from_frame, frame_resource

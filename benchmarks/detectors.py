@@ -1,7 +1,7 @@
 """The detectors that are measured: MobileNetV2-SSDLite at 300x300, built here, so that nothing has to be pulled.
 
-The topology is the real one (1917 boxes, 91 classes, suppression in the graph), and so is what it costs. The weights are
-random, but for a bias that makes it see the same few things in every picture: costs are measured here, not accuracy. The
+The topology is the real one (1917 boxes, 91 classes, suppression in the graph), and so are its costs. The weights are
+random, but for a bias that makes it see the same few things in every picture: this is about costs, not accuracy. The
 INT8 one carries its quantisation in the graph, where NNCF would put it.
 """
 

@@ -14,7 +14,7 @@ from benchmarks.camera_frames import encode_frame, frame_of
 from benchmarks.cpu import app_cores, cpu_of, cpu_per_call, other_cores, pinned
 from benchmarks.figures import Figure, at_least, at_most, ratios
 from benchmarks.helpers import Helper, open_helper
-from benchmarks.pictures import FULL_HD, HD, VGA, encode, jpegs, name_of, pixels
+from benchmarks.pictures import FULL_HD, HD, VGA, jpegs, name_of, pixels
 from benchmarks.rounds import alternate
 from benchmarks.services import Running, open_broker, open_core, open_device_camera
 

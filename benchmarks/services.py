@@ -28,8 +28,12 @@ START_WAIT = 60.0  # seconds
 class Running:
     """A service and its REST."""
 
-    pid: int
+    process: "subprocess.Popen[bytes]"
     url: str
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     def get(self, path: str) -> Any:
         """What it answers."""
@@ -52,7 +56,7 @@ def open_eye(
     """app-inference with one pipeline for all cameras, on `cores`, once it is ready."""
     environment = eye_environment(model, folder) | (settings or {})
     with _open("app_inference", eye_arguments(broker, folder), environment, cores, folder) as eye:
-        _await(lambda: bool(eye.get("vision/status")["isBrokerConnected"]), "app-inference")
+        _await(eye, lambda: bool(eye.get("vision/status")["isBrokerConnected"]))
         time.sleep(0.2)  # the broker grants the subscription
         yield eye
 
@@ -101,7 +105,7 @@ def open_device_camera(
     metadata = int(core["metadata"].rpartition(":")[2])
     arguments = [f"--commonConfig={_common_file(folder, broker, metadata)}"]
     with _open("device_camera", arguments, environment, cores, folder) as camera:
-        _await(lambda: bool(camera.get("ping")), "device-camera")
+        _await(camera, lambda: bool(camera.get("ping")))
         yield camera
 
 
@@ -130,7 +134,7 @@ def _open(
             env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
         )  # fmt: skip
     with _ending(process):
-        yield Running(process.pid, f"http://{HOST}:{environment['SERVICE_PORT']}")
+        yield Running(process, f"http://{HOST}:{environment['SERVICE_PORT']}")
 
 
 @contextlib.contextmanager
@@ -148,11 +152,13 @@ def _ending(process: "subprocess.Popen[Any]") -> Iterator[None]:
             process.stdout.close()
 
 
-def _await(is_ready: Callable[[], bool], what: str) -> None:
+def _await(service: Running, is_ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_WAIT
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and service.process.poll() is None:
         with contextlib.suppress(requests.RequestException):
             if is_ready():
                 return
         time.sleep(0.05)
-    raise NotMeasured(f"{what} did not become ready within {START_WAIT:g} s")
+    raise NotMeasured(
+        f"{' '.join(map(str, service.process.args))} did not become ready; its log is in the run's folder"
+    )
