@@ -89,8 +89,7 @@ class ModelDevices:
         self._told[name] = properties
         trouble = standing.trouble()
         self._operating.want(name, "DOWN" if trouble else "UP", trouble)
-        if standing.slot is not None:
-            self._engine.rollout(standing.name).is_locked = device.is_locked or self._devices.is_locked
+        self._lock(self._devices.find(name) or device, standing.name)  # it may have been locked meanwhile
 
     async def _add(self, name: str, standing: Standing, properties: dict[str, Any]) -> Device:
         trouble = standing.trouble()
@@ -122,10 +121,18 @@ class ModelDevices:
         self._service.metrics.forget(device=name)
         audit.info("device '%s' is retired: no pipeline names its model any more", name)
 
+    def _lock(self, device: Device, model: str) -> None:
+        rollout = self._engine.rollouts.get(model)
+        if rollout is not None:
+            rollout.lock(device.is_locked or self._devices.is_locked)
+
     def _changed(self, name: str) -> None:
         if not self._devices.has(name) and self._told.pop(name, None) is not None:
             self._dismissed.add(name)
             audit.info("device '%s' was deleted; its model serves on", name)
+        device = self._devices.find(name)
+        if device is not None:
+            self._lock(device, self._driver.name_in(name))  # at once: a wish may be on its way already
         self.hint()
 
 

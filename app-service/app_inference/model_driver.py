@@ -50,9 +50,13 @@ class ModelDriver:
         """The device of a model."""
         return f"{self._prefix}{model}"
 
+    def name_in(self, device: str) -> str:
+        """The model that a device's name names, whether there is one or not."""
+        return device.removeprefix(self._prefix)
+
     def model_name(self, device: str) -> str:
         """The model of a device; raises NotFound for one that is no managed model's."""
-        model = device.removeprefix(self._prefix)
+        model = self.name_in(device)
         if not device.startswith(self._prefix) or model not in self._standings.names():
             raise NotFound(f"device '{device}' stands for no model that a pipeline names")
         return model

@@ -289,6 +289,8 @@ def test_locked_means_do_not_update_whichever_way_it_is_asked(gateway: Gateway) 
     requests.put(gateway.key("Desired"), json={"value": json.dumps(wish)}, timeout=5).raise_for_status()
     until(lambda: "LOCKED" in gateway.reported().get("models", {}).get(MODEL, {}).get("reason", ""), "it says so", 20)
     assert gateway.reported()["models"][MODEL]["active"]["version"] == "1.0.0"
+    gateway.patch(adminState="UNLOCKED")
+    until(lambda: gateway.reported()["models"][MODEL]["active"]["version"] == "2.0.0", "the wish is followed", 20)
 
 
 @pytest.mark.goal(21)

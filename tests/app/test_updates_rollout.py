@@ -135,7 +135,7 @@ async def test_an_unknown_version_is_refused_and_named(root: Path) -> None:
 async def test_a_locked_model_is_not_updated(root: Path) -> None:
     write_version(root, "1.1.0", LIKE_IT)
     async with open_site(root) as site:
-        site.rollout.is_locked = True
+        site.rollout.lock(True)
         site.wish("1.1.0")
         await site.settled()
         assert "LOCKED" in site.rollout.record.reason

@@ -38,6 +38,7 @@ class Record(Struct, rename="camel", frozen=True, kw_only=True):
     reason: str = ""  # of the last refusal or rollback
     since_ns: str = "0"
     quarantine: tuple[Quarantine, ...] = field(default_factory=tuple)
+    is_locked: bool = False  # the device's adminState as it was last heard
     baseline: Baseline | None = None  # what the active version found when it was committed
 
     def is_quarantined(self, digest: str) -> bool:

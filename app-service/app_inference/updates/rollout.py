@@ -72,7 +72,6 @@ class Rollout:
         self.prepared: Prepared | None = None
         self.order: Order | None = None
         self.tallies = Tallies()
-        self.is_locked = False  # the device's adminState: do not update
         self._find_slot = find_slot
         self._workshop = workshop
         self._journal = journal
@@ -84,6 +83,19 @@ class Rollout:
     def wish(self, order: Order) -> None:
         """Follow `order` from now on, instead of any other."""
         self._orders.put(order)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the device's adminState forbids updates; journalled, so that a restart does not forget it."""
+        return self.record.is_locked
+
+    def lock(self, locked: bool) -> None:
+        """Forbid updates, or allow them again: the wish that was refused meanwhile is then followed."""
+        if locked == self.is_locked:
+            return
+        self._store(is_locked=locked)
+        if not locked and self.order is not None:
+            self.wish(self.order)
 
     def promote(self) -> None:
         """An operator's word counts as a pass. Raises Conflict when there is nothing to promote."""
