@@ -21,7 +21,7 @@ ROOT = HERE.parent.parent
 CORES = ("stand-in", "EdgeX 4.0.2")
 VARIABLES = ("EDGEX_CORE_KEEPER", "EDGEX_CORE_METADATA", "EDGEX_CORE_DATA", "EDGEX_CORE_COMMAND", "EDGEX_BROKER")
 
-Outcomes = dict[str, dict[str, str]]  # core -> test -> passed, failed or skipped
+Outcomes = dict[str, dict[str, str]]  # point -> test -> passed, failed or skipped
 
 _HEAD = """# Conformance with EdgeX 4.0
 
@@ -97,7 +97,7 @@ class Witness:
     def pytest_sessionfinish(self) -> None:
         file = self._folder / "conformance.json"
         known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        known[self._core] = by_point(self._proves, self._said)
+        known[self._core] = renewed(known.get(self._core, {}), by_point(self._proves, self._said))
         file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         (self._folder / "conformance.md").write_text(page(known), encoding="utf-8")
 
@@ -126,6 +126,17 @@ def by_point(proves: Mapping[str, Iterable[int]], said: Mapping[str, str]) -> Ou
             before = found[str(point)].get(name, outcome)
             found[str(point)][name] = max(before, outcome, key=worst.index)
     return dict(found)
+
+
+def renewed(known: Outcomes, found: Outcomes) -> Outcomes:
+    """What was known, with everything about the files of this run as it was found now: a part can be run alone."""
+    files = {_file(test) for tests in found.values() for test in tests}
+    kept = {point: {it: known[point][it] for it in known[point] if _file(it) not in files} for point in known}
+    return {point: {**kept.get(point, {}), **found.get(point, {})} for point in {*kept, *found}}
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def verdict(outcomes: Mapping[str, str]) -> str:

@@ -35,6 +35,12 @@ def test_every_point_is_proved_by_a_test_that_exists(known: dict[str, checklist.
             assert f"def {name}(" in (checklist.ROOT / file).read_text(encoding="utf-8"), f"{test} is gone: {number}"
 
 
+def test_a_run_of_one_file_renews_what_it_says_and_nothing_else() -> None:
+    known = {"7": {"a.py::test_x": "failed", "b.py::test_y": "passed"}, "8": {"a.py::test_gone": "passed"}}
+    found = {"7": {"a.py::test_x": "passed"}}
+    assert checklist.renewed(known, found) == {"7": {"b.py::test_y": "passed", "a.py::test_x": "passed"}, "8": {}}
+
+
 def test_the_worst_case_of_a_test_counts() -> None:
     proves = {"a.py::test_x[1]": [7], "a.py::test_x[2]": [7], "a.py::test_y": [7], "a.py::test_z": [8]}
     said = {"a.py::test_x[1]": "passed", "a.py::test_x[2]": "failed", "a.py::test_y": "passed"}
