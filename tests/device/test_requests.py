@@ -101,6 +101,17 @@ async def test_a_command_that_breaks_is_answered_and_the_next_one_served(
         assert (await ask(room, topics.command_request(service, name, "IsStreaming", "get"))).error_code == 0
 
 
+async def test_a_request_id_that_no_topic_can_hold_ends_neither_door(
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile
+) -> None:
+    async with open_room() as room, answering(room, pattern_device, camera_profile):
+        topics, service, name = room.service.topics, room.service.name, pattern_device.name
+        command = topics.command_request(service, name, "IsStreaming", "get")
+        for topic, body in ((command, None), (topics.validate_device(service), {"device": pattern_device})):
+            room.service.bus.publish(topic, codec.encode(body, request_id="a/#"))
+            assert (await ask(room, topic, body)).error_code == 0
+
+
 async def test_a_bad_device_is_refused_with_the_reason(
     open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile
 ) -> None:

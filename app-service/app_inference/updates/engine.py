@@ -91,9 +91,11 @@ class Engine:
 
     def rollout(self, name: str) -> Rollout:
         """The rollout of a model. Raises NotFound for one that no pipeline uses and nobody wished."""
-        if name not in self.rollouts and self._find_slot(name) is None:
-            raise NotFound(f"no model '{name}'")
-        return self.rollouts.setdefault(name, Rollout(name, self._find_slot, self._workshop, self._journal, self._tell))
+        if name not in self.rollouts:  # a new one reads the journal: not at every look
+            if self._find_slot(name) is None:
+                raise NotFound(f"no model '{name}'")
+            self.rollouts[name] = Rollout(name, self._find_slot, self._workshop, self._journal, self._tell)
+        return self.rollouts[name]
 
     def report(self) -> Reported:
         """The reported state as it is now."""

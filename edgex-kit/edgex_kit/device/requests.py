@@ -19,7 +19,7 @@ from edgex_kit.device.host import Host
 from edgex_kit.device.outbox import Outbox
 from edgex_kit.device.refusals import Refusals
 from edgex_kit.devices import Device
-from edgex_kit.errors import EdgexError, Malformed
+from edgex_kit.errors import EdgexError, Invalid, Malformed
 from edgex_kit.messages import API, Envelope, Event, EventResponse
 from edgex_kit.topics import CommandTopic
 
@@ -147,5 +147,10 @@ def _reply_error(service: Host, to: Envelope, error: EdgexError) -> None:
 
 
 def _send(service: Host, to: Envelope, data: bytes) -> None:
-    if service.bus.publish(service.topics.response(service.name, to.request_id), data) is None:
+    try:
+        sent = service.bus.publish(service.topics.response(service.name, to.request_id), data)
+    except Invalid as error:  # a requestID is whatever the asker likes, and part of the topic
+        log.warning("an answer is lost: %s", error)
+        return
+    if sent is None:
         log.warning("an answer is lost: there is no message broker")
