@@ -74,7 +74,8 @@ class Operating:
             await self._woken.wait()
             self._woken.clear()
             while self._wanted:
-                name, state = self._wanted.popitem()
+                name = next(iter(self._wanted))  # the longest waiting: one that is always refused holds up no other
+                state = self._wanted.pop(name)
                 if not await self._patch(name, state):
                     self._wanted.setdefault(name, state)
                     await asyncio.sleep(_AGAIN)
@@ -92,7 +93,9 @@ class Operating:
             log.warning("operatingState of device '%s' cannot be set %s: %s", name, state, error)
             return False
         # Not left to core-metadata's echo: the next change may come before it.
-        self._devices.put(msgspec.structs.replace(self._devices.find(name) or device, operating_state=state))
+        current = self._devices.find(name)
+        if current is not None:  # one that was deleted meanwhile must not come back
+            self._devices.put(msgspec.structs.replace(current, operating_state=state))
         log.info("device '%s' is %s%s", name, state, f": {self.reason(name)}" if state == "DOWN" else "")
         return True
 
