@@ -23,6 +23,7 @@ from edgex_kit.flags import Flags, parse_flags
 from edgex_kit.keeper import Keeper
 from edgex_kit.live import Live
 from edgex_kit.logs import set_level, setup_logging
+from edgex_kit.memory import keep_freed_memory
 from edgex_kit.metadata import Metadata
 from edgex_kit.metrics import Metrics
 from edgex_kit.provider import Provider
@@ -135,6 +136,7 @@ def run(
     argv: Sequence[str] | None = None,
 ) -> int:
     """Run `main` until it returns or a signal ends it; the exit status. A start that fails says why in one line."""
+    keep_freed_memory()
     setup_logging(name, list)
     try:
         flags = parse_flags(sys.argv[1:] if argv is None else argv, prog=name)
