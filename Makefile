@@ -14,7 +14,7 @@ SECONDS    ?= 0
 PYTEST     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-edgex conformance check bench bench-quick docs clean
+.PHONY: help setup run test test-edgex conformance check bench bench-quick clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

@@ -31,7 +31,7 @@ def check_ports(ports: Ports) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise Unavailable(
-                    f"port {port} is in use, but {_OWNERS[name]} needs it; stop what uses it, or `make run SHIFT=100`"
+                    f"port {port} is in use, but {_OWNERS[name]} needs it; stop what uses it, or give another SHIFT= to `make run`"
                 ) from error
 
 

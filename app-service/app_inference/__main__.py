@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgex_kit.bus import Message
-from edgex_kit.device.supervision import forever
+from edgex_kit.device.supervision import Lasting, keep
 from edgex_kit.exposition import metrics_route
 from edgex_kit.rest import build_app, common_routes
 from edgex_kit.server import bind, serve_on
@@ -54,7 +54,7 @@ async def serve(service: Service[AppSettings]) -> None:
     settings.check()
     inference, pipelines, metrics = settings.inference, settings.writable.pipelines, service.metrics
     with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
-        journal = Journal(inference.state_path)
+        journal = Journal(inference.state_path / "journal")
         models = Models(inference, partial(version_to_boot, journal))
         models.load(wanted_models(pipelines))  # on the main thread, before any worker: see `model`
 
@@ -86,19 +86,18 @@ async def serve(service: Service[AppSettings]) -> None:
                 await await_metadata(service)
                 subscribe(service, inbox, publisher)
                 await service.bus.settle(SETTLE)
-                lasting = {
-                    "watchdog": workers.watch(inference.stuck_after_s),
-                    "outbox": outbox.keep_sending(),
-                    "pipelines": follow_pipelines(service, models, analyst, view, doors.models_changed),
-                    "updates": engine.run(),
-                    "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run(),
-                    "model devices": forever("model devices", partial(doors.run, sock.getsockname()[1])),
-                    "profiles": publish_profiles(service),
-                    "configuration": service.follow(),
-                    "telemetry": service.report(),
+                tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")  # its failure ends us
+                lasting: Lasting = {
+                    "outbox": outbox.keep_sending,
+                    "pipelines": partial(follow_pipelines, service, models, analyst, view, doors.models_changed),
+                    "updates": engine.run,
+                    "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run,
+                    "model devices": partial(doors.run, sock.getsockname()[1]),
+                    "profiles": partial(publish_profiles, service),
+                    "configuration": service.follow,
+                    "telemetry": service.report,
                 }
-                for name, task in lasting.items():
-                    tasks.create_task(task, name=name)
+                keep(tasks, lasting)
                 async with service.registered(sock.getsockname()[1]):
                     log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
                     await asyncio.Event().wait()

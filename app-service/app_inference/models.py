@@ -60,6 +60,7 @@ class Models:
         return sorted(rows, key=lambda row: str(row["name"]))
 
     def _load_one(self, name: str, section: PipelineSection) -> None:
+        log.info("loading model '%s'", name)
         overrides = {"type": section.model_type} if section.model_type else None
         try:
             model = load_model(self._find(section.model), overrides, self.runtime)

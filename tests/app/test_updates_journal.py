@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from app_inference.updates.journal import Journal, Quarantine, Record
 from app_inference.updates.steps import Step, may_follow
-from edgex_kit.errors import Malformed
+from edgex_kit.errors import Malformed, Unavailable
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -65,3 +65,10 @@ def test_a_record_is_whole_whenever_its_writer_is_killed(tmp_path: Path) -> None
         assert len(record.reason) == 5000
         assert not written or int(record.active) >= int(written[-1])
     assert msgspec.json.decode((tmp_path / "det.json").read_bytes())
+
+
+def test_a_journal_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where a folder should be")
+    journal = Journal(tmp_path / "state")
+    with pytest.raises(Unavailable, match=r"det\.json: Not a directory"):
+        journal.write("det", Record())

@@ -214,3 +214,22 @@ async def test_what_was_committed_is_what_the_journal_boots(root: Path) -> None:
         site.wish("1.1.0", observe=QUICK)
         await site.settled()
     assert Journal(root / ".state").read(MODEL).active == "1.1.0"
+
+
+async def test_a_disk_that_fails_during_an_update_blames_no_version_and_serves_on(root: Path) -> None:
+    write_version(root, "1.1.0", LIKE_IT)
+    journal = Journal(root / ".state")
+    async with open_site(root, journal=journal) as site:
+        await site.until(lambda: bool(site.street.findings))
+        site.wish("1.1.0", observe=ObserveWish(min_frames=10_000, hold_seconds=60))
+        await site.until(lambda: site.rollout.record.step is Step.OBSERVE)
+        (root / ".state").rename(root / ".gone")
+        (root / ".state").write_text("no folder any more")
+        site.rollout.promote()
+        await site.until(lambda: site.street.versions()[-1] == "1.0.0")
+        (root / ".state").unlink()
+        (root / ".gone").rename(root / ".state")
+        site.wish("1.0.0", 2)
+        await site.until(lambda: site.rollout.record.step is Step.IDLE)
+        assert not site.rollout.record.quarantine
+        assert not site.street.lost

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 audit = logging.getLogger("app_inference.audit")
 
 REREAD = 30.0  # seconds: change messages are best effort
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # as in a manifest; it becomes the name of a file
 TELL_EVERY = 0.5  # seconds between two writes of the reported state at the most
 
 
@@ -40,6 +42,7 @@ class Engine:
         self._desired = Desired()
         self._seen: Desired | None = None
         self._refusal = ""
+        self._is_watching = False
         self._hints: Latest[bool] = Latest()
         self._news: Latest[bool] = Latest()
         self._listeners: list[Callable[[Reported], None]] = []
@@ -51,7 +54,10 @@ class Engine:
 
     async def run(self) -> None:
         """Follow the desired state and report, for ever."""
-        self._intents.watch(self._hint)
+        self._seen = None  # a run that begins again hands out every wish again
+        if not self._is_watching:
+            self._is_watching = True
+            self._intents.watch(self._hint)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow(tasks), name="desired")
@@ -92,7 +98,7 @@ class Engine:
     def rollout(self, name: str) -> Rollout:
         """The rollout of a model. Raises NotFound for one that no pipeline uses and nobody wished."""
         if name not in self.rollouts:  # a new one reads the journal: not at every look
-            if self._find_slot(name) is None:
+            if self._find_slot(name) is None or not _NAME.fullmatch(name):  # a path in a pipeline is not ours to update
                 raise NotFound(f"no model '{name}'")
             self.rollouts[name] = Rollout(name, self._find_slot, self._workshop, self._journal, self._tell)
         return self.rollouts[name]
@@ -129,7 +135,7 @@ class Engine:
             if self._seen is not self._desired:
                 before, self._seen = self._seen, self._desired
                 for name, wish in self._desired.models.items():
-                    if self._find_slot(name) is None and name not in self.rollouts:
+                    if name not in self.rollouts and (self._find_slot(name) is None or not _NAME.fullmatch(name)):
                         continue
                     rollout = self.rollout(name)
                     if name not in running:

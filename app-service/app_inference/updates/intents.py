@@ -11,6 +11,7 @@ from typing import Protocol
 
 from edgex_kit import topics
 from edgex_kit.bus import Bus, Message
+from edgex_kit.errors import Unavailable
 from edgex_kit.keeper import ROOT, Keeper
 from edgex_kit.service import Service
 
@@ -77,7 +78,10 @@ class FolderIntents:
 
     async def read(self) -> Desired:
         path = self._folder / "desired.json"
-        return parse_desired(await asyncio.to_thread(path.read_text) if path.is_file() else "")
+        try:
+            return parse_desired(await asyncio.to_thread(path.read_bytes) if path.is_file() else "")
+        except OSError as error:
+            raise Unavailable(f"{path}: {error.strerror}") from error
 
     async def write(self, desired: Desired) -> None:
         await asyncio.to_thread(self._put, "desired.json", desired_text(desired))
@@ -89,7 +93,10 @@ class FolderIntents:
         """A file is only read again from time to time."""
 
     def _put(self, name: str, text: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         part = self._folder / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self._folder / name)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            part.replace(self._folder / name)
+        except OSError as error:
+            raise Unavailable(f"{self._folder / name}: {error.strerror}") from error

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import msgspec
-from edgex_kit.errors import Malformed
+from edgex_kit.errors import Malformed, Unavailable
 from msgspec import Struct, field
 
+from app_inference.staging import sync_folder
 from app_inference.updates.drift import Baseline
 from app_inference.updates.steps import Step, may_follow
 
@@ -52,29 +53,29 @@ class Journal:
         self._folder = folder
 
     def read(self, name: str) -> Record:
-        """The record of a model; a fresh one when there is none. Raises Malformed for one that was damaged."""
+        """The record of a model; a fresh one when there is none.
+
+        Raises Malformed for one that was damaged, Unavailable for one that cannot be read.
+        """
         path = self._path(name)
         try:
             return msgspec.json.decode(path.read_bytes(), type=Record)
         except FileNotFoundError:
             return Record()
+        except OSError as error:
+            raise Unavailable(f"journal {path}: {error.strerror}") from error
         except msgspec.MsgspecError as error:
             raise Malformed(f"journal {path}: {error}") from error
 
     def write(self, name: str, record: Record) -> Record:
-        """Store a record for good before the step it names is taken; gives it back."""
+        """Store a record for good before the step it names is taken; gives it back. Raises Unavailable: a full disk."""
         before = self.read(name)
         if record.step != before.step and not may_follow(record.step, before.step):
             raise Malformed(f"model '{name}': {record.step} cannot follow {before.step}")
-        path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(msgspec.json.encode(record))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync_folder(path.parent)
+        try:
+            self._put(self._path(name), msgspec.json.encode(record))
+        except OSError as error:
+            raise Unavailable(f"journal {self._path(name)}: {error.strerror}") from error
         return record
 
     def remove(self, name: str) -> None:
@@ -85,13 +86,16 @@ class Journal:
         """Every model with a record."""
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
+    @staticmethod
+    def _put(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -144,10 +144,12 @@ class Rollout:
             self._refuse(str(error), quarantine=False)
         except Exception as error:  # this model's update ends here; the version that serves goes on
             log.exception("update of model '%s'", self.name)
-            self._take_back(f"{type(error).__name__}: {error}", quarantine=True)
+            self._take_back(f"{type(error).__name__}: {error}", quarantine=False)
 
     async def _roll(self, order: Order) -> None:
         wish, slot = order.wish, self._slot()
+        if self.record.step is not Step.IDLE:  # what could not be noted when it happened
+            self._note_return(self.record.reason, slot, quarantine=False)
         if wish.version == slot.model.version:
             self._adopt(order, slot)
             return
@@ -270,6 +272,13 @@ class Rollout:
         lineup = slot.lineup if slot is not None else None
         if slot is not None and lineup is not None and lineup.is_update:
             slot.replace(Lineup(lineup.warm or lineup.serving))
+        self.prepared = None
+        try:
+            self._note_return(reason, slot, quarantine=quarantine)
+        except EdgexError as error:  # a full disk: it has gone back all the same, and the next wish notes it
+            log.warning("model '%s' is back, but that could not be noted: %s", self.name, error)
+
+    def _note_return(self, reason: str, slot: ModelSlot | None, *, quarantine: bool) -> None:
         if self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE):
             self.tallies.rollbacks += 1
             log.warning("model '%s': back to %s: %s", self.name, slot and slot.model.version, reason)
@@ -279,7 +288,6 @@ class Rollout:
             self._step(Step.IDLE, reason=reason, candidate="", candidate_digest="", boots=0, **blamed)
         else:
             self._store(reason=reason)
-        self.prepared = None
 
     def _quarantined(self, reason: str, *, quarantine: bool) -> dict[str, tuple[Quarantine, ...]]:
         digest, known = self.record.candidate_digest, self.record.quarantine
