@@ -122,6 +122,7 @@ def test_the_persons_of_a_film_are_found_one_at_a_time_in_six_passages(media: Pa
     assert Passages(counts).number() == 6
 
 
+@pytest.mark.goal(2)
 def test_every_labelled_picture_is_named(media: Path, labels: Path) -> None:
     model = open_model(media, labels, "mobilenet_v2_1.0_224_quant.tflite")
     lines = (media / "images" / "ovms_imagenet_gt.txt").read_text().split()

@@ -1,5 +1,6 @@
-"""TensorFlow's two formats, written byte by byte: a frozen graph, and a SavedModel's folder. Both take the mean of
-each channel. IR is what every other test reads; ONNX and TFLite are read with the media folder's models."""
+"""TensorFlow's two formats, and Paddle's, written byte by byte: a frozen graph, a SavedModel's folder, a program. All
+take the mean of each channel. IR is what every other test reads, ONNX is in `test_exports`, and TFLite is read with the
+media folder's models and those of the catalogue."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from app_inference.model import load_model
 from app_inference.repository import stored_model
 
 _FLOAT, _INT32 = 1, 3  # tensorflow's DataType
+_PADDLE_FLOAT, _PADDLE_TENSOR = 5, 7  # paddle's VarType
 
 
 def varint(value: int) -> bytes:
@@ -80,10 +82,55 @@ def saved_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("write", [frozen_graph, saved_folder])
-def test_tensorflow_models_are_read(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+def paddle_variable(name: str, *sides: int) -> bytes:
+    tensor = number(1, _PADDLE_FLOAT) + b"".join(number(2, side) for side in sides)
+    return text(1, name) + text(2, number(1, _PADDLE_TENSOR) + text(3, text(1, tensor)))
+
+
+def paddle_operation(kind: str, source: str, target: str, *attributes: bytes) -> bytes:
+    inputs, outputs = text(1, "X") + text(2, source), text(1, "Out") + text(2, target)
+    return text(1, inputs) + text(2, outputs) + text(3, kind) + b"".join(text(4, one) for one in attributes)
+
+
+def paddle_program(folder: Path) -> Path:
+    column = text(1, "col") + number(2, 0) + number(3, 0)
+    axes = text(1, "dim") + number(2, 3) + number(6, 2) + number(6, 3)
+    flags = [text(1, name) + number(2, 6) + number(10, 0) for name in ("keep_dim", "reduce_all")]
+    operations = [
+        paddle_operation("feed", "feed", "picture", column),
+        paddle_operation("reduce_mean", "picture", "logits", axes, *flags),
+        paddle_operation("fetch", "logits", "fetch", column),
+    ]
+    ends = [text(1, name) + text(2, number(1, kind)) + number(3, 1) for name, kind in (("feed", 9), ("fetch", 10))]
+    variables = [*ends, paddle_variable("picture", 1, 3, 32, 32), paddle_variable("logits", 1, 3)]
+    block = number(1, 0) + number(2, (1 << 64) - 1)  # it has no parent: -1
+    block += b"".join(text(3, one) for one in variables) + b"".join(text(4, one) for one in operations)
+    path = folder / "model.pdmodel"
+    path.write_bytes(text(1, block) + text(4, number(1, 2_005_000)))
+    return path
+
+
+@pytest.mark.goal(2)
+@pytest.mark.parametrize("write", [frozen_graph, saved_folder, paddle_program])
+def test_models_of_other_frameworks_are_read(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     settings = {"type": "classification", "color": "RGB", "labels": ["red", "green", "blue"], "scale": [100.0]}
     with load_model(stored_model(write(tmp_path)), settings) as model:
         result, _ = model.session().analyse(image_from_pixels(np.full((20, 30, 3), (10, 20, 200), np.uint8)))
     assert isinstance(result, Classes)
     assert [model.labels[number] for number in result.class_ids] == ["red"]
+
+
+@pytest.mark.goal(1, 2)
+def test_the_digest_of_a_saved_model_is_not_its_manifests(tmp_path: Path) -> None:
+    folder = saved_folder(tmp_path)
+    before = stored_model(folder).digest()
+    (folder / "manifest.yaml").write_text("schema: vision.model/1\nname: net\nversion: 1.0.0\n")
+    assert stored_model(folder).digest() == before
+    (folder / "variables").mkdir()
+    (folder / "variables" / "variables.index").write_bytes(b"x")
+    assert stored_model(folder).digest() != before
+    moved = tmp_path / "net" / "3" / "model.savedmodel"  # where Triton has it
+    moved.mkdir(parents=True)
+    (folder / "saved_model.pb").rename(moved / "saved_model.pb")
+    found = stored_model(moved.parent)
+    assert (found.path, found.name, found.version) == (moved, "net", "3")
