@@ -30,9 +30,8 @@ def check_ports(ports: Ports) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise Unavailable(
-                    f"port {port} is in use, but {_OWNERS[name]} needs it; stop what uses it, or give another SHIFT= to `make run`"
-                ) from error
+                what = f"port {port} is in use, but {_OWNERS[name]} needs it"
+                raise Unavailable(f"{what}; stop what uses it, or give another SHIFT= to `make run`") from error
 
 
 def check_things(source: str, model: str, login: Login | None, options: Options) -> None:
