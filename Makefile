@@ -12,9 +12,10 @@ FPS        ?= 5
 SHIFT      ?= 0
 SECONDS    ?= 0
 PYTEST     ?=
+SCENARIO   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-edgex conformance check bench bench-quick clean
+.PHONY: help setup run test test-edgex conformance check bench bench-quick docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +44,15 @@ check: $(VENV)/.developed ## format, lint, types, import contracts, spelling
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
+
+bench: $(VENV)/.developed ## figures beside references of the same run (SCENARIO="receive publish" for some)
+	@$(BIN)/python -m benchmarks $(SCENARIO)
+
+bench-quick: $(VENV)/.developed ## the same in minutes, for a look
+	@$(BIN)/python -m benchmarks --quick $(SCENARIO)
+
+docs: conformance ## the generated pages anew, and every link followed
+	@$(BIN)/python -m pytest -q tests/system/test_docs.py
 
 clean: ## remove the environment and what runs have left; pulled samples stay in the user's cache
 	rm -rf $(VENV) run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
