@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from edgex_kit.memory import keep_freed_memory
 from rich.console import Console
 
 from benchmarks.bench import Bench, NotMeasured
@@ -20,10 +21,11 @@ SCENARIOS = ("receive", "publish", "end_to_end", "latency", "streams", "start", 
 
 def main() -> int:
     options = _parse(sys.argv[1:])
+    keep_freed_memory()  # as the services do
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     machine = this_machine()
     console.print(*machine.lines(), sep="\n", style="dim")
-    bench = Bench(options.quick, options.folder, lambda text: console.print(text, style="dim"))
+    bench = Bench(options.quick, options.folder, options.seconds, lambda text: console.print(text, style="dim"))
     measured: dict[str, list[dict[str, Any]]] = {}
     failed = False
     for name in options.scenarios or SCENARIOS:
@@ -46,6 +48,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; all without")
     parser.add_argument("--quick", action="store_true", help="one short round each: does it still run?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--seconds", type=float, default=120.0, help="how long soak takes (%(default)s)")
     parser.add_argument("--folder", type=Path, default=ROOT / "run" / "bench", help="models, caches and logs")
     options = parser.parse_args(argv)
     if unknown := set(options.scenarios) - set(SCENARIOS):

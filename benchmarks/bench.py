@@ -14,6 +14,7 @@ class Bench:
 
     is_quick: bool
     folder: Path  # models, caches and logs
+    soak_seconds: float
     say: Callable[[str], object]
 
     @property

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from edgex_kit import codec
@@ -40,6 +40,7 @@ class Order(msgspec.Struct, kw_only=True):
     size: tuple[int, int] = HD
     kilobytes: int = 0  # instead of pictures, so many thousand bytes that nobody will decode
     is_cbor: bool = False  # the whole envelope
+    is_first_enough: bool = False  # an open loop ends with the first answer
     warm_up: int = 0  # answers that are not counted, at the beginning of a closed loop
     pids: dict[str, int] = {}  # processes whose CPU is told
 
@@ -54,6 +55,8 @@ class Report(msgspec.Struct, kw_only=True):
     answered: int
     latency_ms: list[float]
     by_camera: dict[str, int]
+    by_version: dict[str, int]  # of the model
+    first_answer: float  # seconds of this machine's monotonic clock; 0 without one
     cpu: dict[str, float]  # seconds
 
     @property
@@ -63,6 +66,15 @@ class Report(msgspec.Struct, kw_only=True):
     def cpu_ms(self, process: str) -> float:
         """Of one answered frame."""
         return self.cpu[process] / self.answered * 1e3
+
+
+class Answered(NamedTuple):
+    """A frame's result."""
+
+    at: float  # seconds, monotonic
+    camera: str
+    version: str
+    latency_ms: float
 
 
 @contextlib.contextmanager
@@ -88,7 +100,7 @@ class Camera:
         self._room = [threading.Semaphore(order.window) for _ in range(order.cameras)]
         self._seq = itertools.count(1)
         self._began: dict[str, int] = {}  # frame -> ns
-        self._answers: list[tuple[float, str, float]] = []  # when, whose, latency
+        self._answers: list[Answered] = []
         self._dropped: Counter[str] = Counter()
         self._sent: list[float] = []
 
@@ -100,7 +112,8 @@ class Camera:
         if began is None:
             return  # of an order before this one
         dropped = next(it.object_value["droppedSinceLast"] for it in event.readings if it.value_type == "Object")
-        self._answers.append((now / 1e9, event.device_name, (now - began) / 1e6))
+        version = str((event.tags or {}).get("modelVersion"))
+        self._answers.append(Answered(now / 1e9, event.device_name, version, (now - began) / 1e6))
         self._dropped[event.device_name] += dropped
         for _ in range(1 + dropped):
             self._room[int(event.device_name.rpartition("-")[2])].release()
@@ -114,7 +127,8 @@ class Camera:
         while len(self._answers) < self._order.warm_up and time.monotonic() < deadline:
             time.sleep(0.005)
         begin, before = time.monotonic(), self._cpu()
-        stop.wait(self._order.seconds)
+        while time.monotonic() < begin + self._order.seconds and not (self._order.is_first_enough and self._answers):
+            time.sleep(min(0.02, self._order.seconds))
         if self._order.fps:
             stop.set()
             sender.join()
@@ -126,15 +140,17 @@ class Camera:
         return self._report(begin, end, {name: after[name] - before[name] for name in before})
 
     def _report(self, begin: float, end: float, cpu: dict[str, float]) -> Report:
-        counted = [it for it in self._answers if begin <= it[0] <= end]
+        counted = [it for it in self._answers if begin <= it.at <= end]
         return Report(
             seconds=end - begin,
             sent=len(self._sent),
             dropped=sum(self._dropped.values()),
             lost=len(self._sent) - len(self._answers) - sum(self._dropped.values()),
             answered=len(counted),
-            latency_ms=[round(it[2], 3) for it in counted],
-            by_camera=Counter(it[1] for it in counted),
+            latency_ms=[round(it.latency_ms, 3) for it in counted],
+            by_camera=Counter(it.camera for it in counted),
+            by_version=Counter(it.version for it in counted),
+            first_answer=self._answers[0].at if self._answers else 0.0,
             cpu=cpu,
         )
 

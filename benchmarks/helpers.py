@@ -12,7 +12,13 @@ from typing import Any
 from benchmarks.cpu import pinned
 
 ROOT = Path(__file__).resolve().parent.parent
-_SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# As the services set themselves up; the references get it too.
+_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 class Helper:
@@ -48,7 +54,7 @@ def open_helper(module: str, cores: Set[int], *args: str) -> Iterator[Helper]:
     with pinned(cores):
         process = subprocess.Popen(
             [sys.executable, "-m", module, *args],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **_SINGLE},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **_ENVIRONMENT},
         )  # fmt: skip
     try:
         yield Helper(process)

@@ -54,26 +54,44 @@ def open_eye(
     broker: Address, model: Path, cores: Set[int], folder: Path, settings: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """app-inference with one pipeline for all cameras, on `cores`, once it is ready."""
-    environment = eye_environment(model, folder) | (settings or {})
-    with _open("app_inference", eye_arguments(broker, folder), environment, cores, folder) as eye:
-        _await(eye, lambda: bool(eye.get("vision/status")["isBrokerConnected"]))
-        time.sleep(0.2)  # the broker grants the subscription
+    with launch_eye(broker, model, cores, folder, settings) as eye:
+        _await_eye(eye)
         yield eye
 
 
-def eye_arguments(broker: Address, folder: Path) -> list[str]:
-    """Its command line; no core is there, and nothing waits for one."""
-    return ["--skipVersionCheck", f"--commonConfig={_common_file(folder, broker, metadata=1)}"]
+@contextlib.contextmanager
+def launch_eye(
+    broker: Address, model: Path, cores: Set[int], folder: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """The same, without waiting for it; no core is there, and nothing waits for one."""
+    arguments = ["--skipVersionCheck", f"--commonConfig={_common_file(folder, broker, metadata=1)}"]
+    environment = _eye_environment(str(model), folder) | (settings or {})
+    with _open("app_inference", arguments, environment, cores, folder) as eye:
+        yield eye
 
 
-def eye_environment(model: Path, folder: Path) -> dict[str, str]:
+@contextlib.contextmanager
+def open_updatable_eye(core: Mapping[str, str], model: str, cores: Set[int], folder: Path) -> Iterator[Running]:
+    """app-inference with its configuration, and the versions wished of its models, in the core."""
+    environment = _eye_environment(model, folder)
+    with _open("app_inference", [f"-cp=keeper.{core['keeper']}"], environment, cores, folder) as eye:
+        _await_eye(eye)
+        yield eye
+
+
+def _eye_environment(model: str, folder: Path) -> dict[str, str]:
     """How app-inference is told what to do; nothing in it is special to benchmarks."""
     return {
         **_own(),
         "INFERENCE_MODELSDIR": str(folder / "models"),
         "INFERENCE_CACHEDIR": str(folder / "compiled"),
-        "WRITABLE_PIPELINES_DEFAULT_MODEL": str(model),
+        "WRITABLE_PIPELINES_DEFAULT_MODEL": model,
     }
+
+
+def _await_eye(eye: Running) -> None:
+    _await(eye, lambda: bool(eye.get("vision/status")["isBrokerConnected"]))
+    time.sleep(0.2)  # the broker grants the subscription
 
 
 @contextlib.contextmanager

@@ -1,0 +1,70 @@
+"""Capture to result at a given load. Beyond capacity frames are dropped and counted, and latency stays."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from benchmarks.bench import Bench, NotMeasured
+from benchmarks.camera import Order, Report, fulfil, open_camera
+from benchmarks.cpu import app_cores, other_cores
+from benchmarks.detectors import INT8, save_detector
+from benchmarks.figures import Figure, Goal, at_least, at_most
+from benchmarks.helpers import Helper
+from benchmarks.services import open_broker, open_eye
+
+LOADS = (0.25, 0.5, 0.8, 1.2, 1.5, 3.0)  # of what the eye can do
+QUICK_LOADS = (0.5, 1.5)
+CAMERAS = (1, 4)
+FAIR = at_least(0.9)  # results of the camera that got fewest, of those of the one that got most
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    """The INT8 detector on one core, 720p; the share of capacity is found anew for each round."""
+    model = save_detector(bench.folder / "detectors", INT8)
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(open_broker(other_cores()))
+        stack.enter_context(open_eye(broker, model, app_cores(), bench.folder / "eye"))
+        camera = stack.enter_context(open_camera(broker, other_cores()))
+        for cameras in CAMERAS:
+            for load in QUICK_LOADS if bench.is_quick else LOADS:
+                bench.say(f"latency: {load:.0%} of capacity, cameras: {cameras}")
+                reports = [_at(bench, camera, cameras, load) for _ in range(bench.rounds)]
+                yield from _figures(f"{load:.0%} of capacity, {_counted(cameras)}", cameras, load, reports)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of all do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def _at(bench: Bench, camera: Helper, cameras: int, load: float) -> Report:
+    """Raises NotMeasured when a frame was neither answered nor counted as dropped."""
+    capacity = fulfil(camera, Order(seconds=bench.seconds(1.5, 0.7), cameras=cameras, warm_up=10)).fps
+    report = fulfil(camera, Order(seconds=bench.seconds(4.0), cameras=cameras, fps=load * capacity / cameras))
+    if report.lost:
+        raise NotMeasured(f"{report.lost} of {report.sent} frames were neither answered nor counted as dropped")
+    return report
+
+
+def _figures(case: str, cameras: int, load: float, reports: Sequence[Report]) -> Iterator[Figure]:
+    goals = _goals(cameras, load)
+    yield Figure(case, "frames sent", "fps", [it.sent / it.seconds for it in reports])
+    yield Figure(case, "results", "fps", [it.fps for it in reports])
+    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        values = [percentile(it.latency_ms, share) for it in reports]
+        yield Figure(case, name, "ms", values, goals.get(name))
+    yield Figure(case, "dropped and counted", "of 1", [it.dropped / it.sent for it in reports])
+    if cameras > 1 and load > 1:
+        fairness = [min(it.by_camera.values()) / max(it.by_camera.values()) for it in reports]
+        yield Figure(case, "fewest results of a camera / most", "of 1", fairness, FAIR)
+
+
+def _goals(cameras: int, load: float) -> dict[str, Goal]:
+    if load == 0.5 and cameras == 1:
+        return {"p50": at_most(14), "p99": at_most(22)}
+    if load >= 1.5:
+        return {"p99": at_most(32 if cameras == 1 else 50)}
+    return {}
+
+
+def _counted(cameras: int) -> str:
+    return "1 camera" if cameras == 1 else f"{cameras} cameras"

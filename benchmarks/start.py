@@ -1,0 +1,76 @@
+"""Process start to first result with frames already flowing, and what the services cost while nothing happens."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from edgex_kit.standin.address import Address
+
+from benchmarks.bench import Bench, NotMeasured
+from benchmarks.camera import Order, Report, open_camera
+from benchmarks.cpu import all_cores, app_cores, cpu_of, memory_of, other_cores, pinned
+from benchmarks.detectors import INT8, save_detector
+from benchmarks.figures import Figure, at_most
+from benchmarks.helpers import ROOT, Helper
+from benchmarks.services import launch_eye, open_broker, open_eye
+
+FPS = 20.0
+PATIENCE = 30.0  # seconds in which a start must have given its first result
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    """Starts without and with a compiled model at hand, imports, then rest."""
+    model = save_detector(bench.folder / "detectors", INT8)
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(open_broker(other_cores()))
+        camera = stack.enter_context(open_camera(broker, all_cores()))
+        cold, warm = [], []
+        for _ in range(bench.rounds):
+            shutil.rmtree(bench.folder / "start", ignore_errors=True)
+            cold.append(_first_result(bench, broker, camera, model))
+            warm.append(_first_result(bench, broker, camera, model))
+    yield Figure("start to first result", "the model is compiled first", "s", cold)
+    yield Figure("start to first result", "compiled model in the cache", "s", warm, at_most(1.0))
+    for module in ("app_inference.__main__", "device_camera.__main__"):
+        spent = [_import(module) - _import("sys") for _ in range(bench.rounds)]
+        yield Figure("import", module.partition(".")[0], "s CPU", spent)
+    yield from _rest(bench, model)
+
+
+def _first_result(bench: Bench, broker: Address, camera: Helper, model: Path) -> float:
+    """Seconds. Raises NotMeasured when there was none in time."""
+    camera.tell(**msgspec.to_builtins(Order(seconds=PATIENCE, fps=FPS, is_first_enough=True)))
+    time.sleep(0.5)  # frames flow
+    began = time.monotonic()
+    with launch_eye(broker, model, all_cores(), bench.folder / "start"):
+        first = msgspec.convert(camera.answer(), Report).first_answer
+    if not first:
+        raise NotMeasured(f"no result within {PATIENCE:g} s of the start")
+    return first - began
+
+
+def _import(module: str) -> float:
+    """Seconds of CPU of a process that does nothing else."""
+    code = f"import {module}, time; print(time.process_time())"
+    with pinned(app_cores()):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return float(done.stdout)
+
+
+def _rest(bench: Bench, model: Path) -> Iterator[Figure]:
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(open_broker(other_cores()))
+        eye = stack.enter_context(open_eye(broker, model, app_cores(), bench.folder / "eye"))
+        time.sleep(1)
+        shares = []
+        for _ in range(bench.rounds):
+            cpu, began = cpu_of(eye.pid), time.monotonic()
+            time.sleep(bench.seconds(4.0))
+            shares.append((cpu_of(eye.pid) - cpu) / (time.monotonic() - began) * 100)
+        yield Figure("at rest", "app-inference with REST and page", "% of a core", shares, at_most(0.5))
+        yield Figure("at rest", "its memory", "MB", [memory_of(eye.pid)])
