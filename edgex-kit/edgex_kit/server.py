@@ -11,11 +11,28 @@ from starlette.types import ASGIApp
 
 from edgex_kit.errors import Invalid, Unavailable
 
+_TICK = 1.0  # seconds; HTTP's Date has no finer step
 _GRACE = 0.7  # seconds that requests have to end when the server stops; uvicorn's own time-out is longer, and loud
 
 
 class _Guest(uvicorn.Server):
     """uvicorn that leaves signals to our main; its own way kills a process that still has things to close."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Stop serving, at once."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        """uvicorn wakes ten times a second to look whether it is to end; only its Date header needs a look, and one."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._leaving.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -63,7 +80,7 @@ async def serve_on(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
             raise Unavailable(f"nothing could be served on {sock.getsockname()}") from serving.exception()
         yield
     finally:
-        server.should_exit = True
+        server.leave()
         if requests := set(server.server_state.tasks):
             _, late = await asyncio.wait(requests, timeout=_GRACE)
             for request in late:  # a live picture has no end of its own

@@ -5,6 +5,7 @@ The models see a lamp where there is light: one box in the middle, its score the
 
 import base64
 import contextlib
+import copy
 import json
 import os
 import re
@@ -137,7 +138,7 @@ def configure(folder: Path, *changes: dict[str, Any], **sections: Any) -> Path:
     tree["Writable"]["Pipelines"] = {}
     own = {"Service": {"Host": "127.0.0.1", "Port": 0}, "Inference": {"ModelsDir": str(folder / "models")}}
     for change in (own, *changes, sections):
-        _merge(tree, change)
+        _merge(tree, copy.deepcopy(change))  # what is put into the tree may be changed there by the next
     (folder / "configuration.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     return folder
 

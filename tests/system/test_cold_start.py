@@ -3,16 +3,19 @@
 Every start is a fresh process with two workers, and finds frames already flowing. COLD_STARTS says how many.
 """
 
+import contextlib
 import itertools
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from edgex_kit.standin.address import Address
-from eyes import METER, Stage, configure, open_stage, run_eye, save_meter
+from eyes import METER, Eye, Stage, configure, open_stage, run_eye, save_meter
 from peers import until
 
 STARTS = int(os.environ.get("COLD_STARTS", "5"))
@@ -41,6 +44,19 @@ def stage(broker: Address, unique: str) -> Iterator[Stage]:
         filming.join()
 
 
+@contextlib.contextmanager
+def _stacks_of_a_stall(eye: Eye) -> Iterator[None]:
+    """Where every thread of a service is that does not answer, and what it says of itself: into its log."""
+    try:
+        yield
+    except AssertionError:
+        with contextlib.suppress(requests.RequestException):
+            print(eye.status())  # noqa: T201 - pytest shows it when the test fails
+        eye.process.send_signal(signal.SIGABRT)
+        eye.process.wait(10)
+        raise
+
+
 def test_every_start_into_flowing_frames_with_two_workers_answers(
     broker: Address, stage: Stage, tmp_path: Path, unique: str
 ) -> None:
@@ -52,7 +68,7 @@ def test_every_start_into_flowing_frames_with_two_workers_answers(
     for start in range(STARTS):
         stage.told.clear()
         begin = time.monotonic()
-        with run_eye(tmp_path, "-s") as eye:
+        with run_eye(tmp_path, "-s", PYTHONFAULTHANDLER="1") as eye, _stacks_of_a_stall(eye):
             until(lambda: {it.event["deviceName"] for it in list(stage.told)} >= set(CAMERAS), f"start {start}", 15)
             took.append(time.monotonic() - begin)
             known = len(stage.told)
