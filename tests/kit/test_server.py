@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
@@ -63,3 +64,16 @@ async def test_the_server_ends_with_its_block_quietly_while_requests_are_served(
         assert (answer.status_code, answer.json()["message"]) == (503, "the service is stopping")
         assert (await asking[1]).text.startswith("part part ")
     assert not caplog.records
+
+
+async def test_the_date_of_an_answer_follows_the_clock() -> None:
+    async with (
+        open_server(build_app([], ServiceSection()), "127.0.0.1", 0) as port,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+        dates = []
+        for _ in range(2):
+            answer = await http.get(f"http://127.0.0.1:{port}/")
+            dates.append(parsedate_to_datetime(answer.headers["date"]))
+            await asyncio.sleep(2.1)
+    assert dates[1] > dates[0]
