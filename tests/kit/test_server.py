@@ -63,7 +63,7 @@ async def test_the_server_ends_with_its_block_quietly_while_requests_are_served(
         answer = await asking[0]
         assert (answer.status_code, answer.json()["message"]) == (503, "the service is stopping")
         assert (await asking[1]).text.startswith("part part ")
-    assert not caplog.records
+    assert not [it for it in caplog.records if not it.name.startswith("httpx")]  # the client tells of itself
 
 
 async def test_the_date_of_an_answer_follows_the_clock() -> None:

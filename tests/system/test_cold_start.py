@@ -19,9 +19,10 @@ from eyes import METER, Eye, Stage, configure, open_stage, run_eye, save_meter
 from peers import until
 
 STARTS = int(os.environ.get("COLD_STARTS", "5"))
+STALL = 60  # seconds; a deadlock never ends, and a busy machine is no deadlock
 CAMERAS = ("gate", "yard", "dock", "hall")
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(30 + 20 * STARTS)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(30 + 40 * STARTS)]
 
 
 @pytest.fixture
@@ -69,10 +70,10 @@ def test_every_start_into_flowing_frames_with_two_workers_answers(
         stage.told.clear()
         begin = time.monotonic()
         with run_eye(tmp_path, "-s", PYTHONFAULTHANDLER="1") as eye, _stacks_of_a_stall(eye):
-            until(lambda: {it.event["deviceName"] for it in list(stage.told)} >= set(CAMERAS), f"start {start}", 15)
+            until(lambda: {it.event["deviceName"] for it in list(stage.told)} >= set(CAMERAS), f"start {start}", STALL)
             took.append(time.monotonic() - begin)
             known = len(stage.told)
-            until(lambda known=known: len(stage.told) > known + 20, f"start {start} goes on", 15)
+            until(lambda known=known: len(stage.told) > known + 20, f"start {start} goes on", STALL)
             eye.process.terminate()
             assert eye.process.wait(15) == 0
     print(f"{STARTS} starts, 0 stalls; first results after {min(took):.1f} to {max(took):.1f} s")  # noqa: T201
