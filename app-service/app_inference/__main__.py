@@ -1,7 +1,8 @@
 """`app-inference`: frames come in, OpenVINO looks at them, results go out.
 
 Reading order: the port is taken, the models are loaded and warmed up, workers wait at the inbox, REST answers, the bus
-fills the inbox, and only then is the service ready: the registry knows it.
+fills the inbox, and only then is the service ready: the registry knows it. In the end they go in reverse: the last
+results leave when nobody makes new ones.
 """
 
 import asyncio
@@ -81,26 +82,26 @@ async def serve(service: Service[AppSettings]) -> None:
             timeout_text="Request timed out",
             guard=service.guard,
         )
-        with open_workers(workers_for(inference), inbox, analyst) as workers:
-            async with serve_on(app, sock), asyncio.TaskGroup() as tasks:
-                await await_metadata(service)
-                subscribe(service, inbox, publisher)
-                await service.bus.settle(SETTLE)
-                tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")  # its failure ends us
-                lasting: Lasting = {
-                    "outbox": outbox.keep_sending,
-                    "pipelines": partial(follow_pipelines, service, models, analyst, view, doors.models_changed),
-                    "updates": engine.run,
-                    "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run,
-                    "model devices": partial(doors.run, sock.getsockname()[1]),
-                    "profiles": partial(publish_profiles, service),
-                    "configuration": service.follow,
-                    "telemetry": service.report,
-                }
-                keep(tasks, lasting)
-                async with service.registered(sock.getsockname()[1]):
-                    log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
-                    await asyncio.Event().wait()
+        async with outbox.emptied():
+            with open_workers(workers_for(inference), inbox, analyst) as workers:
+                async with serve_on(app, sock), asyncio.TaskGroup() as tasks:
+                    await await_metadata(service)
+                    await let_in(service, inbox, publisher)
+                    tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")  # its failure ends us
+                    lasting: Lasting = {
+                        "outbox": outbox.keep_sending,
+                        "pipelines": partial(follow_pipelines, service, models, analyst, view, doors.models_changed),
+                        "updates": engine.run,
+                        "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run,
+                        "model devices": partial(doors.run, sock.getsockname()[1]),
+                        "profiles": partial(publish_profiles, service),
+                        "configuration": service.follow,
+                        "telemetry": service.report,
+                    }
+                    keep(tasks, lasting)
+                    async with service.registered(sock.getsockname()[1]):
+                        log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
+                        await asyncio.Event().wait()
 
 
 def outbox_of(service: Service[AppSettings]) -> Outbox:
@@ -110,7 +111,7 @@ def outbox_of(service: Service[AppSettings]) -> Outbox:
     return Outbox(service.bus, service.settings.inference.outbox_size, *counted)
 
 
-def subscribe(service: Service[AppSettings], inbox: Inbox, publisher: Publisher) -> None:
+async def let_in(service: Service[AppSettings], inbox: Inbox, publisher: Publisher) -> None:
     """Let frames in, and never our own results, which a wide Trigger.SubscribeTopics covers (contract 11, point 79)."""
     own = publisher.destination.pattern if publisher.destination else ""
 
@@ -120,6 +121,7 @@ def subscribe(service: Service[AppSettings], inbox: Inbox, publisher: Publisher)
 
     for pattern in service.settings.trigger.patterns:
         service.bus.subscribe(service.topics.below(pattern), receive)
+    await service.bus.settle(SETTLE)
 
 
 def main() -> None:

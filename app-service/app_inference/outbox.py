@@ -5,9 +5,11 @@ sends again by itself once it is connected anew; until they have arrived no newe
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
+from collections.abc import AsyncIterator
 
 from edgex_kit.bus import Bus, Sending
 from edgex_kit.handover import Latest
@@ -19,6 +21,7 @@ AT_LEAST_ONCE = 1  # MQTT quality of service
 WINDOW = 20  # results without a receipt; as many as paho keeps in flight (max_inflight_messages)
 RETRY = 0.01  # seconds between two looks at whether the broker takes more; a receipt wakes nobody
 RETRY_AWAY = 0.2  # seconds, while there is no broker
+LAST_WAIT = 3.0  # seconds at the end; workers and REST take theirs too, and Docker kills what is there after ten
 
 
 class Outbox:
@@ -59,6 +62,34 @@ class Outbox:
             if self._dropped.value > told:
                 log.warning("%d results were dropped before the broker took the others", self._dropped.value - told)
                 told = self._dropped.value
+
+    @contextlib.asynccontextmanager
+    async def emptied(self) -> AsyncIterator[None]:
+        """At the end of the block the broker has `LAST_WAIT` seconds to take what is left; the rest is lost, and told.
+
+        Whoever sends must have ended by then: enter this before them.
+        """
+        try:
+            yield
+        finally:
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WAIT):
+                        while not self._try_all() or self._flying:
+                            await asyncio.sleep(RETRY)
+            finally:  # a second signal ends the wait, and loses no less
+                self._give_up()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._send_some()
+            lost = len(self._waiting) + len(self._flying)
+            self._waiting.clear()
+            self._flying.clear()
+        if lost:
+            self._dropped.add(lost)
+            self._gauge.set(0)
+            log.warning("%d results are lost: the message broker had not taken them when the service ended", lost)
 
     def _try_all(self) -> bool:
         """Whether nothing waits any more."""

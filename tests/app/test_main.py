@@ -353,6 +353,27 @@ def test_a_broker_that_is_killed_and_comes_back_costs_no_restart_and_no_result(t
             assert len(eye.said("no message broker")) <= 3
 
 
+@pytest.mark.parametrize("is_back", [True, False])
+def test_results_without_a_broker_at_the_end_are_sent_if_it_comes_back_and_told_as_lost_if_not(
+    tmp_path: Path, is_back: bool
+) -> None:
+    with open_broker("mosquitto", "127.0.0.1", 0) as broker:
+        folder = alone(tmp_path, broker.address, "edgex", Writable={"Pipelines": {"slow": {"Model": "labour"}}})
+        save_meter(folder / "models", "labour", trips=4000)
+        with run_eye(folder, "-s") as eye, open_stage(broker.address.host, broker.address.port) as stage:
+            for number in range(40):
+                stage.show(f"gate-{number}", 255)
+            until(lambda: stage.told, "a result")
+            broker._child.kill()
+            broker._child.wait()
+            until(lambda: eye.status()["resultsWaiting"] > 2, "results of frames that had come in")
+            eye.process.send_signal(signal.SIGTERM)
+            if is_back:
+                broker.revive()
+            assert eye.process.wait(12) == 0
+            assert len(eye.said("results are lost")) == (0 if is_back else 1)
+
+
 def test_a_worker_that_hangs_ends_the_process_with_one_line(broker: Address, tmp_path: Path, unique: str) -> None:
     save_meter(tmp_path / "models", "hang", trips=2_000_000_000)
     sections = {"Pipelines": {"hang": {"Model": "hang"}}}

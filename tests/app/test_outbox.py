@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from app_inference import outbox
 from app_inference.outbox import WINDOW, Outbox
 from edgex_kit.bus import Bus, BusSettings, Message, open_bus
 from edgex_kit.metrics import Counter, Gauge
@@ -245,3 +246,61 @@ async def test_many_threads_may_send_at_once_while_the_line_comes_and_goes(broke
         await until(lambda: -1 in rig.heard)
         sent = next(numbers)
         assert rig.once() == [*range(sent), -1]
+
+
+async def test_what_waits_at_the_end_goes_out_when_the_broker_comes_back_in_time(broker: Any, caplog: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        async with rig.outbox.emptied():
+            rig.line.cut()
+            await until(lambda: not rig.bus.is_connected)
+            rig.send(100)
+            asyncio.get_running_loop().call_later(0.3, rig.line.mend)
+        assert (rig.waiting.value, rig.dropped.value) == (0, 0)
+        await until(lambda: len(rig.heard) == 100)
+        assert rig.heard == list(range(100))
+        assert "lost:" not in caplog.text
+
+
+async def test_what_the_broker_has_not_taken_at_the_end_is_counted_as_lost_in_one_line(
+    broker: Any, caplog: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(outbox, "LAST_WAIT", 0.3)
+    async with open_rig(broker.address) as rig:
+        async with rig.outbox.emptied():
+            rig.line.swallows = True
+            rig.send(5)  # these are written, and nobody ever says that they came
+            await asyncio.sleep(0.1)
+            rig.line.cut()
+            await until(lambda: not rig.bus.is_connected)
+            rig.send(10)
+        assert (rig.waiting.value, rig.dropped.value) == (0, 15)
+        assert caplog.text.count("15 results are lost") == 1
+
+
+async def test_a_broker_that_takes_all_makes_nobody_wait_at_the_end(broker: Any, caplog: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        async with rig.outbox.emptied():
+            rig.send(200)
+        assert (rig.waiting.value, rig.dropped.value) == (0, 0)  # not one without its receipt
+        await until(lambda: len(rig.heard) == 200, 1)
+        async with asyncio.timeout(0.2), rig.outbox.emptied():
+            pass
+
+
+async def test_a_second_signal_ends_the_last_wait_and_still_tells_what_is_lost(broker: Any, caplog: Any) -> None:
+    async with open_rig(broker.address) as rig:
+
+        async def serve() -> None:
+            async with rig.outbox.emptied():
+                rig.send(7)
+                await asyncio.Event().wait()
+
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        serving = asyncio.create_task(serve())
+        for _ in range(2):
+            await asyncio.sleep(0.1)
+            serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait_for(serving, 1)
+        assert "7 results are lost" in caplog.text
