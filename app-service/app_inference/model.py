@@ -11,7 +11,6 @@ Rules that keep it alive, each found by running into it:
   graph after the conversion to float costs ten milliseconds.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,10 +25,11 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from app_inference.decoders import TensorSpec
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.exports import Export
+from app_inference.facts import below, facts_from
 from app_inference.images import Size, image_from_pixels
 from app_inference.input_shape import InputShape, input_shape
 from app_inference.provenance import Told, provenance
+from app_inference.release import check_release, warnings
 from app_inference.repository import StoredModel
 from app_inference.resolution import ResolvedModel, resolve, state
 from app_inference.runtime import Runtime
@@ -124,11 +124,11 @@ def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) 
     Its files are not checked. Raises ModelRejected (the model is wrong), ModelUnavailable (it could not be had) or
     Invalid (an override is).
     """
-    _check_release(stored)
+    check_release(stored, ov.get_version())
     graph = _read(stored.path)
-    facts = _facts(graph)
-    export = stored.export or _embedded_export(facts, stored)
-    stated = state(stored.manifest, _below(facts, "model_info"), overrides or {}, export)
+    facts = facts_from(graph)
+    export = stored.export or export_from_props(below(facts, "framework"), str(stored.path))
+    stated = state(stored.manifest, below(facts, "model_info"), overrides or {}, export)
     try:
         picture = _only_input(graph)
         shape = input_shape(picture, stated)
@@ -137,8 +137,8 @@ def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) 
         resolved = resolve(stored.path.name, stated, outputs, shape.size)
     except ModelRejected as rejected:
         raise ModelRejected(f"{stored.path}: {rejected}") from rejected
-    told = provenance(stored.manifest, export, {**_below(facts, "model_info"), **facts})
-    return OpenedModel(stored, graph, picture, outputs, shape, resolved, told, _warnings(facts))
+    told = provenance(stored.manifest, export, {**below(facts, "model_info"), **facts})
+    return OpenedModel(stored, graph, picture, outputs, shape, resolved, told, warnings(facts, ov.get_version()))
 
 
 def ports(stored: StoredModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
@@ -197,57 +197,6 @@ def _read(path: Path) -> ov.Model:
         return _core().read_model(path)
     except RuntimeError as error:
         raise ModelRejected(f"{path}: OpenVINO cannot read it: {short_cause(error)}") from error
-
-
-def _facts(graph: ov.Model) -> dict[str, str]:
-    """What tools left in the file, as `section/key`: `model_info`, `nncf`, and ONNX's own properties."""
-    facts = {}
-    for section in ("model_info", "framework", "nncf"):
-        if graph.has_rt_info(section):
-            facts.update({f"{section}/{key}": text for key, text in _texts(graph.get_rt_info(section).value)})
-    for key in ("OpenVINO Runtime", "Runtime_version"):  # who wrote it; the second is what older ones said
-        if graph.has_rt_info(key):
-            facts.setdefault("made_with", str(graph.get_rt_info(key).value))
-    # ONNX has no sections: its properties are called "model_info labels", and OpenVINO keeps them under `framework`.
-    onnx = {key.replace(" ", "/", 1): text for key, text in _below(facts, "framework").items() if " " in key}
-    return {**onnx, **facts}
-
-
-def _texts(section: Any) -> list[tuple[str, str]]:
-    """The texts of a section; a section inside it is left out."""
-    return [(key, text) for key, text in section.items() if isinstance(text, str)] if hasattr(section, "items") else []
-
-
-def _below(facts: Mapping[str, str], section: str) -> dict[str, str]:
-    return {key.removeprefix(f"{section}/"): text for key, text in facts.items() if key.startswith(f"{section}/")}
-
-
-def _embedded_export(facts: Mapping[str, str], stored: StoredModel) -> Export | None:
-    return export_from_props(_below(facts, "framework"), str(stored.path))
-
-
-def _warnings(facts: Mapping[str, str]) -> tuple[str, ...]:
-    """An INT8 graph is tuned to the OpenVINO it was made with: with another one it may be slower, or say otherwise."""
-    made, ours = _release(facts.get("made_with", ""))[:2], _release(ov.get_version())[:2]
-    if "nncf/version" not in facts or not made or made == ours:
-        return ()
-    theirs, here = (".".join(map(str, release)) for release in (made, ours))
-    return (f"quantised by NNCF {facts['nncf/version']} for OpenVINO {theirs}, this is {here}",)
-
-
-def _check_release(stored: StoredModel) -> None:
-    """Raise ModelRejected where the manifest asks for another OpenVINO."""
-    if stored.manifest is None:
-        return
-    ours, least, most = _release(ov.get_version()), stored.manifest.min_openvino, stored.manifest.max_openvino
-    if (least and ours < _release(least)) or (most and ours[: len(_release(most))] > _release(most)):
-        wanted = " ".join(filter(None, [least and f"from {least}", most and f"up to {most}"]))
-        raise ModelRejected(f"{stored.path}: made for OpenVINO {wanted}, this is {'.'.join(map(str, ours))}")
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """2026.4.1-22982-e213… as (2026, 4, 1)."""
-    return tuple(int(part) for part in re.findall(r"\d+", version.partition("-")[0]))
 
 
 def _only_input(model: ov.Model) -> TensorSpec:

@@ -36,15 +36,15 @@ def from_columns(boxes: Floats, scores: Floats, options: DecodeOptions) -> tuple
     return Candidates(corners_from_centers(boxes[:, columns].T), best, ids), columns
 
 
-def from_objectness(rows: Floats, options: DecodeOptions) -> Candidates:
-    """Of rows (n, 5 + classes), centre, sides, objectness, classes: the sure ones.
+def sure_rows(raw: Floats, options: DecodeOptions) -> tuple[NDArray[np.intp], Floats, NDArray[np.int32]]:
+    """Of (n, 5 + classes), four box terms, objectness, classes: which rows are sure, their scores and labels.
 
     A score is objectness times class, both at most 1: no row below the limit in the first can reach it.
     """
-    near = rows[rows[:, 4] >= options.confidence]
-    best, ids = best_class(near[:, 5:] * near[:, 4:5], options.label_offset)
-    sure = best >= options.confidence
-    return Candidates(corners_from_centers(near[sure, :4]), best[sure], ids[sure])
+    near = np.flatnonzero(raw[:, 4] >= options.confidence)
+    scores, ids = best_class(raw[near, 5:] * raw[near, 4:5], options.label_offset)
+    sure = scores >= options.confidence
+    return near[sure], scores[sure], ids[sure]
 
 
 def corners_from_centers(boxes: Floats) -> Floats:

@@ -111,6 +111,12 @@ def only_shape(expectation: Expectation, *pattern: int | None) -> str | None:
     return came(outputs)
 
 
+def only_values(outputs: Outputs) -> NDArray[Any]:
+    """What the one output says of the one picture."""
+    values: NDArray[Any] = next(iter(outputs.values()))[0]
+    return values
+
+
 def label_complaint(classes: int | None, labels: int) -> str | None:
     """Complain unless the model's classes and the labels are equally many, or one of the two is not known."""
     if classes is None or not labels or classes == labels:

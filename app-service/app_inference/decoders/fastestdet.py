@@ -12,6 +12,7 @@ from app_inference.decoders.contract import (
     came,
     label_complaint,
     only_shape,
+    only_values,
 )
 from app_inference.detections import Candidates, Detections, Floats
 from app_inference.fit import Fit
@@ -20,7 +21,7 @@ _OBJECT, _CLASS = 0.6, 0.4  # a score is objectness ** 0.6 * class ** 0.4
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
-    raw = next(iter(outputs.values()))[0]
+    raw = only_values(outputs)
     rows, columns = np.nonzero(raw[0] >= options.confidence ** (1 / _OBJECT))  # the class is at most 1
     cells = raw[:, rows, columns].T
     best, ids = best_class(cells[:, 5:], options.label_offset)

@@ -10,13 +10,14 @@ from app_inference.decoders.contract import (
     TypeDefaults,
     label_complaint,
     only_shape,
+    only_values,
 )
 from app_inference.detections import Detections, Floats, Keypoints
 from app_inference.fit import WINDOW, Fit
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Keypoints:
-    joints = next(iter(outputs.values()))[0, 0]
+    joints = only_values(outputs)[0]
     joints = np.where(np.isfinite(joints).all(1, keepdims=True), joints, np.float32(0))
     scores = np.clip(joints[:, 2], 0, 1)
     sure = scores >= options.confidence

@@ -5,7 +5,15 @@
 [1, boxes, 6]               yolo_end2end  v10, 26: x1, y1, x2, y2, score, class, suppressed in the graph
 """
 
-from app_inference.decoders.candidates import from_columns, from_objectness, label_ids, select
+from collections.abc import Callable
+
+from app_inference.decoders.candidates import (
+    corners_from_centers,
+    from_columns,
+    label_ids,
+    select,
+    sure_rows,
+)
 from app_inference.decoders.contract import (
     DecodeOptions,
     Decoder,
@@ -15,6 +23,7 @@ from app_inference.decoders.contract import (
     came,
     label_complaint,
     only_shape,
+    only_values,
 )
 from app_inference.detections import Candidates, Detections
 from app_inference.fit import LETTERBOX, Fit
@@ -26,40 +35,38 @@ _MOST_BOXES = 1000  # a graph that suppresses lists some hundred boxes; one that
 
 
 def _read_v8(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
-    raw = next(iter(outputs.values()))[0]
+    raw = only_values(outputs)
     return select(from_columns(raw[:4], raw[4:], options)[0], fit, options, nms=True)[0]
 
 
 def _read_v5(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
-    raw = next(iter(outputs.values()))[0]
-    return select(from_objectness(raw, options), fit, options, nms=True)[0]
+    raw = only_values(outputs)
+    sure, scores, ids = sure_rows(raw, options)
+    return select(Candidates(corners_from_centers(raw[sure, :4]), scores, ids), fit, options, nms=True)[0]
 
 
 def _read_end2end(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
-    raw = next(iter(outputs.values()))[0]
+    raw = only_values(outputs)
     rows = raw[raw[:, 4] >= options.confidence]
     found = Candidates(rows[:, :4], rows[:, 4], label_ids(rows[:, 5], options.label_offset))
     return select(found, fit, options, nms=False)[0]
 
 
-def _complaint_v8(expectation: Expectation) -> str | None:
-    wrong = only_shape(expectation, 1, None, None)
-    if wrong is not None:
-        return wrong
-    _, channels, anchors = expectation.outputs[0].shape
-    if not _is_head(channels, anchors, 4):
-        return came(expectation.outputs)
-    return label_complaint(channels and channels - 4, expectation.labels)
+def _head(before: int, side: int) -> Callable[[Expectation], str | None]:
+    """The complaint about what is not one output with `before` terms and then its classes along `side`, and the anchors
+    along the other."""
 
+    def complaint(expectation: Expectation) -> str | None:
+        wrong = only_shape(expectation, 1, None, None)
+        if wrong is not None:
+            return wrong
+        shape = expectation.outputs[0].shape
+        channels, anchors = shape[side], shape[3 - side]
+        if not _is_head(channels, anchors, before):
+            return came(expectation.outputs)
+        return label_complaint(channels and channels - before, expectation.labels)
 
-def _complaint_v5(expectation: Expectation) -> str | None:
-    wrong = only_shape(expectation, 1, None, None)
-    if wrong is not None:
-        return wrong
-    _, anchors, channels = expectation.outputs[0].shape
-    if not _is_head(channels, anchors, 5):
-        return came(expectation.outputs)
-    return label_complaint(channels and channels - 5, expectation.labels)
+    return complaint
 
 
 def _complaint_end2end(expectation: Expectation) -> str | None:
@@ -79,7 +86,7 @@ YOLOV8 = Decoder(
     type="yolov8",
     task="detection",
     expects="one float output [1, 4 + classes, anchors]",
-    complaint=_complaint_v8,
+    complaint=_head(before=4, side=1),
     read=_read_v8,
     defaults=ULTRALYTICS,
 )
@@ -88,7 +95,7 @@ YOLOV5 = Decoder(
     type="yolov5",
     task="detection",
     expects="one float output [1, anchors, 5 + classes]",
-    complaint=_complaint_v5,
+    complaint=_head(before=5, side=2),
     read=_read_v5,
     defaults=ULTRALYTICS,
 )

@@ -16,6 +16,7 @@ from app_inference.decoders.contract import (
     came,
     label_complaint,
     only_shape,
+    only_values,
 )
 from app_inference.decoders.yolo import ULTRALYTICS
 from app_inference.detections import Floats, Instances, Keypoints
@@ -45,7 +46,7 @@ def _masks(weights: Floats, prototypes: Floats, boxes: Floats, fit: Fit) -> Floa
 
 
 def _read_pose(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Keypoints:
-    raw = next(iter(outputs.values()))[0]
+    raw = only_values(outputs)
     candidates, columns = from_columns(raw[:4], raw[4:5], options)
     found, rows = select(candidates, fit, options, nms=True)
     joints = raw[5:, columns[rows]].T.reshape(len(rows), len(raw[5:]) // 3, 3)

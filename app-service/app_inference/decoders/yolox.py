@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from app_inference.decoders.candidates import best_class, corners_from_centers, select
+from app_inference.decoders.candidates import corners_from_centers, select, sure_rows
 from app_inference.decoders.contract import (
     DecodeOptions,
     Decoder,
@@ -13,6 +13,7 @@ from app_inference.decoders.contract import (
     TypeDefaults,
     label_complaint,
     only_shape,
+    only_values,
 )
 from app_inference.detections import Candidates, Detections, Floats
 from app_inference.fit import WINDOW, Fit
@@ -46,17 +47,12 @@ def _complaint(expectation: Expectation) -> str | None:
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Detections:
-    raw = next(iter(outputs.values()))[0]
-    # A score is objectness times class, both at most 1: no cell below the limit in the first can reach it.
-    near = np.flatnonzero(raw[:, 4] >= options.confidence)
-    cells = raw[near]
-    scores, ids = best_class(cells[:, 5:] * cells[:, 4:5], options.label_offset)
-    sure = scores >= options.confidence
-    corner, stride = (part[near][sure] for part in grid(fit.input_size))
-    sides = np.exp(cells[sure, 2:4]) * stride
-    centers = np.concatenate(((cells[sure, :2] + corner) * stride, sides), 1)
-    found = Candidates(corners_from_centers(centers), scores[sure], ids[sure])
-    return select(found, fit, options, nms=True)[0]
+    raw = only_values(outputs)
+    sure, scores, ids = sure_rows(raw, options)
+    terms = raw[sure, :4]
+    corner, stride = (part[sure] for part in grid(fit.input_size))
+    centers = np.concatenate(((terms[:, :2] + corner) * stride, np.exp(terms[:, 2:]) * stride), 1)
+    return select(Candidates(corners_from_centers(centers), scores, ids), fit, options, nms=True)[0]
 
 
 YOLOX = Decoder(
