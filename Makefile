@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
+SAMPLE     ?= street
+CAMERAS    ?= 1
 SOURCE     ?=
 MODEL      ?=
 MODEL_TYPE ?=
@@ -22,9 +24,9 @@ help: ## this list
 
 setup: $(VENV)/.installed ## a virtual environment with the three distributions
 
-run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= MODEL= MODEL_TYPE= FPS= SHIFT= SECONDS=)
-	@$(BIN)/python -m demo --source "$(SOURCE)" --model "$(MODEL)" --model-type "$(MODEL_TYPE)" --fps $(FPS) \
-		--port-shift $(SHIFT) --seconds $(SECONDS)
+run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= MODEL= MODEL_TYPE= CAMERAS= FPS= SHIFT= SECONDS= SAMPLE=driver)
+	@$(BIN)/python -m demo --sample "$(SAMPLE)" --source "$(SOURCE)" --model "$(MODEL)" --model-type "$(MODEL_TYPE)" \
+		--cameras $(CAMERAS) --fps $(FPS) --port-shift $(SHIFT) --seconds $(SECONDS)
 
 test: $(VENV)/.developed ## everything a machine can check (PYTEST="-k camera" for a part)
 	@$(BIN)/python -m pytest $(PYTEST)

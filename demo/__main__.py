@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import sys
 
 import yaml
+from app_inference.staging import remove
 from edgex_kit.errors import EdgexError
 from edgex_kit.service import first_of
 from rich.console import Console
@@ -15,7 +15,7 @@ from demo.credentials import SECRET, Login, split_login, store_login
 from demo.options import Options, parse_options
 from demo.preflight import check_ports, check_things
 from demo.processes import Child, running, until_dead, until_up
-from demo.samples import chosen
+from demo.samples import SAMPLES, lend_model, sample_model, sample_video
 from demo.services import camera_environment, core_arguments, inference_environment
 from demo.table import show
 from demo.terminal import own_foreground
@@ -89,11 +89,13 @@ def main() -> int:
     with own_foreground():
         try:
             check_ports(options.ports)
-            wanted, model = chosen(options)
-            source, login = split_login(wanted)
-            check_things(source, model, login, options)
-            shutil.rmtree(options.folder, ignore_errors=True)
-            write_camera(options, source, login)
+            sample = SAMPLES[options.sample]
+            source, login = split_login(options.source or str(sample_video(sample, options.cache)))
+            model = options.model or sample_model(sample, options.cache)
+            check_things(source, login, options)
+            remove(options.folder)
+            lend_model(model, options.cache, options.folder / "models")
+            write_cameras(options, source, login)
             asyncio.run(until_signalled(options, model, login, console))
         except EdgexError as error:
             console.print(f"[red]cannot run:[/red] {error}", highlight=False, soft_wrap=True)
@@ -103,18 +105,16 @@ def main() -> int:
     return 0
 
 
-def write_camera(options: Options, source: str, login: Login | None) -> None:
-    """The camera as a device file, as anybody would provision one."""
+def write_cameras(options: Options, source: str, login: Login | None) -> None:
+    """The cameras as a device file, as anybody would provision them."""
     folder = options.folder / "devices"
     folder.mkdir(parents=True)
     camera = {"Source": source, "Fps": options.fps, **({"SecretName": SECRET} if login else {})}
-    device = {
-        "name": options.camera,
-        "profileName": "vision-camera",
-        "labels": ["demo"],
-        "protocols": {"Camera": camera},
-    }
-    (folder / "cameras.yaml").write_text(yaml.safe_dump({"deviceList": [device]}), encoding="utf-8")
+    devices = [
+        {"name": name, "profileName": "vision-camera", "labels": ["demo"], "protocols": {"Camera": dict(camera)}}
+        for name in options.camera_names
+    ]
+    (folder / "cameras.yaml").write_text(yaml.safe_dump({"deviceList": devices}), encoding="utf-8")
 
 
 if __name__ == "__main__":

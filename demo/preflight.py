@@ -34,9 +34,16 @@ def check_ports(ports: Ports) -> None:
                 raise Unavailable(f"{what}; stop what uses it, or give another SHIFT= to `make run`") from error
 
 
-def check_things(source: str, model: str, login: Login | None, options: Options) -> None:
-    """Open camera and model once, in a process of its own, so that this one stays small. Raises Invalid."""
-    command = [sys.executable, "-m", "demo.check", source, model, options.model_type, str(options.cache / "models")]
+def check_things(source: str, login: Login | None, options: Options) -> None:
+    """Open what was named once, in a process of its own, so that this one stays small. Raises Invalid.
+
+    Samples are known to be whole and to run: that is not done again at every start.
+    """
+    if not (options.source or options.model):
+        return
+    named = source if options.source else ""
+    models = str(options.cache / "models")
+    command = [sys.executable, "-m", "demo.check", named, options.model, options.model_type, models]
     environ = {**os.environ, **login_environment(login)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environ)
     if done.returncode:

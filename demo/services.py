@@ -21,7 +21,8 @@ def inference_environment(options: Options, model: str) -> dict[str, str]:
     return {
         **_INSECURE,
         "SERVICE_PORT": str(options.ports.inference),
-        "INFERENCE_MODELSDIR": str(options.cache / "models"),
+        "INFERENCE_MODELSDIR": str(options.folder / "models"),
+        "INFERENCE_CACHEDIR": str(options.cache / "compiled"),  # a second start does not compile
         "WRITABLE_PIPELINES_DEFAULT_MODEL": model,
         "WRITABLE_PIPELINES_DEFAULT_MODELTYPE": options.model_type,
     }

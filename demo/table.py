@@ -1,6 +1,7 @@
 """What goes on, in the terminal: a live table where there is one, a line every few seconds where there is not."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import requests
@@ -43,7 +44,7 @@ def cameras(status: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "camera": row["name"],
-            "seen": "; ".join(map(_seen, row["seen"])) or "nothing yet",
+            "seen": _seen(row["seen"]),
             "frames/s": f"{row['framesPerSecond']:.1f}",
             "results/s": f"{row['resultsPerSecond']:.1f}",
             "latency p50/p99": _latency(row["latencyMs"]),
@@ -66,11 +67,15 @@ def table(status: dict[str, Any]) -> Table:
     return shown
 
 
-def _seen(seen: dict[str, Any]) -> str:
-    if not seen["count"]:
-        return "nothing"
-    more = f" x{seen['count']}" if seen["count"] > 1 else ""
-    return f"{seen['topLabel']}{more} ({seen['topScore']:.2f})"
+def _seen(answers: Sequence[dict[str, Any]]) -> str:
+    """What pipelines found, those that found something; each looks for its own things."""
+    found = [_found(answer) for answer in answers if answer["count"]]
+    return "; ".join(found) or ("nothing" if answers else "nothing yet")
+
+
+def _found(answer: dict[str, Any]) -> str:
+    more = f" x{answer['count']}" if answer["count"] > 1 else ""
+    return f"{answer['topLabel']}{more} ({answer['topScore']:.2f})"
 
 
 def _latency(latency: dict[str, float | None]) -> str:
