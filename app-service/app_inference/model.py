@@ -11,12 +11,13 @@ Rules that keep it alive, each found by running into it:
   graph after the conversion to float costs ten milliseconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 import openvino as ov
@@ -163,21 +164,44 @@ class _Request:
 
 
 def load_model(
-    stored: StoredModel, overrides: Mapping[str, Any] | None = None, runtime: Runtime | None = None
+    stored: StoredModel,
+    overrides: Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Model:
-    """Check a version's files, open it, put its preprocessing into the graph and compile it; raises as `open_model`."""
+    """Check a version's files, open it, put its preprocessing into the graph and compile it; raises as `open_model`.
+
+    `tell` hears what is being done. What is compiled already, under whatever name, is not compiled again.
+    """
     runtime = runtime or Runtime()
+    tell("checking its files")
     digest = stored.verified_digest()
+    tell("reading it")
     opened = open_model(stored, overrides)
+    resolved = opened.resolved
+    same = (digest, opened.shape, resolved.color, resolved.mean, resolved.scale, runtime)
+    compiled = _in_use.get(same)
+    if compiled is None:
+        tell(f"compiling it for {runtime.device}")
+        compiled = _in_use[same] = _compiled(opened, digest, runtime)
+    return Model(opened, digest, compiled)
+
+
+# The same file with the same preprocessing, run the same way, takes its memory once under all the names it has. Each name
+# holds it for itself, so one that is updated, let go or closed leaves the others as they were.
+_in_use: WeakValueDictionary[tuple[object, ...], ov.CompiledModel] = WeakValueDictionary()
+
+
+def _compiled(opened: OpenedModel, digest: str, runtime: Runtime) -> ov.CompiledModel:
+    path = opened.stored.path
     try:
         prepared = _prepared(opened)
     except ModelRejected as rejected:
-        raise ModelRejected(f"{stored.path}: {rejected}") from rejected
-    properties = runtime.properties(digest, ov.get_version())
+        raise ModelRejected(f"{path}: {rejected}") from rejected
     try:
-        return Model(opened, digest, _core().compile_model(prepared, runtime.device, properties))
+        return _core().compile_model(prepared, runtime.device, runtime.properties(digest, ov.get_version()))
     except RuntimeError as error:
-        raise ModelUnavailable(f"{stored.path}: cannot run on {runtime.device}: {short_cause(error)}") from error
+        raise ModelUnavailable(f"{path}: cannot run on {runtime.device}: {short_cause(error)}") from error
 
 
 def available_devices() -> list[str]:

@@ -1,6 +1,9 @@
 """The models that pipelines name are loaded, each once; one that cannot be had is told with its reason."""
 
+import gc
 import logging
+import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,11 @@ import numpy as np
 import pytest
 from app_inference import models as room
 from app_inference.images import image_from_pixels
+from app_inference.model import load_model
 from app_inference.models import Models, runtime_from
+from app_inference.runtime import Runtime
 from app_inference.settings import InferenceSection, PipelineSection
+from app_inference.slot import Lineup
 from app_inference.workers import cores, streams_for, workers_for
 from eyes import save_meter
 
@@ -114,6 +120,63 @@ def test_one_model_with_two_types_is_two(folder: Path) -> None:
     sections = [PipelineSection(model="meter"), PipelineSection(model="meter", model_type="ssd")]
     models.load({it.model_key: it for it in sections})
     assert set(models.slots) == {"meter", "meter as ssd"}
+
+
+@pytest.fixture
+def twins(folder: Path) -> Models:
+    """One file under two names."""
+    shutil.copytree(folder / "meter", folder / "twin")
+    manifest = folder / "twin/1.0.0/manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("name: meter", "name: twin").replace("lamp", "torch"))
+    models = open_models(folder)
+    models.load(wanted("meter", "twin", "meter@1.0.0"))
+    return models
+
+
+def found(models: Models, name: str) -> int:
+    slot, white = models.slots[name], image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
+    return len(slot.session(slot.model).analyse(white)[0])  # type: ignore[arg-type]
+
+
+def test_one_file_under_several_names_is_compiled_once_and_each_name_keeps_its_own_labels(twins: Models) -> None:
+    compiled = {name: slot.model._compiled for name, slot in twins.slots.items()}
+    assert len(set(map(id, compiled.values()))) == 1
+    assert twins.slots["meter"].model.labels == ("lamp",)
+    assert twins.slots["twin"].model.labels == ("torch",)
+    assert [row["name"] for row in twins.status()] == ["meter", "meter@1.0.0", "twin"]
+
+
+def test_one_name_that_is_updated_closed_or_let_go_leaves_the_other_as_it_was(twins: Models, folder: Path) -> None:
+    before, other = twins.slots["meter"].model, twins.slots["twin"].model
+    save_meter(folder, "meter", "2.0.0", label="fire")
+    newer = load_model(twins.repository.version("meter", "2.0.0"), runtime=twins.runtime)
+    twins.slots["meter"].replace(Lineup(newer))
+    before.close()
+    assert (found(twins, "meter"), found(twins, "twin")) == (1, 1)
+    assert twins.slots["twin"].model is other
+    twins.release({"twin"})
+    assert found(twins, "twin") == 1
+
+
+def test_what_no_name_holds_any_more_is_given_up(twins: Models) -> None:
+    held = weakref.ref(twins.slots["twin"].model._compiled)
+    assert held() is not None
+    twins.release(())
+    gc.collect()
+    assert held() is None
+
+
+def test_other_colours_or_another_way_to_run_are_another_model(folder: Path) -> None:
+    stored = open_models(folder).repository.find("meter")
+    plain, swapped = load_model(stored), load_model(stored, {"color": "RGB"})
+    threaded = load_model(stored, runtime=Runtime(threads=2))
+    assert len({id(it._compiled) for it in (plain, swapped, threaded)}) == 3
+
+
+def test_what_is_done_to_a_model_is_told(folder: Path) -> None:
+    told: list[str] = []
+    load_model(open_models(folder).repository.find("other"), tell=told.append)
+    assert told == ["checking its files", "reading it", "compiling it for CPU"]
 
 
 def test_a_model_says_once_that_it_serves(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
