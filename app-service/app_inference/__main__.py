@@ -14,11 +14,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from edgex_kit.bus import Message
-from edgex_kit.device.supervision import Lasting, keep
 from edgex_kit.exposition import metrics_route
 from edgex_kit.rest import build_app, common_routes
 from edgex_kit.server import bind, serve_on
 from edgex_kit.service import Service, run
+from edgex_kit.supervision import Lasting, keep
 from edgex_kit.topics import matches
 
 from app_inference.analysis import Analyst

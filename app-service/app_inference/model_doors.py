@@ -12,8 +12,8 @@ from edgex_kit.device.joining import Joining
 from edgex_kit.device.operating import Operating
 from edgex_kit.device.outbox import Outbox
 from edgex_kit.device.routes import command_routes
-from edgex_kit.device.supervision import keep
 from edgex_kit.service import Service
+from edgex_kit.supervision import keep
 from starlette.routing import BaseRoute
 
 from app_inference.model_devices import ModelDevices

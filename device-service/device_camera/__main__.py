@@ -16,10 +16,10 @@ from edgex_kit.device.operating import Operating
 from edgex_kit.device.outbox import Outbox
 from edgex_kit.device.returning import bring_back
 from edgex_kit.device.routes import command_routes
-from edgex_kit.device.supervision import Lasting, keep
 from edgex_kit.rest import build_app, common_routes
 from edgex_kit.server import open_server
 from edgex_kit.service import Service, run
+from edgex_kit.supervision import Lasting, keep
 
 from device_camera.cameras import open_cameras
 from device_camera.config import CameraService

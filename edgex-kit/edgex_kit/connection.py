@@ -1,9 +1,10 @@
 """The section `MessageBus` as a connection to make (contract 1.4)."""
 
+import contextlib
 import logging
 import ssl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from edgex_kit.bus import Bus, BusSettings
@@ -44,18 +45,32 @@ def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSetti
 async def keep_credentials(bus: Bus, secrets: Secrets, wanted: Callable[[], BusSettings]) -> None:
     """Enter the broker anew, for ever, when the secret that opens it has changed."""
     changes: Latest[bool] = Latest()
-    secrets.on_change(lambda: changes.put(True))
-    changes.put(True)  # it may have changed since the bus was opened
-    while True:
-        await changes.get()
-        try:
-            settings = wanted()
-        except EdgexError as error:
-            log.warning("the broker's new credentials cannot be used, the old ones stay: %s", error)
-            continue
-        if settings.secret != bus.settings.secret:
-            log.info("the broker's credentials have changed; entering it anew")
-            await bus.enter_as(settings)
+    with _told_to(changes, secrets):
+        while True:
+            await changes.get()
+            try:
+                settings = wanted()
+            except EdgexError as error:
+                log.warning("the broker's new credentials cannot be used, the old ones stay: %s", error)
+                continue
+            if settings.secret != bus.settings.secret:
+                log.info("the broker's credentials have changed; entering it anew")
+                await bus.enter_as(settings)
+
+
+@contextlib.contextmanager
+def _told_to(changes: Latest[bool], secrets: Secrets) -> Iterator[None]:
+    """Put something into `changes` now, since the secret may be another than the bus was opened with, and at each."""
+
+    def change() -> None:
+        changes.put(True)
+
+    secrets.on_change(change)
+    change()
+    try:
+        yield
+    finally:
+        secrets.forget(change)
 
 
 def _tls(optional: Mapping[str, str], secret: Mapping[str, str]) -> ssl.SSLContext:

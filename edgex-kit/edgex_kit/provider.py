@@ -60,6 +60,8 @@ class Provider:
         self._packaged = packaged
         self._known = Layers()
         self._trouble = ""  # why core-keeper could not be read the last time
+        self._hints: Latest[bool] = Latest()
+        self._hears: Bus | None = None  # whose connects we are told of
 
     async def load(self, environ: Mapping[str, str] = os.environ) -> Layers:
         """All layers. Waits for core-keeper as long as EDGEX_STARTUP_DURATION allows, then raises Unavailable."""
@@ -96,12 +98,11 @@ class Provider:
         """
         if self.keeper is None:
             return
-        hints: Latest[bool] = Latest()
-        with self._told_to(hints, bus):
+        with self._told_by(bus):
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(REREAD):
-                        await hints.get()
+                        await self._hints.get()
                 layers = await self._read_again()
                 if layers.merged() != self._known.merged():
                     self._known = layers
@@ -113,23 +114,24 @@ class Provider:
             self.keeper.close()
 
     @contextlib.contextmanager
-    def _told_to(self, hints: Latest[bool], bus: Bus) -> Iterator[None]:
-        """Put something into `hints` now, at each connect, and at each change of a key that concerns us."""
-
-        def hint(_message: Message | None = None) -> None:
-            hints.put(True)
-
+    def _told_by(self, bus: Bus) -> Iterator[None]:
+        """A hint now, at each connect, and at each change of a key that concerns us."""
         prefixes = (f"{ROOT}/{self.service}", f"{COMMON}/{ALL_SERVICES}", f"{COMMON}/{self._kind}")
         patterns = [topics.config_change(f"{prefix}/Writable/#") for prefix in prefixes]
         for pattern in patterns:
-            bus.subscribe(pattern, hint)
-        bus.on_connected(hint)
-        hint()
+            bus.subscribe(pattern, self._hint)
+        if self._hears is not bus:  # to be told of connects lasts as long as the bus
+            self._hears = bus
+            bus.on_connected(self._hint)
+        self._hint()
         try:
             yield
         finally:
             for pattern in patterns:
-                bus.unsubscribe(pattern, hint)
+                bus.unsubscribe(pattern, self._hint)
+
+    def _hint(self, _message: Message | None = None) -> None:
+        self._hints.put(True)
 
     async def _read_again(self) -> Layers:
         """What core-keeper says now, or what it said last when it does not answer."""

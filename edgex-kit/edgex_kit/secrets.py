@@ -36,6 +36,10 @@ class Secrets:
         """Call `tell` whenever a secret has changed, on the event loop."""
         self._listeners.append(tell)
 
+    def forget(self, tell: Callable[[], object]) -> None:
+        """Call `tell` no more."""
+        self._listeners.remove(tell)
+
     def look(self) -> None:
         """See whether secrets have changed."""
         now = dict(self._current())

@@ -20,11 +20,12 @@ from urllib.parse import quote
 from edgex_kit.errors import EdgexError, Forbidden, NotFound, Unauthorized, Unavailable
 from edgex_kit.http import HttpClient
 from edgex_kit.settings import InsecureSecret
+from edgex_kit.supervision import forever
 
 log = logging.getLogger(__name__)
 
 _EARLY = 60.0  # seconds before its end that a web token is replaced
-_RENEW_MOST = 1800.0  # seconds between renewals of the store's own token
+_RENEW_LEAST, _RENEW_MOST = 1.0, 1800.0  # seconds between renewals of the store's own token
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ class Kept:
             except EdgexError as error:
                 log.warning("the secret store's token was not renewed, tried again soon: %s", error)
                 life = _EARLY
-            await asyncio.sleep(min(life / 2, _RENEW_MOST))
+            await asyncio.sleep(max(_RENEW_LEAST, min(life / 2, _RENEW_MOST)))
 
     def _read_all(self) -> dict[str, InsecureSecret]:
         return {
@@ -190,7 +191,7 @@ async def open_secret_store(service: str, wait: float, interval: float) -> Async
                 said = str(error)
                 log.info("waiting for the secret store: %s", said)
         await asyncio.sleep(interval)
-    renewing = asyncio.create_task(kept.renew_for_ever(), name="secret store")
+    renewing = asyncio.create_task(forever("secret store", kept.renew_for_ever), name="secret store")
     try:
         yield kept
     finally:

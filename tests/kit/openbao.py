@@ -20,6 +20,7 @@ class OpenBao:
         self.secrets: dict[str, dict[str, str]] = {}
         self.web_tokens = {f"jwt-of-{service}", "jwt-of-a-person"}
         self.asked: list[str] = []
+        self.renewals: list[Any] = []  # what the next renewals are answered with, instead of what is right
         self.port = 0
 
     def lay_down_token(self) -> None:
@@ -58,7 +59,7 @@ class OpenBao:
         found: tuple[int, Any] = (404, {"errors": []})
         match method, path.removeprefix("/v1/").split("/"):
             case "POST", ["auth", "token", "renew-self"]:
-                found = 200, {"auth": {"lease_duration": 3600}}
+                found = 200, self.renewals.pop(0) if self.renewals else {"auth": {"lease_duration": 3600}}
             case "GET", ["identity", "oidc", "token", self.service]:
                 found = 200, {"data": {"token": f"jwt-of-{self.service}", "ttl": 900}}
             case "POST", ["identity", "oidc", "introspect"]:

@@ -247,6 +247,7 @@ async def test_a_stored_secret_takes_effect_and_a_useless_one_does_not(
         assert "second-word" not in caplog.text
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
+        assert not secrets._listeners
     gc.collect()
 
 

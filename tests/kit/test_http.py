@@ -121,6 +121,17 @@ async def test_many_calls_at_once_share_one_client(http: HttpClient) -> None:
     assert [answer["query"] for answer in answers] == [f"n={n}" for n in range(20)]
 
 
+async def test_no_proxy_of_the_environment_is_asked(
+    http: HttpClient, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port('127.0.0.1')}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert await http.fetch("/mirror", "method") == "GET"
+    assert await asyncio.to_thread(fetch_text, f"{url}/page", 1) == "<html>router</html>"
+
+
 async def test_a_text_is_fetched_or_the_trouble_is_named(url: str) -> None:
     assert await asyncio.to_thread(fetch_text, f"{url}/page", 1) == "<html>router</html>"
     with pytest.raises(NotFound, match="/nope: 404"):

@@ -370,6 +370,22 @@ async def test_what_changed_between_loading_and_following_is_found_at_once(
         task.cancel()
 
 
+async def test_following_that_begins_again_leaves_nothing_of_the_first_time(
+    open_provider: Open, bus: Bus, keeper: Keeper, unique: str, until: Any
+) -> None:
+    provider_ = open_provider()
+    await provider_.load({})
+    for level in ("DEBUG", "WARN"):
+        await keeper.put(f"{ROOT}/{unique}/Writable/LogLevel", level)
+        followed = Followed(provider_, unique)
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(followed.follow(bus))
+            await until(lambda followed=followed: followed.seen)
+            task.cancel()
+    assert len(bus._on_connected) == 1
+    assert not bus._deliver
+
+
 async def test_a_keeper_that_went_away_is_said_once_and_the_old_configuration_stays(
     packaged: Path, bus: Bus, until: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

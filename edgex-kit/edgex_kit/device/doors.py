@@ -14,7 +14,7 @@ from edgex_kit.device.host import Host
 from edgex_kit.device.joining import base_name
 from edgex_kit.device.outbox import Outbox
 from edgex_kit.device.requests import CommandDoor, ValidationDoor
-from edgex_kit.device.supervision import keep
+from edgex_kit.supervision import keep
 
 
 class Doors:

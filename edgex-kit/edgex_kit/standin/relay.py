@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import requests
 
 from edgex_kit.errors import Unavailable
+from edgex_kit.http import open_session
 from edgex_kit.messages import JSON, new_id
 
 AT_ONCE = 16  # commands on their way
@@ -41,8 +42,7 @@ class Relay:
     def _call(self, method: str, url: str, body: bytes | None) -> Answer:
         session = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
-            session.trust_env = False  # gateway-local calls go through no proxy
+            session = self._local.session = open_session()
         headers = {"X-Correlation-ID": new_id(), "Content-Type": JSON}  # a new id: core-command does not pass it on
         try:
             answer = session.request(method, url, data=body, headers=headers, timeout=self._wait)

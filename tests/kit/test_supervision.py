@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from edgex_kit.device import supervision
+from edgex_kit import supervision
 
 
 async def test_a_failed_task_begins_again_and_the_others_go_on(
