@@ -187,8 +187,8 @@ def load_model(
     return Model(opened, digest, compiled)
 
 
-# The same file with the same preprocessing, run the same way, takes its memory once under all the names it has. Each name
-# holds it for itself, so one that is updated, let go or closed leaves the others as they were.
+# The same file with the same preprocessing, run the same way, takes its memory once, under all its names. Each of them
+# holds it for itself: one that is updated, let go or closed leaves the others as they were.
 _in_use: WeakValueDictionary[tuple[object, ...], ov.CompiledModel] = WeakValueDictionary()
 
 

@@ -1,8 +1,10 @@
-"""The models that pipelines use, loaded, each in its slot; and why one is missing."""
+"""The models that pipelines use, loaded, each in its slot; what is done to those on their way; why one is missing."""
 
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,26 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A model that is wanted and on its way."""
+
+    name: str
+    doing: str
+    since: float  # seconds, monotonic
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self.since, 1)
+
+
 class Models:
     """Slots by the model key of a pipeline."""
 
     def __init__(self, section: InferenceSection, boot: Callable[[str], str]) -> None:
         self.slots: dict[str, ModelSlot] = {}
         self.failures: dict[str, Failure] = {}
+        self.preparing: dict[str, Preparation] = {}
         self.repository = Repository(Path(section.models_dir))
         self.runtime = runtime_from(section)
         self._boot = boot  # the version a model starts with, "" for the newest
@@ -43,8 +59,12 @@ class Models:
         is a `Failure`, not an exception: the others serve on.
         """
         self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}
-        for key in sorted(wanted.keys() - self.slots.keys()):
+        missing = sorted(wanted.keys() - self.slots.keys())
+        for key in missing:
+            self._tell(key, f"waiting until model '{missing[0]}' is ready")
+        for key in missing:
             self._load_one(key, wanted[key])
+            del self.preparing[key]
 
     def release(self, used: Collection[str]) -> None:
         """Let go of what is not in use. A worker that still looks at a frame with such a model ends in peace: the model
@@ -56,14 +76,25 @@ class Models:
     def status(self) -> list[dict[str, Any]]:
         """One row a model, by name."""
         rows = [_row(slot) for slot in list(self.slots.values())]
-        rows += [{"name": it.name, "state": "failed", "reason": it.reason} for it in list(self.failures.values())]
+        preparing = dict(self.preparing)
+        rows += [
+            {"name": it.name, "state": "preparing", "doing": it.doing, "seconds": it.seconds}
+            for it in preparing.values()
+            if it.name not in self.slots
+        ]
+        rows += [
+            {"name": it.name, "state": "failed", "reason": it.reason}
+            for it in list(self.failures.values())
+            if it.name not in preparing
+        ]
         return sorted(rows, key=lambda row: str(row["name"]))
 
     def _load_one(self, name: str, section: PipelineSection) -> None:
         log.info("loading model '%s'", name)
         overrides = {"type": section.model_type} if section.model_type else None
         try:
-            model = load_model(self._find(section.model), overrides, self.runtime)
+            model = load_model(self._find(section.model), overrides, self.runtime, partial(self._tell, name))
+            self._tell(name, "looking at a first picture")
             spent = model.warm_up()
         except EdgexError as error:
             self._fail(name, str(error))
@@ -82,6 +113,10 @@ class Models:
         if version and version in self.repository.versions(wanted):
             return self.repository.version(wanted, version)
         return self.repository.find(wanted)
+
+    def _tell(self, name: str, doing: str) -> None:
+        known = self.preparing.get(name)
+        self.preparing[name] = Preparation(name, doing, known.since if known else time.monotonic())
 
     def _fail(self, name: str, reason: str) -> None:
         self.failures[name] = Failure(name, reason)

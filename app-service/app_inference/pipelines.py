@@ -41,6 +41,8 @@ class Plan:
 
     pipelines: tuple[Pipeline, ...] = ()
     wanted: Mapping[str, PipelineSection] = field(default_factory=dict)  # what it was made from
+    coming: Mapping[str, PipelineSection] = field(default_factory=dict)  # what the next is made from, while models load
+    refused: Mapping[str, str] = field(default_factory=dict)  # pipeline -> why what is configured for it cannot be
     _next: dict[tuple[str, str], float] = field(default_factory=dict)  # pipeline, camera -> when it is due
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -4,6 +4,7 @@ replaced, then models that nobody uses any more are let go. A pipeline whose con
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from edgex_kit.errors import Invalid
 from edgex_kit.handover import Latest
@@ -39,9 +40,10 @@ async def follow_pipelines(
         before, configured = configured, (await newest.get()).writable.pipelines
         if configured == before:
             continue
-        wanted = sound(configured, analyst.plan.wanted)
+        wanted, refused = sound(configured, analyst.plan.wanted)
+        analyst.plan = replace(analyst.plan, coming=wanted, refused=refused)
         await asyncio.to_thread(models.load, wanted_models(wanted))
-        analyst.plan = plan_from(wanted, models.slots, analyst.plan)
+        analyst.plan = replace(plan_from(wanted, models.slots, analyst.plan), refused=refused)
         models.release(analyst.plan.models)
         view.keep(analyst.plan.sections)
         changed()
@@ -50,18 +52,19 @@ async def follow_pipelines(
 
 def sound(
     configured: Mapping[str, PipelineSection], before: Mapping[str, PipelineSection]
-) -> dict[str, PipelineSection]:
-    """The pipelines that can be, and those that cannot as they were, or not at all when they are new."""
-    wanted = {}
+) -> tuple[dict[str, PipelineSection], dict[str, str]]:
+    """The pipelines that can be, and those that cannot as they were, or not at all when they are new; and why not."""
+    wanted, refused = {}, {}
     for key, section in configured.items():
         try:
             section.check(f"Writable.Pipelines.{key}")
             wanted[key] = section
         except Invalid as error:
+            refused[key] = str(error)
             log.warning("pipeline '%s' refused, it %s: %s", key, "stays as it was" if key in before else "waits", error)
             if key in before:
                 wanted[key] = before[key]
-    return wanted
+    return wanted, refused
 
 
 def _say(plan: Plan) -> None:

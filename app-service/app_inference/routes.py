@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from app_inference.models import Models
 from app_inference.page import PAGE, PAGE_HEADERS, PICTURE_HEADERS
+from app_inference.pipeline_states import pipeline_states
 from app_inference.pipelines import Plan
 from app_inference.results import Answer
 from app_inference.settings import AppSettings
@@ -60,6 +61,7 @@ def routes(
                 "models": [{**row, "inferenceMs": view.inference_ms(row)} for row in models.status()],
                 "updates": report(),
                 "pipelines": msgspec.to_builtins(plan().sections),
+                "pipelineStates": pipeline_states(plan(), models),
             }
         )
 

@@ -3,6 +3,7 @@
 import gc
 import logging
 import shutil
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,35 @@ def test_one_that_breaks_us_is_a_failed_row_too(
     models.load(wanted("meter"))
     assert models.status()[0]["reason"] == "ZeroDivisionError: a decoder divides by zero"
     assert "Traceback" in caplog.text
+
+
+def test_models_on_their_way_say_what_is_done_to_them_and_which_they_wait_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, at_it, go = open_models(folder), threading.Event(), threading.Event()
+    warm_up = room.Model.warm_up
+
+    def slowly(model: room.Model) -> Any:
+        at_it.set()
+        assert go.wait(10)
+        return warm_up(model)
+
+    models.load(wanted("missing"))
+    monkeypatch.setattr(room.Model, "warm_up", slowly)
+    loading = threading.Thread(target=models.load, args=(wanted("meter", "missing", "other"),))
+    loading.start()
+    assert at_it.wait(10)
+    rows = {row["name"]: row for row in models.status()}
+    go.set()
+    loading.join()
+    assert {row["state"] for row in rows.values()} == {"preparing"}
+    assert rows["meter"]["doing"] == "looking at a first picture"
+    assert rows["other"]["doing"] == rows["missing"]["doing"] == "waiting until model 'meter' is ready"
+    assert {row["name"]: row["state"] for row in models.status()} == {
+        "meter": "serving",
+        "missing": "failed",
+        "other": "serving",
+    }
 
 
 def test_a_failed_model_is_tried_again_and_a_serving_one_is_not_loaded_twice(folder: Path) -> None:
