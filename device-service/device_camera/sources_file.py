@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
-from edgex_kit.errors import Malformed, Unavailable
+from edgex_kit.errors import Unavailable
 
 from device_camera.clock import Clock
 from device_camera.frames import Pixels
 from device_camera.pace import Pace
 from device_camera.sources import Source, SourceEnded, SourceOptions, SourceSpec, cause_from_error
-from device_camera.sources_opencv import capture_from, fps_of, size_of
+from device_camera.sources_opencv import capture_from, fps_of, picture_of, size_of
 
 _UNSAID_FPS = 25.0  # a file without a rate
 _LONGEST_STEP = 10.0  # seconds; a larger gap between two time stamps is a broken one
@@ -60,10 +59,7 @@ class FileSource(Source):
         return True
 
     def retrieve(self) -> Pixels:
-        done, pixels = self._capture.retrieve()
-        if not done or pixels is None:
-            raise Malformed(f"{self._spec}: a picture cannot be decoded")
-        return np.asarray(pixels, np.uint8)
+        return picture_of(self._capture, self._spec)
 
     def adapt(self, options: SourceOptions) -> bool:
         self._loop = options.loop

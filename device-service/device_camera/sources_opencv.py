@@ -4,6 +4,11 @@ import os
 from collections.abc import Mapping
 
 import cv2
+import numpy as np
+from edgex_kit.errors import Malformed
+
+from device_camera.frames import Pixels
+from device_camera.sources import SourceSpec
 
 # FFmpeg would print URLs and its own words to stderr; what went wrong is said by our errors. Read once by OpenCV,
 # at its first use of FFmpeg; -8 is AV_LOG_QUIET.
@@ -35,3 +40,11 @@ def fps_of(capture: cv2.VideoCapture) -> float:
 def size_of(capture: cv2.VideoCapture) -> tuple[int, int]:
     """(width, height) of its pictures; (0, 0) when it does not know yet."""
     return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+
+def picture_of(capture: cv2.VideoCapture, spec: SourceSpec) -> Pixels:
+    """The picture grabbed last, (height, width, 3) BGR. Raises Malformed when it cannot be decoded."""
+    done, pixels = capture.retrieve()
+    if not done or pixels is None:
+        raise Malformed(f"{spec}: a picture cannot be decoded")
+    return np.asarray(pixels, np.uint8)

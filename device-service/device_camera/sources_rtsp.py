@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
-import numpy as np
-from edgex_kit.errors import Malformed, Unavailable
+from edgex_kit.errors import Unavailable
 
 from device_camera.clock import Clock
 from device_camera.frames import Pixels
 from device_camera.rtsp import fetch_cause
 from device_camera.sources import Source, SourceOptions, SourceSpec
-from device_camera.sources_opencv import capture_from, fps_of, size_of
+from device_camera.sources_opencv import capture_from, fps_of, picture_of, size_of
 
 _SECOND = 1_000_000_000  # ns
 _USUAL_FPS = 25.0
@@ -77,10 +76,7 @@ class RtspSource(Source):
         return True
 
     def retrieve(self) -> Pixels:
-        done, pixels = self._capture.retrieve()
-        if not done or pixels is None:
-            raise Malformed(f"{self._spec}: a picture cannot be decoded")
-        return np.asarray(pixels, np.uint8)
+        return picture_of(self._capture, self._spec)
 
     def adapt(self, options: SourceOptions) -> bool:
         return options.credentials == self._options.credentials and options.read_timeout == self._options.read_timeout

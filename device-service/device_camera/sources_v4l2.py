@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
-from edgex_kit.errors import Malformed, Unavailable
+from edgex_kit.errors import Unavailable
 
 from device_camera.frames import Picture
 from device_camera.jpeg import jpeg_end, with_huffman_tables
 from device_camera.sources import Source, SourceOptions, SourceSpec, cause_from_error
-from device_camera.sources_opencv import capture_from, fps_of, size_of
+from device_camera.sources_opencv import capture_from, fps_of, picture_of, size_of
 
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 
@@ -50,11 +49,9 @@ class V4l2Source(Source):
         raise Unavailable(f"{self._spec}: no picture: the camera does not answer")
 
     def retrieve(self) -> Picture:
-        done, picture = self._capture.retrieve()
-        if not done or picture is None:
-            raise Malformed(f"{self._spec}: a picture cannot be decoded")
+        picture = picture_of(self._capture, self._spec)
         if not self.is_jpeg:
-            return np.asarray(picture, np.uint8)
+            return picture
         buffer = picture.tobytes()
         return with_huffman_tables(buffer[: jpeg_end(buffer)])
 

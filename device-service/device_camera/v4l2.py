@@ -18,7 +18,7 @@ from device_camera.sources import cause_from_error
 Call = Callable[[int, bytearray], None]
 """One ioctl: its code, and the struct it reads and fills. Raises OSError."""
 
-_CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE
+_CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
 _HAS_DEVICE_CAPS = 0x80000000
 _DISABLED = 1  # V4L2_CTRL_FLAG_DISABLED
 _DISCRETE = 1  # of frame sizes and intervals
@@ -63,11 +63,6 @@ class Capability:
     version: str
     driver_caps: int
     device_caps: int
-
-    @property
-    def is_camera(self) -> bool:
-        """False for the metadata and output nodes that come with most cameras."""
-        return bool(self.device_caps & _CAPTURE)
 
 
 @dataclass(frozen=True, slots=True)

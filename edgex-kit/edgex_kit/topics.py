@@ -38,16 +38,6 @@ class CommandTopic:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemEventTopic:
-    """A system event's type and action, with its owner decoded."""
-
-    source: str
-    type: str
-    action: str
-    owner: str
-
-
-@dataclass(frozen=True, slots=True)
 class Topics:
     """Builds and parses every topic under one prefix."""
 
@@ -92,9 +82,6 @@ class Topics:
         """Filter of all command requests to `service`."""
         return self.join("device", "command", "request", self.name(service), "#")
 
-    def core_command_request(self, device: str, command: str, method: str) -> str:
-        return self.join("core", "command", "request", self.name(device), self.name(command), method)
-
     def parse_command(self, topic: str) -> CommandTopic:
         """Device, command and method: the last three levels (contract 1.9). Raises Malformed."""
         levels = self._levels(topic)
@@ -104,9 +91,6 @@ class Topics:
 
     def response(self, service: str, request_id: str) -> str:
         return self.join("response", self.name(service), request_id)
-
-    def responses(self, service: str) -> str:
-        return self.join("response", self.name(service))
 
     # -- life cycle
 
@@ -124,13 +108,6 @@ class Topics:
     def deleted_profiles(self) -> str:
         """Filter of profile deletions, whoever owns them (contract 1.7)."""
         return self.join("system-events", "core-metadata", "deviceprofile", "delete", "#")
-
-    def parse_system_event(self, topic: str) -> SystemEventTopic:
-        """Source, type, action and owner. Raises Malformed."""
-        levels = self._levels(topic)
-        if len(levels) < 5 or levels[0] != "system-events":
-            raise Malformed(f"topic '{topic}' is no system event topic")
-        return SystemEventTopic(levels[1], levels[2], levels[3], unquote(levels[4]))
 
     def telemetry(self, service: str, metric: str) -> str:
         """Never escaped (contract 1.7, row 16)."""

@@ -1,6 +1,7 @@
 """The section MessageBus as a connection, with passwords and certificates."""
 
 import asyncio
+import contextlib
 import gc
 import subprocess
 from collections.abc import Iterator
@@ -118,19 +119,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         pytest.skip("openssl is not installed")
 
 
-@pytest.fixture(scope="module")
-def strict_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """A mosquitto that speaks TLS and lets in who shows a certificate."""
+@contextlib.contextmanager
+def run_mosquitto(folder: Path, *lines: str) -> Iterator[Address]:
+    """A mosquitto with a configuration of its own, mosquitto.conf(5), for the length of the block."""
     program = find_mosquitto()
     if program is None:
         pytest.skip("mosquitto is not installed")
     address = Address("127.0.0.1", free_port("127.0.0.1"))
-    file = tmp_path_factory.mktemp("broker") / "mosquitto.conf"
-    file.write_text(
-        f"listener {address.port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\nuser root\n"
-        f"cafile {certificates.path('ca.crt')}\n"
-        f"certfile {certificates.path('broker.crt')}\nkeyfile {certificates.path('broker.key')}\n"
-    )
+    file = folder / "mosquitto.conf"
+    file.write_text("\n".join((f"listener {address.port} 127.0.0.1", "user root", *lines, "")))
     process = subprocess.Popen([str(program), "-c", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until_it_listens(address, lambda: process.poll() is None, 10)
@@ -138,6 +135,20 @@ def strict_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathF
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def strict_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A mosquitto that speaks TLS and lets in who shows a certificate."""
+    with run_mosquitto(
+        tmp_path_factory.mktemp("broker"),
+        "allow_anonymous true",
+        "require_certificate true",
+        f"cafile {certificates.path('ca.crt')}",
+        f"certfile {certificates.path('broker.crt')}",
+        f"keyfile {certificates.path('broker.key')}",
+    ) as address:
+        yield address
 
 
 # paho leaves the socket of a failed handshake, and of a farewell, to the garbage collector
@@ -191,23 +202,14 @@ async def test_an_unknown_authority_is_refused_unless_checking_is_turned_off(
 @pytest.fixture
 def guarded_broker(tmp_path: Path) -> Iterator[Address]:
     """A mosquitto that knows `cam` by two passwords, as two users: the old one and the new."""
-    program = find_mosquitto()
-    if program is None:
+    if find_mosquitto() is None:  # mosquitto_passwd comes with it
         pytest.skip("mosquitto is not installed")
-    address = Address("127.0.0.1", free_port("127.0.0.1"))
     passwords = tmp_path / "passwords"
     passwords.write_text("old:first-word\nnew:second-word\n")
     subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True, timeout=20)
     passwords.chmod(0o600)
-    file = tmp_path / "mosquitto.conf"
-    file.write_text(f"listener {address.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n")
-    process = subprocess.Popen([str(program), "-c", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_until_it_listens(address, lambda: process.poll() is None, 10)
+    with run_mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as address:
         yield address
-    finally:
-        process.kill()
-        process.wait()
 
 
 @a_failed_handshake
