@@ -22,6 +22,7 @@ from edgex_kit.supervision import Lasting, keep
 from edgex_kit.topics import matches
 
 from app_inference.analysis import Analyst
+from app_inference.departures import follow_departures
 from app_inference.http_trigger import trigger_route
 from app_inference.inbox import Inbox
 from app_inference.model_doors import ModelDoors
@@ -94,6 +95,7 @@ async def serve(service: Service[AppSettings]) -> None:
                         "updates": engine.run,
                         "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run,
                         "model devices": partial(doors.run, sock.getsockname()[1]),
+                        "departures": partial(follow_departures, service, view, tally, lambda: analyst.plan),
                         "profiles": partial(publish_profiles, service),
                         "configuration": service.follow,
                         "telemetry": service.report,

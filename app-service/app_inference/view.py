@@ -95,6 +95,12 @@ class View:
                 self._cameras.pop(camera, None)
                 self._pictures.forget(camera)
 
+    def silent(self, seconds: float) -> list[str]:
+        """The cameras of which nothing has come for so long, not even a broken frame."""
+        before = time.time_ns() - int(seconds * 1e9)
+        with self._lock:
+            return [it.name for it in self._cameras.values() if max(it.arrived_ns, it.last_error_ns) < before]
+
     def picture(self, camera: str, frame_id: str = "") -> Picture | None:
         """A kept frame with a result; without `frame_id`, the newest frame there is."""
         with self._lock:

@@ -109,6 +109,10 @@ class Topics:
         """Filter of profile deletions, whoever owns them (contract 1.7)."""
         return self.join("system-events", "core-metadata", "deviceprofile", "delete", "#")
 
+    def deleted_devices(self) -> str:
+        """Filter of device deletions, whoever owns them."""
+        return self.join("system-events", "core-metadata", "device", "delete", "#")
+
     def telemetry(self, service: str, metric: str) -> str:
         """Never escaped (contract 1.7, row 16)."""
         return self.join("telemetry", service, metric)

@@ -1,0 +1,67 @@
+"""Cameras that core-metadata has deleted leave the page, the status and the metrics; silent ones that exist stay there.
+
+A deletion that is announced counts after GRACE seconds: frames of the camera may still be under way. Announcements get
+lost while the broker is away, so that whoever is silent for SILENCE seconds is asked for, and goes if it is not known.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from edgex_kit import codec
+from edgex_kit.bus import Message
+from edgex_kit.codec import convert
+from edgex_kit.device.refusals import Refusals
+from edgex_kit.devices import Device
+from edgex_kit.errors import EdgexError, Malformed, NotFound
+from edgex_kit.messages import SystemEvent
+from edgex_kit.service import Service
+
+from app_inference.pipelines import Plan
+from app_inference.settings import AppSettings
+from app_inference.tally import Tally
+from app_inference.view import View
+
+GRACE = 2.0  # seconds
+SILENCE = 30.0  # seconds; also between two times of asking
+
+
+async def follow_departures(service: Service[AppSettings], view: View, tally: Tally, plan: Callable[[], Plan]) -> None:
+    """Let deleted cameras go, for ever."""
+
+    def forget(camera: str) -> None:
+        for place in (view, tally, plan()):
+            place.forget({camera})
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_hear(service, forget), name="deleted cameras")
+        tasks.create_task(_ask(service, view, forget), name="silent cameras")
+
+
+async def _hear(service: Service[AppSettings], forget: Callable[[str], None]) -> None:
+    """Follow what core-metadata announces."""
+    refusals, loop = Refusals(service.metrics, "deleted cameras"), asyncio.get_running_loop()
+    async with service.bus.messages(service.topics.deleted_devices()) as messages:
+        async for message in messages:
+            try:
+                loop.call_later(GRACE, forget, _deleted(message))
+            except Malformed as error:
+                refusals.note(message, error)
+
+
+def _deleted(message: Message) -> str:
+    """The name of the device that is gone; raises Malformed."""
+    event = codec.payload_as(codec.decode_envelope(message.data), SystemEvent)
+    return convert(event.details, Device).name
+
+
+async def _ask(service: Service[AppSettings], view: View, forget: Callable[[str], None]) -> None:
+    """Look silent cameras up, again and again: one that is stale now may be deleted later."""
+    while True:
+        await asyncio.sleep(SILENCE)
+        with contextlib.suppress(EdgexError):  # without core-metadata nobody knows, and others say that it is away
+            for camera in view.silent(SILENCE):
+                try:
+                    await service.metadata.device(camera)
+                except NotFound:
+                    forget(camera)
