@@ -1,4 +1,4 @@
-"""The message bus: paho on one side, asyncio on the other, and the only file that knows paho.
+"""The message bus: paho on one side, asyncio on the other; only this and mqtt_client.py, its client, know paho.
 
 Rules
 1. Subscriptions live in a table and are made again on every connect (EdgeX sessions are clean, contract 1.4).
@@ -13,17 +13,18 @@ import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
-from edgex_kit import codec, topics
+from edgex_kit import codec
 from edgex_kit.errors import EdgexError, Invalid, Malformed, TimedOut, Unreachable
 from edgex_kit.handover import Bounded
 from edgex_kit.messages import Envelope
+from edgex_kit.mqtt_client import MqttClient
+from edgex_kit.subscriptions import Subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,7 @@ class Bus:
         self.connects = 0
         self.losses = 0  # connections that were lost
         self._is_up = False  # paho calls itself connected until after it has told of a loss
-        self._deliver: dict[str, list[Deliver]] = {}
-        self._lock = threading.Lock()
+        self._subscriptions: Subscriptions[Deliver] = Subscriptions()
         self._asking = threading.Lock()  # the broker may grant before paho has told us the number we asked under
         self._asked: set[int | None] = set()  # subscriptions the broker has not granted yet
         self._said: set[str] = set()  # why there is no broker, since the last time there was one
@@ -120,22 +120,12 @@ class Bus:
 
     def subscribe(self, pattern: str, deliver: Deliver) -> None:
         """Give every message that `pattern` covers to `deliver`, on the network thread: it must not block."""
-        with self._lock:
-            known = pattern in self._deliver
-            self._deliver.setdefault(pattern, []).append(deliver)
-        if not known and self.is_connected:
+        if self._subscriptions.add(pattern, deliver) and self.is_connected:
             self._ask([pattern])
 
     def unsubscribe(self, pattern: str, deliver: Deliver) -> None:
         """Stop giving `pattern`'s messages to `deliver`."""
-        with self._lock:
-            receivers = self._deliver.get(pattern, [])
-            if deliver in receivers:
-                receivers.remove(deliver)
-            gone = pattern in self._deliver and not receivers
-            if gone:
-                del self._deliver[pattern]
-        if gone and self.is_connected:
+        if self._subscriptions.remove(pattern, deliver) and self.is_connected:
             self._client.unsubscribe(pattern)
 
     def on_connected(self, tell: Callable[[], None]) -> None:
@@ -196,12 +186,7 @@ class Bus:
         return False
 
     def _make_client(self) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self.settings.client_id,
-            protocol=paho.MQTTv311,
-            reconnect_on_failure=True,
-        )
+        client = MqttClient(self.settings.client_id, self._received)
         client.connect_timeout = self.settings.connect_timeout
         client.reconnect_delay_set(min_delay=1, max_delay=10)
         client.max_queued_messages_set(_MOST_KEPT)
@@ -212,7 +197,6 @@ class Bus:
         client.on_connect = self._connected
         client.on_connect_fail = self._connect_failed
         client.on_disconnect = self._disconnected
-        client.on_message = self._received
         client.on_subscribe = self._granted
         return client
 
@@ -230,10 +214,8 @@ class Bus:
             self._say_lost(str(reason))
             return
         self._is_up = True
-        with self._lock:
-            patterns = list(self._deliver)
         self._asked.clear()
-        self._ask(patterns)
+        self._ask(self._subscriptions.patterns)
         self.connects += 1
         log.info("connected to the message broker at %s:%d", self.settings.host, self.settings.port)
         self._said.clear()
@@ -261,13 +243,13 @@ class Bus:
                 why,
             )
 
-    def _received(self, _client: paho.Client, _data: Any, raw: paho.MQTTMessage) -> None:
+    def _received(self, topic: bytes, data: bytes) -> None:
         try:
-            message = Message(raw.topic, bytes(raw.payload))
+            message = Message(topic.decode(), data)
         except UnicodeDecodeError:
             log.warning("a message on a topic that is no UTF-8 was dropped")
             return
-        for deliver in self._receivers(message.topic):
+        for deliver in self._subscriptions.of(message.topic):
             try:
                 deliver(message)
             except Exception:  # one receiver's mistake must not end the network thread for all others
@@ -284,10 +266,6 @@ class Bus:
             self._asked.discard(mid)
         if any(reason.is_failure for reason in reasons):
             log.error("the message broker refused a subscription: we may not hear everything; see its access rules")
-
-    def _receivers(self, topic: str) -> Iterable[Deliver]:
-        with self._lock:
-            return [one for pattern, many in self._deliver.items() if topics.matches(pattern, topic) for one in many]
 
 
 @contextlib.asynccontextmanager

@@ -219,7 +219,7 @@ async def test_a_refusal_is_an_error_with_its_text(bus: Bus, other: Bus, unique:
 async def test_a_request_that_nobody_answers_times_out_and_leaves_no_subscription(bus: Bus, unique: str) -> None:
     with pytest.raises(TimedOut, match=f"no answer on '{unique}/answer' within 0.05 s"):
         await bus.request(f"{unique}/ask", codec.encode(None), f"{unique}/answer", 0.05)
-    assert not bus._deliver
+    assert not bus._subscriptions.patterns
 
 
 async def test_a_malformed_message_is_described_without_its_content() -> None:

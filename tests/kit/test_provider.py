@@ -274,7 +274,7 @@ async def followed(open_provider: Open, bus: Bus, unique: str) -> AsyncIterator[
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not bus._deliver
+    assert not bus._subscriptions.patterns
 
 
 async def test_a_changed_key_arrives_as_new_layers(followed: Followed, keeper: Keeper, until: Any) -> None:
@@ -383,7 +383,7 @@ async def test_following_that_begins_again_leaves_nothing_of_the_first_time(
             await until(lambda followed=followed: followed.seen)
             task.cancel()
     assert len(bus._on_connected) == 1
-    assert not bus._deliver
+    assert not bus._subscriptions.patterns
 
 
 async def test_a_keeper_that_went_away_is_said_once_and_the_old_configuration_stays(

@@ -1,0 +1,121 @@
+"""paho's client as frames need it: few wake-ups of the network thread, and few copies.
+
+By itself paho reads a large message in as many wake-ups as it has pieces, copies it four times, and gives what is
+published to its network thread. Each wake-up takes the core from a worker in the middle of an inference. With TLS the
+wake-ups stay as they are: OpenSSL holds bytes that the kernel no longer counts, and lets one thread in at a time.
+"""
+
+import contextlib
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
+_AT_ONCE = 256 * 1024  # bytes waited for at the most; on a slow link keep-alive wants to see progress
+_PUBLISH, _QOS = 0x30, 0x06  # MQTT 3.1.1, 2.2.1 and 3.3.1
+
+Deliver = Callable[[bytes, bytes], object]  # topic and payload
+
+
+class MqttClient(paho.Client):
+    """Speaks MQTT 3.1.1 and connects again whenever it has to; any thread may publish.
+
+    `deliver` gets every message on the network thread, and must not raise. `_writing` is held by whoever writes to the
+    socket or replaces it; a publisher never waits for it.
+    """
+
+    def __init__(self, client_id: str, deliver: Deliver) -> None:
+        self._writing = threading.RLock()
+        self._deliver = deliver
+        super().__init__(
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311, reconnect_on_failure=True
+        )
+        self.on_message = self._received
+
+    def reconnect(self) -> MQTTErrorCode:
+        with self._writing:
+            return super().reconnect()
+
+    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        self._deliver(message._topic, bytes(message.payload))  # noqa: SLF001 - nobody has checked yet that it is text
+
+    def _create_socket(self) -> Any:
+        opened = super()._create_socket()
+        if sys.platform != "linux" or not isinstance(opened, socket.socket) or isinstance(opened, ssl.SSLSocket):
+            return opened
+        return PatientSocket(opened)
+
+    def _sock_close(self) -> None:
+        with self._writing:
+            super()._sock_close()
+
+    def _packet_write(self) -> MQTTErrorCode:
+        with self._writing:
+            return super()._packet_write()
+
+    def _packet_queue(
+        self, command: int, packet: Any, mid: int, qos: int, info: paho.MQTTMessageInfo | None = None
+    ) -> MQTTErrorCode:
+        is_ours = command & 0xF0 == _PUBLISH and isinstance(self._sock, PatientSocket)
+        if not is_ours or not self._writing.acquire(blocking=False):
+            return super()._packet_queue(command, packet, mid, qos, info)
+        try:
+            view = memoryview(packet)  # paho cuts off what is sent, which copies anything else
+            self._out_packet.append(
+                {"command": command, "mid": mid, "qos": qos, "pos": 0,
+                 "to_process": len(view), "packet": view, "info": info}  # type: ignore[typeddict-item]
+            )  # fmt: skip
+            self._packet_write()
+        finally:
+            self._writing.release()
+        if self._out_packet:
+            self._wake()
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        """What needs no receipt, and that is every frame, is cut out of the packet and delivered."""
+        packet = memoryview(self._in_packet["packet"])
+        start = 2 + int.from_bytes(packet[:2], "big")
+        if self._in_packet["command"] & _QOS or not 2 < start <= len(packet):
+            return super()._handle_publish()
+        self._deliver(bytes(packet[2:start]), bytes(packet[start:]))
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _wake(self) -> None:
+        """Have the network thread write what did not go out, and find out why."""
+        if self._sockpairW is not None:
+            with contextlib.suppress(BlockingIOError):  # woken already
+                self._sockpairW.send(b"0")
+
+
+class PatientSocket:
+    """A connected TCP socket. While a part of what was asked for is missing, it is readable only once that is there."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._needs = 1  # bytes
+        self.send = connected.send
+        self.fileno = connected.fileno
+        self.close = connected.close
+        self.setblocking = connected.setblocking
+
+    def recv(self, size: int) -> bytes:
+        """As a socket's; raises BlockingIOError."""
+        try:
+            data = self._socket.recv(size)
+        except BlockingIOError:
+            self._need(min(size, _AT_ONCE))
+            raise
+        if len(data) == size:
+            self._need(1)
+        return data
+
+    def _need(self, size: int) -> None:
+        if size != self._needs:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            self._needs = size

@@ -1,0 +1,115 @@
+"""The client against a real broker: few wake-ups, and every message whole whichever thread wrote it."""
+
+import asyncio
+import hashlib
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+from edgex_kit.bus import Bus, Message
+from edgex_kit.mqtt_client import PatientSocket
+
+Until = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, PatientSocket]]:
+    """Two ends of one TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    near.setblocking(False)
+    with near, far:
+        yield far, PatientSocket(near)
+
+
+def is_readable(end: PatientSocket, wait: float) -> bool:
+    return bool(select.select([end], [], [], wait)[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux's select knows how much is wanted")
+def test_a_reader_that_misses_something_is_woken_once_it_has_all_come(
+    ends: tuple[socket.socket, PatientSocket],
+) -> None:
+    far, near = ends
+    far.sendall(b"x" * 10)
+    assert is_readable(near, 1)
+    assert near.recv(1000) == b"x" * 10
+    with pytest.raises(BlockingIOError):
+        near.recv(990)
+
+    far.sendall(b"y" * 900)
+    assert not is_readable(near, 0.05)
+    far.sendall(b"z" * 90)
+    assert is_readable(near, 1)
+    assert near.recv(990) == b"y" * 900 + b"z" * 90
+
+    far.sendall(b"!")
+    assert is_readable(near, 1)
+
+
+def test_a_reader_that_misses_something_hears_that_nothing_more_will_come(
+    ends: tuple[socket.socket, PatientSocket],
+) -> None:
+    far, near = ends
+    with pytest.raises(BlockingIOError):
+        near.recv(1000)
+    far.sendall(b"x")
+    far.close()
+    assert is_readable(near, 1)
+    assert near.recv(1000) == b"x"
+    assert near.recv(999) == b""
+
+
+async def test_a_message_is_written_by_the_thread_that_publishes_it(bus: Bus, unique: str) -> None:
+    connection = bus._client._sock
+    assert isinstance(connection, PatientSocket)
+    writers, send = [], connection.send
+
+    def noted(data: bytes) -> int:
+        writers.append(threading.current_thread())
+        return send(data)
+
+    connection.send = noted  # type: ignore[method-assign, assignment]
+    bus.publish(f"{unique}/x", b"some")
+    assert writers == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("size", [0, 1, 200_000, 5_000_000])
+async def test_a_message_of_any_size_arrives_whole(bus: Bus, other: Bus, unique: str, size: int) -> None:
+    data = os.urandom(size)
+    async with other.messages(f"{unique}/#") as messages:
+        assert await other.settle(10)
+        bus.publish(f"{unique}/x", data)
+        async with asyncio.timeout(20):
+            assert (await anext(messages)).data == data
+
+
+async def test_messages_of_many_threads_arrive_whole_and_in_the_order_of_each(
+    bus: Bus, other: Bus, unique: str, until: Until
+) -> None:
+    came: list[Message] = []
+    other.subscribe(f"{unique}/#", came.append)
+    assert await other.settle(10)
+
+    def send(thread: int) -> None:
+        for number in range(30):
+            body = number.to_bytes(4, "big") + os.urandom(150_000)
+            bus.publish(f"{unique}/{thread}", hashlib.sha256(body).digest() + body, qos=number % 2)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in threads))
+    await until(lambda: len(came) == 120)
+
+    for message in came:
+        assert hashlib.sha256(message.data[32:]).digest() == message.data[:32]
+    for thread in range(4):
+        order = [int.from_bytes(it.data[32:36], "big") for it in came if it.topic == f"{unique}/{thread}"]
+        assert order == list(range(30))
