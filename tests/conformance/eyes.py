@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -35,6 +35,7 @@ START_WAIT = 30.0  # seconds
 PROFILE = "vision-camera"
 SERVICE = "device-camera"
 METER = {"Model": "meter"}  # a pipeline
+CLOSED_PORT = 9  # discard: nobody answers there
 
 
 def save_meter(models: Path, name: str = "meter", version: str = "1.0.0", label: str = "lamp", trips: int = 0) -> Path:
@@ -131,6 +132,9 @@ class Eye:
         return [line for line in lines if all(word in line for word in words)]
 
 
+OpenApp = Callable[..., contextlib.AbstractContextManager[Eye]]
+
+
 def configure(folder: Path, *changes: dict[str, Any], **sections: Any) -> Path:
     """The packaged configuration with changes, in `folder`, where the models are, too."""
     packaged = files("app_inference").joinpath("res/configuration.yaml").read_text(encoding="utf-8")
@@ -141,6 +145,14 @@ def configure(folder: Path, *changes: dict[str, Any], **sections: Any) -> Path:
         _merge(tree, copy.deepcopy(change))  # what is put into the tree may be changed there by the next
     (folder / "configuration.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     return folder
+
+
+def _keep_to_itself(folder: Path) -> None:
+    """Nobody says where core-metadata is without core-keeper, and an eye would ask a gateway's on EdgeX's own port."""
+    file = folder / "configuration.yaml"
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tree.setdefault("Clients", {}).setdefault("core-metadata", {"Host": "127.0.0.1", "Port": CLOSED_PORT})
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 
 def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -161,6 +173,8 @@ def run_eye(
     **environ: str,
 ) -> Iterator[Eye]:
     """A process for the length of the block, configured by `configure`; ended with SIGTERM if it has not ended."""
+    if not any(flag.startswith("-cp") for flag in flags):
+        _keep_to_itself(folder)
     log = folder / f"{key}-{uuid.uuid4().hex[:6]}.log"
     named = [f"-sk={key}"] if own_key else []
     command = [sys.executable, "-m", "app_inference", *named, f"-cd={folder}", *flags]

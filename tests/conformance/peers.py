@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import time
@@ -31,6 +32,22 @@ class Core:
     data: str
     command: str
     broker: tuple[str, int]
+
+
+def named_core() -> Core | None:
+    """EdgeX's own, where the environment says where it is."""
+    if not os.environ.get("EDGEX_CORE_KEEPER"):
+        return None
+    keeper, metadata, data, command = (
+        os.environ[f"EDGEX_CORE_{name}"].rstrip("/") for name in ("KEEPER", "METADATA", "DATA", "COMMAND")
+    )
+    host, _, port = os.environ["EDGEX_BROKER"].rpartition(":")
+    return Core(keeper, metadata, data, command, (host, int(port)))
+
+
+def core_of(edgex: Any) -> Core:
+    """A stand-in's."""
+    return Core(edgex.keeper, edgex.metadata, edgex.data, edgex.command, (edgex.broker.host, edgex.broker.port))
 
 
 def until(check: Callable[[], Any], what: str, wait: float = WAIT) -> Any:
@@ -151,6 +168,18 @@ class Bus:
         for pattern, ear in list(self._ears):
             if heard and paho.topic_matches_sub(pattern, message.topic):
                 ear.queue.put(heard)
+
+
+@contextlib.contextmanager
+def open_bus(core: Core) -> Iterator[Bus]:
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.connect(*core.broker)
+    client.loop_start()
+    try:
+        yield Bus(client)
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 class Metadata:

@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import quote
@@ -20,44 +19,14 @@ import cbor2
 import paho.mqtt.client as paho
 import pytest
 import requests
-from eyes import (
-    METER,
-    Eye,
-    Stage,
-    configure,
-    envelope,
-    frame_event,
-    frame_message,
-    frame_topic,
-    open_stage,
-    picture,
-    run_eye,
-    save_meter,
-)
+from eyes import METER, Eye, OpenApp, Stage, envelope, frame_event, frame_message, frame_topic, open_stage, picture
+from keys import delete, key_url, put, value
 from peers import WAIT, Bus, Core, until
 
 pytestmark = pytest.mark.timeout(60)
 checklist = pytest.mark.checklist
 
 COMMON = "core-common-config-bootstrapper"
-OpenApp = Callable[..., AbstractContextManager[Eye]]
-
-
-def key_url(core: Core, path: str) -> str:
-    return f"{core.keeper}/api/v3/kvs/key/edgex/v4/{path}"
-
-
-def put(core: Core, path: str, value: str) -> None:
-    assert requests.put(key_url(core, path), json={"value": value}, timeout=WAIT).status_code == 200
-
-
-def delete(core: Core, path: str) -> None:
-    requests.delete(key_url(core, path), params={"prefixMatch": "true"}, timeout=WAIT)
-
-
-def value(core: Core, path: str) -> str | None:
-    answer = requests.get(key_url(core, path), params={"plaintext": "true"}, timeout=WAIT)
-    return answer.json()["response"][0]["value"] if answer.status_code == 200 else None
 
 
 def config(app: Eye) -> dict[str, Any]:
@@ -67,31 +36,6 @@ def config(app: Eye) -> dict[str, Any]:
 
 def result_of(stage: Stage, camera: str) -> Any:
     return until(lambda: next(iter(stage.of(camera)), None), f"a result of {camera}")
-
-
-@pytest.fixture(scope="module")
-def open_app(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenApp:
-    """Starts app-inference with -cp: `with open_app("name", "-r", sections={...}, SERVICE_HOST="x") as app`.
-
-    Its keys are taken out of core-keeper in the end.
-    """
-
-    @contextlib.contextmanager
-    def run(name: str, *flags: str, sections: dict[str, Any] | None = None, **environ: Any) -> Iterator[Eye]:
-        folder = tmp_path_factory.mktemp(name)
-        save_meter(folder / "models")
-        save_meter(folder / "models", "labour", trips=50_000)
-        host, port = core.broker
-        changes = {"MessageBus": {"Host": host, "Port": port}, "Writable": {"Pipelines": {"lamps": METER}}}
-        configure(folder, changes, sections or {})
-        key = name if name.startswith("app-") else f"app-{name}"
-        try:
-            with run_eye(folder, f"-cp=keeper.{core.keeper}", *flags, key=key, **environ) as running:
-                yield running
-        finally:
-            delete(core, key)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -494,6 +438,30 @@ def test_core_data_stores_results_as_they_were_published(app: Eye, core: Core, s
     assert [kept[name]["value"] for name in ("ObjectCount", "TopLabel")] == ["1", "lamp"]
     assert float(kept["TopScore"]["value"]) == pytest.approx(float(sent["TopScore"]["value"]))
     assert int(kept["Detections"]["objectValue"]["captureOrigin"]) > 10**18, "a decimal text keeps all its digits"
+
+
+@checklist(76)
+def test_core_data_drops_no_result_and_keeps_the_digits_of_their_values(app: Eye, core: Core, stage: Stage) -> None:
+    camera = f"counted-{uuid.uuid4().hex[:6]}"
+    for light in range(40, 100):
+        known = len(stage.of(camera))
+        stage.show(camera, light=light)
+        until(lambda known=known: len(stage.of(camera)) > known, "its result")
+    told = {it.event["id"]: _values(it.event) for it in stage.of(camera)}
+    assert len(told) == 60
+    kept = until(lambda: (found := _stored(core, camera)) and len(found) == 60 and found, "core-data has all of them")
+    assert kept == told
+
+
+def _stored(core: Core, camera: str) -> dict[str, Any]:
+    answer = requests.get(f"{core.data}/api/v3/event/device/name/{camera}", params={"limit": "-1"}, timeout=WAIT)
+    return {event["id"]: _values(event) for event in json.loads(answer.text)["events"]}
+
+
+def _values(event: dict[str, Any]) -> dict[str, Any]:
+    """What we claim to keep: values, Objects to the last digit, tags and the origin in decimal; Go rounds `origin`."""
+    values = {it["resourceName"]: it.get("value", it.get("objectValue")) for it in event["readings"]}
+    return {**values, "tags": event["tags"]}
 
 
 def _post(app: Eye, body: bytes, content_type: str = "application/cbor") -> requests.Response:

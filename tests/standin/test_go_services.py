@@ -1,77 +1,30 @@
 """Point 82: EdgeX's own Go services start on the stand-in.
 
-They are no part of this repository: EDGEX_GO_SERVICES names a folder with bin/<service> and conf/<service>/res of
-device-simple and app-service-template 4.0.
+They are no part of this repository; tests/conformance/go_services.py says where they are looked for.
 """
 
-import contextlib
-import os
-import shutil
-import subprocess
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from edgex_kit.standin.address import free_port
+from go_services import go_services_folder, own_res, running
 
 pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture
 def go_services() -> Path:
-    named = os.environ.get("EDGEX_GO_SERVICES")
-    if not named or not (Path(named) / "bin").is_dir():
-        pytest.skip("EDGEX_GO_SERVICES names no folder with EdgeX's Go services")
-    return Path(named)
-
-
-@contextlib.contextmanager
-def running(folder: Path, name: str, edgex: Any, workplace: Path) -> Iterator[str]:
-    """The service, once it says that it has started; yields its URL."""
-    program = folder / "bin" / name
-    if not program.is_file():
-        pytest.skip(f"no {program}")
-    shutil.copytree(folder / "conf" / name / "res", workplace / name / "res")
-    port = free_port("127.0.0.1")
-    environ = {**os.environ, "EDGEX_SECURITY_SECRET_STORE": "false", "SERVICE_PORT": str(port)}
-    process = subprocess.Popen(
-        [program, f"-cp=keeper.{edgex.keeper}", "-r"],
-        cwd=workplace / name, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    late = threading.Timer(60, process.kill)
-    late.start()
-    try:
-        said = ""
-        for line in process.stdout:
-            said += line
-            if "Service started in" in line:
-                break
-        else:
-            pytest.fail(f"{name} ended before it was up:\n{said[-3000:]}")
-        drain = threading.Thread(target=process.stdout.read)  # nobody else reads what it says on
-        drain.start()
-        yield f"http://localhost:{port}"
-        process.terminate()
-        process.wait(20)
-        drain.join()
-    finally:
-        late.cancel()
-        late.join()
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    return go_services_folder()
 
 
 def test_82_device_simple_starts_reads_and_leaves(
     open_standin: Any, ask: Any, go_services: Path, tmp_path: Path
 ) -> None:
     with open_standin("--state=:memory:") as edgex:
-        with running(go_services, "device-simple", edgex, tmp_path):
+        own_res(go_services, "device-simple", tmp_path)
+        with running(go_services, "device-simple", edgex.keeper, tmp_path):
             entry = ask("GET", f"{edgex.keeper}/api/v3/registry/serviceId/device-simple").body["registration"]
             assert entry["status"] in ("UNKNOWN", "UP")
             said = ask("GET", f"{edgex.command}/api/v3/device/name/Simple-Device01/SwitchButton")
@@ -85,14 +38,15 @@ def test_82_device_simple_starts_reads_and_leaves(
 
 
 def test_82_an_app_service_starts_beside_it(open_standin: Any, ask: Any, go_services: Path, tmp_path: Path) -> None:
+    own_res(go_services, "app-service-template", tmp_path)
     with (
         open_standin("--state=:memory:") as edgex,
-        running(go_services, "app-service-template", edgex, tmp_path) as url,
+        running(go_services, "app-service-template", edgex.keeper, tmp_path) as service,
     ):
         deadline = time.monotonic() + 10
         while True:  # its web server comes after its start-up message
             try:
-                assert ask("GET", f"{url}/api/v3/version").body["sdk_version"]
+                assert ask("GET", f"{service.url}/api/v3/version").body["sdk_version"]
                 break
             except requests.ConnectionError:
                 assert time.monotonic() < deadline
