@@ -31,16 +31,17 @@ from app_inference.models import Models
 from app_inference.outbox import Outbox
 from app_inference.pipelines import Plan, plan_from
 from app_inference.publishing import Publisher
-from app_inference.reload import follow_pipelines, models_in_use, wanted_models
+from app_inference.reload import Serving, follow_pipelines, models_in_use, wanted_models
 from app_inference.routes import routes
 from app_inference.settings import AppSettings
 from app_inference.startup import await_metadata, publish_profiles
 from app_inference.tally import Tally
-from app_inference.updates.boot import version_to_boot
+from app_inference.updates.boot import note_boot, version_to_boot
 from app_inference.updates.engine import Engine
 from app_inference.updates.intents import intents_of
 from app_inference.updates.journal import Journal
 from app_inference.updates.meters import UpdateMeters
+from app_inference.updates.scrub import Scrubber
 from app_inference.updates.workshop import Workshop
 from app_inference.view import View
 from app_inference.workers import open_workers, workers_for
@@ -57,20 +58,19 @@ async def serve(service: Service[AppSettings]) -> None:
     inference, pipelines, metrics = settings.inference, settings.writable.pipelines, service.metrics
     with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
         journal = Journal(inference.state_path / "journal")
-        models = Models(inference, partial(version_to_boot, journal))
+        models = Models(inference, partial(version_to_boot, journal), partial(note_boot, journal))
         models.load(wanted_models(pipelines))  # on the main thread, before any worker: see `model`
 
-        view = View()
-        tally = Tally(metrics, view)
+        tally = Tally(metrics, view := View())
         outbox = outbox_of(service)
         publisher = Publisher(service, outbox, view, tally)
         analyst = Analyst(service.topics, publisher, view, tally, inference.max_frame_age_s)
         analyst.plan = plan_from(pipelines, models.slots, Plan())
         inbox = Inbox(tally.refused, analyst.forget)
-        engine = Engine(models.slots.get, Workshop(models.repository, models.runtime), journal, intents_of(service))
-
-        standings = Standings(models, engine, view, lambda: models_in_use(analyst.plan))
-        doors = ModelDoors(service, standings, engine, models.repository)
+        serving = Serving(models, analyst, view)
+        engine = engine_of(service, serving, journal)
+        managed = Standings(models, engine, view, lambda: models_in_use(analyst.plan))
+        doors = ModelDoors(service, managed, engine, models.repository)
         app = build_app(
             [
                 *common_routes(service.name, lambda: service.live.tree, service.secrets),
@@ -91,8 +91,9 @@ async def serve(service: Service[AppSettings]) -> None:
                     tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")  # its failure ends us
                     lasting: Lasting = {
                         "outbox": outbox.keep_sending,
-                        "pipelines": partial(follow_pipelines, service, models, analyst, view, doors.models_changed),
+                        "pipelines": partial(follow_pipelines, service, serving, doors.models_changed),
                         "updates": engine.run,
+                        "scrub": partial(Scrubber(models.repository).run, engine.damaged, inference.scrub_interval_s),
                         "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run,
                         "model devices": partial(doors.run, sock.getsockname()[1]),
                         "departures": partial(follow_departures, service, view, tally, lambda: analyst.plan),
@@ -104,6 +105,13 @@ async def serve(service: Service[AppSettings]) -> None:
                     async with service.registered(sock.getsockname()[1]):
                         log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
                         await asyncio.Event().wait()
+
+
+def engine_of(service: Service[AppSettings], serving: Serving, journal: Journal) -> Engine:
+    """What follows the wishes for our models."""
+    models = serving.models
+    workshop = Workshop(models.repository, models.runtime, service.settings.inference.keep_versions)
+    return Engine(serving, workshop, journal, intents_of(service))
 
 
 def outbox_of(service: Service[AppSettings]) -> Outbox:

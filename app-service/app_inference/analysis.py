@@ -13,6 +13,7 @@ from edgex_kit.errors import EdgexError, Invalid, Malformed, NotFound
 from edgex_kit.messages import Event
 from edgex_kit.topics import Topics
 
+from app_inference.agreement import agreement
 from app_inference.detections import Result
 from app_inference.errors import InferenceFailed
 from app_inference.formats import image_from_bytes
@@ -140,7 +141,9 @@ class Analyst:
         if seen is None and turn.fallback is not None:  # an update costs no frame: the other version steps in
             seen, model = self._seen(pipeline, turn.fallback, decoded, is_checked=False), turn.fallback
         if turn.shadow is not None:
-            self._seen(pipeline, turn.shadow, decoded, is_checked=True)
+            other = self._seen(pipeline, turn.shadow, decoded, is_checked=True)
+            if seen is not None and other is not None:
+                slot.compare(agreement(seen[0], other[0], model.labels, turn.shadow.labels))
         if seen is None:
             return None
         self._tally.processed(pipeline.id)

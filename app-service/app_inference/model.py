@@ -11,6 +11,7 @@ Rules that keep it alive, each found by running into it:
   graph after the conversion to float costs ten milliseconds.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -49,6 +50,8 @@ __all__ = [
     "ports",
 ]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
@@ -67,16 +70,20 @@ class OpenedModel:
 class Model:
     """A compiled model and all that is known of it. Threads share it, each through a session of its own."""
 
-    def __init__(self, opened: OpenedModel, digest: str, compiled: ov.CompiledModel) -> None:
+    def __init__(self, opened: OpenedModel, digest: str, compiled: ov.CompiledModel, runtime: Runtime) -> None:
         self.name = opened.stored.name
         self.version = opened.stored.version
         self.digest = digest  # sha256, hex
         self.resolved = opened.resolved
         self.provenance = opened.provenance
-        self.warnings = opened.warnings
         self.outputs = tuple(map(_spec, compiled.outputs))
         self.precision = _precision(opened.graph, compiled)  # INT8, FP32, FP16, BF16
         self.execution_devices: tuple[str, ...] = tuple(compiled.get_property("EXECUTION_DEVICES"))
+        self.missed_devices = runtime.missed(
+            self.execution_devices
+        )  # that come before those in the list, and could not
+        missed = f"runs on {', '.join(self.execution_devices)}, as it cannot on {', '.join(self.missed_devices)}"
+        self.warnings = (*opened.warnings, missed) if self.missed_devices else opened.warnings
         self.is_from_cache = bool(compiled.get_property("LOADED_FROM_CACHE"))
         self._compiled: ov.CompiledModel | None = compiled
 
@@ -184,7 +191,7 @@ def load_model(
     if compiled is None:
         tell(f"compiling it for {runtime.device}")
         compiled = _in_use[same] = _compiled(opened, digest, runtime)
-    return Model(opened, digest, compiled)
+    return Model(opened, digest, compiled, runtime)
 
 
 # The same file with the same preprocessing, run the same way, takes its memory once, under all its names. Each of them
@@ -198,10 +205,14 @@ def _compiled(opened: OpenedModel, digest: str, runtime: Runtime) -> ov.Compiled
         prepared = _prepared(opened)
     except ModelRejected as rejected:
         raise ModelRejected(f"{path}: {rejected}") from rejected
-    try:
-        return _core().compile_model(prepared, runtime.device, runtime.properties(digest, ov.get_version()))
-    except RuntimeError as error:
-        raise ModelUnavailable(f"{path}: cannot run on {runtime.device}: {short_cause(error)}") from error
+    refusals: list[str] = []
+    for one in runtime.choices():
+        try:
+            return _core().compile_model(prepared, one.device, one.properties(digest, ov.get_version()))
+        except RuntimeError as error:
+            refusals.append(f"{one.device}: {short_cause(error)}")
+            log.warning("%s: cannot run on %s", path, refusals[-1])
+    raise ModelUnavailable(f"{path}: cannot run on {'; nor on '.join(refusals)}")
 
 
 def available_devices() -> list[str]:
@@ -272,9 +283,18 @@ def _three(values: tuple[float, ...]) -> list[float]:
     return list(values) * (3 // len(values))
 
 
+def _computes_in(compiled: ov.CompiledModel) -> str:
+    """What the device computes in; AUTO does not say it, the device that it has chosen does."""
+    try:
+        return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    except RuntimeError:
+        device = compiled.get_property("EXECUTION_DEVICES")[0]
+        return str(_core().get_property(device, "INFERENCE_PRECISION_HINT").get_type_name())
+
+
 def _precision(model: ov.Model, compiled: ov.CompiledModel) -> str:
     """INT8 for a quantised graph, else what the device computes in."""
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         return "INT8"
-    computed = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    computed = _computes_in(compiled)
     return {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}.get(computed, str(computed))

@@ -39,6 +39,7 @@ class ModelDoors:
         self._driver = ModelDriver(service.name, standings, engine, repository)
         # A model that is DOWN is brought back by the very commands it is sent.
         self._commands = Commands(service, self._cache, self._driver, self._operating, serves_down=True)
+        self._joining = Joining(service, self._cache, partial(publish_model_profile, service, self._cache))
         self._devices = ModelDevices(service, self._cache, self._operating, standings, self._driver, engine)
 
     def routes(self) -> list[BaseRoute]:
@@ -51,8 +52,7 @@ class ModelDoors:
 
     async def run(self, port: int) -> None:
         """Be a device service, for ever; frames are looked at whether core-metadata is there or not."""
-        service = self._service
-        joining = Joining(service, self._cache, partial(publish_model_profile, service, self._cache))
+        service, joining = self._service, self._joining
         async with (
             asyncio.TaskGroup() as tasks,
             open_doors(service, self._cache, self._driver, self._commands, self._outbox, tasks) as doors,
@@ -65,5 +65,8 @@ class ModelDoors:
                 "refresh": joining.refresh,
             }
             keep(tasks, lasting)
-            AutoEvents(self._cache, self._commands, self._outbox.send, tasks)
-            await asyncio.Event().wait()
+            schedules = AutoEvents(self._cache, self._commands, self._outbox.send, tasks)
+            try:
+                await asyncio.Event().wait()
+            finally:  # it begins again when a task of it fails
+                schedules.close()

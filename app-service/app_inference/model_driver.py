@@ -14,6 +14,7 @@ from edgex_kit.device.asking import correlation
 from edgex_kit.devices import Device, DeviceResource
 from edgex_kit.errors import DriverFailed, EdgexError, Invalid, NotFound, Unavailable
 
+from app_inference.aside import aside
 from app_inference.errors import ModelRejected
 from app_inference.model import Model
 from app_inference.model_standing import Standing, Standings
@@ -26,6 +27,7 @@ from app_inference.updates.selftest import self_test
 
 audit = logging.getLogger("app_inference.audit")
 
+_MENDING = ("Deploy", "Rollback")  # bring back a model that could not be loaded
 Setter = Callable[[str, Any, str], Awaitable[None]]  # model, value, who asks
 
 
@@ -81,7 +83,8 @@ class ModelDriver:
             raise DriverFailed(f"resource '{resource.name}': setFunction '{function}' is not known")
         who = f"command {correlation.get() or 'without a correlation id'}"
         try:
-            self._serving(name)
+            if function not in _MENDING:
+                self._serving(name)
             await setter(name, value, who)
         except EdgexError as error:
             audit.warning("model '%s': %s %s refused, asked by %s: %s", name, function, _short(value), who, error)
@@ -117,17 +120,17 @@ class ModelDriver:
         await self._engine.adjust(name, threshold=value, asked_by=who)
 
     def _serving(self, name: str) -> Model:
-        """Raises Unavailable for a model that could not be loaded: there is nothing to update, test or tune."""
+        """Raises Unavailable for a model that could not be loaded: there is nothing to hold, test or tune."""
         standing = self._standings.of(name)
         if standing.model is None:
-            raise Unavailable(f"model '{name}' is not loaded: {standing.failure}; put that right and name it anew")
+            raise Unavailable(f"model '{name}' is not loaded: {standing.failure}; deploy a version that can be")
         return standing.model
 
     async def _self_test(self, name: str, _value: bool, _who: str) -> None:
         model = self._serving(name)
         stored = self._repository.version(name, model.version)
         try:
-            await asyncio.to_thread(_check, model, stored)
+            await aside(_check, model, stored)
         except ModelRejected as error:
             raise DriverFailed(f"self-test failed: {error}") from error
 

@@ -112,7 +112,7 @@ class Standings:
     def of(self, name: str) -> Standing:
         """Raises NotFound for a model that is not managed."""
         slot, failure = self._models.slots.get(name), self._models.failures.get(name)
-        rollout = self._engine.rollout(name) if slot else self._engine.rollouts.get(name)
+        rollout = self._engine.rollout(name) if slot or failure else self._engine.rollouts.get(name)
         row = {"model": slot.model.name, "version": slot.model.version} if slot else {}
         return Standing(
             name=name,

@@ -44,13 +44,16 @@ class Preparation:
 class Models:
     """Slots by the model key of a pipeline."""
 
-    def __init__(self, section: InferenceSection, boot: Callable[[str], str]) -> None:
+    def __init__(
+        self, section: InferenceSection, boot: Callable[[str], str], booted: Callable[[str, str], None]
+    ) -> None:
         self.slots: dict[str, ModelSlot] = {}
         self.failures: dict[str, Failure] = {}
         self.preparing: dict[str, Preparation] = {}
         self.repository = Repository(Path(section.models_dir))
         self.runtime = runtime_from(section)
         self._boot = boot  # the version a model starts with, "" for the newest
+        self._booted = booted  # is told the version it has started with
 
     def load(self, wanted: Mapping[str, PipelineSection]) -> None:
         """Bring in what is missing of `wanted`. Blocking.
@@ -103,9 +106,20 @@ class Models:
             log.exception("model '%s'", name)
             self._fail(name, f"{type(error).__name__}: {error}")
             return
-        self.failures.pop(name, None)
-        self.slots[name] = ModelSlot(name, model)
+        if name in self.repository.names():  # all of its versions are meant: this one was ours to choose
+            self._booted(name, model.version)
+        self.fill(name, model)
         log.info("model %s serves: %s", name, _describe(model, spent.infer))
+
+    def fill(self, name: str, model: Model) -> None:
+        """Let a model serve under a name that none serves under; one that came meanwhile stays."""
+        self.slots.setdefault(name, ModelSlot(name, model))
+        self.failures.pop(name, None)
+
+    def in_use(self, name: str) -> set[str]:
+        """The versions of a model that serve, are warm, or are tried, under whatever name."""
+        lineups = [slot.lineup.models() for slot in list(self.slots.values())]
+        return {model.version for models in lineups for model in models if model.name == name}
 
     def _find(self, wanted: str) -> StoredModel:
         """What a pipeline means; a model named without a version starts with the one its last update has left."""

@@ -1,19 +1,21 @@
 """Pipelines follow the configuration while frames flow: models are loaded beside the serving ones, then the plan is
 replaced, then models that nobody uses any more are let go. A pipeline whose configuration is wrong stays as it was."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edgex_kit.errors import Invalid
 from edgex_kit.handover import Latest
 from edgex_kit.service import Service
 
 from app_inference.analysis import Analyst
+from app_inference.aside import aside
+from app_inference.model import Model
 from app_inference.models import Models
 from app_inference.pipelines import Plan, plan_from
 from app_inference.settings import AppSettings, PipelineSection
+from app_inference.slot import ModelSlot
 from app_inference.view import View
 
 log = logging.getLogger(__name__)
@@ -29,12 +31,42 @@ def models_in_use(plan: Plan) -> set[str]:
     return wanted_models(plan.wanted).keys() | plan.models
 
 
-async def follow_pipelines(
-    service: Service[AppSettings], models: Models, analyst: Analyst, view: View, changed: Callable[[], None]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The loaded models and the pipelines over them: what updates and configuration both change."""
+
+    models: Models
+    analyst: Analyst
+    view: View
+
+    def find(self, name: str) -> ModelSlot | None:
+        return self.models.slots.get(name)
+
+    def is_missing(self, name: str) -> bool:
+        return name in self.models.failures and name not in self.models.slots
+
+    def fill(self, name: str, model: Model) -> None:
+        self.models.fill(name, model)
+        plan = self.analyst.plan
+        self.take_over(
+            replace(plan_from(plan.wanted, self.models.slots, plan), coming=plan.coming, refused=plan.refused)
+        )
+
+    def in_use(self, name: str) -> set[str]:
+        return self.models.in_use(name)
+
+    def take_over(self, plan: Plan) -> None:
+        """Let the pipelines be as `plan` has them, and let go of what nobody uses."""
+        self.analyst.plan = plan
+        self.models.release(plan.models)
+        self.view.keep(plan.sections)
+
+
+async def follow_pipelines(service: Service[AppSettings], serving: Serving, changed: Callable[[], None]) -> None:
     """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
     service.live.on_change(newest.put)
+    models, analyst = serving.models, serving.analyst
     configured = analyst.plan.wanted
     while True:
         before, configured = configured, (await newest.get()).writable.pipelines
@@ -42,10 +74,8 @@ async def follow_pipelines(
             continue
         wanted, refused = sound(configured, analyst.plan.wanted)
         analyst.plan = replace(analyst.plan, coming=wanted, refused=refused)
-        await asyncio.to_thread(models.load, wanted_models(wanted))
-        analyst.plan = replace(plan_from(wanted, models.slots, analyst.plan), refused=refused)
-        models.release(analyst.plan.models)
-        view.keep(analyst.plan.sections)
+        await aside(models.load, wanted_models(wanted))
+        serving.take_over(replace(plan_from(wanted, models.slots, analyst.plan), refused=refused))
         changed()
         _say(analyst.plan)
 

@@ -12,6 +12,9 @@ from edgex_kit.errors import NotFound
 from app_inference.errors import ModelUnavailable
 from app_inference.manifest import FILE_NAME, version_key
 from app_inference.stored import SUFFIXES, StoredModel, file_digest, is_version, load_manifest, stored_model
+from app_inference.versions import check_alias, chosen, is_floating
+
+ALIAS = ".alias"  # `<alias>.alias` beside the versions: the version it stands for
 
 __all__ = ["SUFFIXES", "Repository", "StoredModel", "file_digest", "load_manifest", "stored_model"]
 
@@ -46,8 +49,32 @@ class Repository:
             raise NotFound(f"no version {version!r} of model {name!r} in {self.root}; there are {there}")
         return stored_model(self.root / name / version)
 
+    def chosen(self, name: str, wanted: str) -> str:
+        """The version of a model that a number, `latest`, an alias or a range means; raises NotFound, Invalid."""
+        try:
+            return chosen(wanted, self.versions(name), self.aliases(name))
+        except NotFound as error:
+            raise NotFound(f"model {name!r} in {self.root}: {error}") from error
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """What each alias of a model stands for."""
+        marks = sorted((self.root / name).glob(f"*{ALIAS}"))
+        return {mark.name.removesuffix(ALIAS): mark.read_text(encoding="utf-8").strip() for mark in marks}
+
+    def point(self, name: str, alias: str, version: str) -> None:
+        """Let an alias stand for a version from now on; raises NotFound, Invalid."""
+        check_alias(alias)
+        self.version(name, version)
+        mark = self.root / name / f"{alias}{ALIAS}"
+        part = mark.with_name(f".{mark.name}")
+        part.write_text(f"{version}\n", encoding="utf-8")
+        part.replace(mark)
+
     def find(self, wanted: str) -> StoredModel:
-        """What a user means: a model file, a version's folder, a model's folder, `name` or `name@version`."""
+        """What a user means: a model file, a version's folder, a model's folder, `name` or `name@version`.
+
+        A version may be an alias or a range (see `versions`).
+        """
         path = Path(wanted).expanduser()
         if path.is_dir() and (self.is_model_folder(path)):
             return Repository(path.parent).newest(path.name)
@@ -56,7 +83,9 @@ class Repository:
         name, _, version = wanted.partition("@")
         if "/" in wanted or path.suffix.lower() in SUFFIXES:
             raise ModelUnavailable(f"{wanted}: no such file or folder")
-        return self.version(name, version) if version else self.newest(name)
+        if not version or version in self.versions(name) or not is_floating(version):
+            return self.version(name, version) if version else self.newest(name)
+        return self.version(name, self.chosen(name, version))
 
     @staticmethod
     def is_model_folder(path: Path) -> bool:

@@ -3,7 +3,8 @@
 import logging
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,27 @@ log = logging.getLogger(__name__)
 class Runtime:
     """Where a model runs and how much of it; the defaults fit a machine that does nothing else."""
 
-    device: str = "CPU"
+    device: str = "CPU"  # several, comma separated: the first that can
     streams: int | None = None  # inferences at once; None: one for each core that we may use
     threads: int | None = None  # for all of them; None: one a stream, which suffers least from busy neighbours
     cache_dir: Path | None = None  # for compiled models; None: compile each time
 
+    def choices(self) -> tuple["Runtime", ...]:
+        """One for each device of a list, in its order; AUTO and the like take lists of their own."""
+        devices = [self.device] if ":" in self.device else [it.strip() for it in self.device.split(",")]
+        return tuple(replace(self, device=device) for device in devices if device)
+
+    def missed(self, devices: Sequence[str]) -> tuple[str, ...]:
+        """The devices of our list that were to be tried before the one that `devices` says it runs on."""
+        names = [one.device for one in self.choices()]
+        place = next((number for number, name in enumerate(names) if name in devices), 0)
+        return tuple(names[:place])
+
     def properties(self, digest: str, build: str) -> dict[str, Any]:
         """OpenVINO's properties for the model `digest` under OpenVINO `build`."""
         properties: dict[str, Any] = {}
+        if self.device.startswith("AUTO"):  # else the first frames run on the CPU, and say nothing of the real device
+            properties = {"ENABLE_STARTUP_FALLBACK": False}
         if self.device == "CPU":
             streams = self.streams or len(os.sched_getaffinity(0))
             properties = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": self.threads or streams}

@@ -40,6 +40,7 @@ class Session:
         self._resolved = resolved
         self._names = [(name, index) for index, spec in enumerate(outputs) for name in spec.names]
         self._request = request
+        self.busy_since: float | None = None  # time.perf_counter(), while it looks at a picture
 
     def analyse(
         self, image: Image, options: DecodeOptions | None = None, *, is_checked: bool = False
@@ -48,8 +49,16 @@ class Session:
 
         Blocking: call it on a worker. Raises InferenceFailed, with `is_checked` for NaN and infinity in an output too.
         """
+        self.busy_since = start = time.perf_counter()
+        try:
+            return self._analyse(image, options, start, is_checked=is_checked)
+        finally:
+            self.busy_since = None
+
+    def _analyse(
+        self, image: Image, options: DecodeOptions | None, start: float, *, is_checked: bool
+    ) -> tuple[Result, Timings]:
         resolved = self._resolved
-        start = time.perf_counter()
         pixels, fit = fit_image(image, resolved.size, resolved.resize, resolved.pad)
         fitted = time.perf_counter()
         tensors = self._infer(pixels)

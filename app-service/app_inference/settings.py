@@ -100,7 +100,7 @@ class TriggerSection(Section, kw_only=True, frozen=True):
 class InferenceSection(Section, kw_only=True, frozen=True):
     """How models run. 0 or empty lets the service choose from the cores it may use."""
 
-    device: str = "CPU"
+    device: str = "CPU"  # or several, comma separated: the first that can
     threads: int = 0  # of inference, all streams together
     streams: int = 0
     workers: int = 0
@@ -109,6 +109,8 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     cache_dir: str = ""  # for compiled models; empty: compiled in the state's folder, none: none are kept
     max_frame_age: str = "0s"  # older frames are dropped; needs clocks that agree. 0s: any age
     stuck_after: str = "60s"  # a frame that takes longer means that inference hangs. 0s: it never does
+    keep_versions: int = 5  # older than the one that serves; more go after an update. 0: all stay
+    scrub_interval: str = "24h"  # between two readings of every version on disk. 0s: never
     outbox_size: int = 10_000  # results kept while the broker is away
 
     @property
@@ -129,13 +131,20 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     def stuck_after_s(self) -> float:
         return parse_duration(self.stuck_after)
 
+    @property
+    def scrub_interval_s(self) -> float:
+        return parse_duration(self.scrub_interval)
+
     def check(self) -> None:
         for key, value in (("Threads", self.threads), ("Streams", self.streams), ("Workers", self.workers)):
             if value < 0:
                 raise Invalid(f"Inference.{key} {value} is negative; 0 lets the service choose")
+        if self.keep_versions < 0:
+            raise Invalid(f"Inference.KeepVersions {self.keep_versions} is negative; 0 keeps all")
         if self.outbox_size < 1:
             raise Invalid(f"Inference.OutboxSize {self.outbox_size} leaves no room for a result")
-        for key, text in (("MaxFrameAge", self.max_frame_age), ("StuckAfter", self.stuck_after)):
+        spans = {"MaxFrameAge": self.max_frame_age, "StuckAfter": self.stuck_after}
+        for key, text in {**spans, "ScrubInterval": self.scrub_interval}.items():
             try:
                 parse_duration(text)
             except Invalid as error:

@@ -5,11 +5,13 @@ whose answer is published, one that steps in when that fails, and perhaps one wh
 """
 
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 from app_inference.model import Model, Session
-from app_inference.updates.samples import Evidence, Sample
+from app_inference.updates.samples import WINDOW, Evidence, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class ModelSlot:
         self._own = threading.local()
         self._lock = threading.Lock()
         self._evidence: dict[tuple[str, str], Evidence] = {}  # version, camera
+        self._sessions: weakref.WeakKeyDictionary[Session, str] = (
+            weakref.WeakKeyDictionary()
+        )  # its version  # digest of its model
+        self._agreed: deque[float] = deque(maxlen=WINDOW)
 
     @property
     def model(self) -> Model:
@@ -86,7 +92,27 @@ class ModelSlot:
             for gone in [it for it in held if it not in current]:
                 del held[gone]
             found = held[model] = model.session()
+            with self._lock:
+                self._sessions[found] = model.version
         return found
+
+    def busy(self, model: Model, since: float) -> int:
+        """Threads still in a frame that they began with `model` before `since` (time.perf_counter())."""
+        with self._lock:
+            began = [session.busy_since for session, version in self._sessions.items() if version == model.version]
+        return sum(at is not None and at < since for at in began)
+
+    def compare(self, agreed: float | None) -> None:
+        """Note how far a candidate that only looks on said the same as the serving version; None says nothing."""
+        if agreed is not None:
+            with self._lock:
+                self._agreed.append(agreed)
+
+    @property
+    def agreement(self) -> float | None:
+        """The mean over the last frames that a candidate looked at beside the serving version; None without any."""
+        with self._lock:
+            return sum(self._agreed) / len(self._agreed) if self._agreed else None
 
     def observe(self, model: Model, camera: str, sample: Sample) -> None:
         """Note what `model` did with a frame of `camera`."""
@@ -117,3 +143,4 @@ class ModelSlot:
         """Forget what is noted of `model`: it is about to be tried."""
         with self._lock:
             self._evidence = {key: it for key, it in self._evidence.items() if key[0] != model.version}
+            self._agreed.clear()

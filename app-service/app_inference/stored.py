@@ -57,6 +57,16 @@ class StoredModel:
         lines = (f"{known.get(file) or file_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def identity(self, digest: str) -> str:
+        """What tells this version from any other for an update: `digest`, all that is said of it, its golden pictures.
+
+        A corrected manifest is another version, though its weights are the same. Raises ModelUnavailable.
+        """
+        golden = self.manifest.golden if self.manifest else []
+        pictures = [file_digest(self.folder / name) for one in golden for name in (one.input, one.output)]
+        said = msgspec.json.encode([digest, self.manifest, repr(self.export), *pictures], order="sorted")
+        return hashlib.sha256(said).hexdigest()
+
     def listed_digest(self) -> str:
         """`digest` by what the manifest lists, nothing read; empty where it does not list every file."""
         listed = {self.folder / file.name: file.sha256 for file in self.manifest.files} if self.manifest else {}

@@ -33,7 +33,9 @@ def wanted(*models: str) -> dict[str, PipelineSection]:
 
 
 def open_models(folder: Path) -> Models:
-    return Models(InferenceSection(models_dir=str(folder), threads=1, streams=1), boot=lambda _: "")
+    return Models(
+        InferenceSection(models_dir=str(folder), threads=1, streams=1), boot=lambda _: "", booted=lambda *_: None
+    )
 
 
 def test_a_model_in_use_is_shown_with_what_runs_it(folder: Path) -> None:

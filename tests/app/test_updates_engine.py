@@ -20,7 +20,7 @@ from app_inference.updates.journal import Journal
 from app_inference.updates.workshop import Workshop
 from edgex_kit.errors import NotFound
 from edgex_kit.keeper import Keeper
-from updating import MODEL, RUNTIME, Street, write_version
+from updating import MODEL, RUNTIME, Slots, Street, write_version
 
 AT_ONCE = ObserveWish(min_frames=1, hold_seconds=0)
 
@@ -71,7 +71,7 @@ def open_site(edgex: Any, unique: str, tmp_path: Path, monkeypatch: pytest.Monke
         repository, keeper = Repository(tmp_path), Keeper(edgex.keeper)
         slot = ModelSlot(MODEL, load_model(repository.version(MODEL, "1.0.0"), None, RUNTIME))
         intents = Deaf(keeper, None, unique)  # type: ignore[arg-type] - it never listens to the bus
-        engine = Engine({MODEL: slot}.get, Workshop(repository, RUNTIME), Journal(tmp_path / ".state"), intents)
+        engine = Engine(Slots({MODEL: slot}), Workshop(repository, RUNTIME), Journal(tmp_path / ".state"), intents)
         running = asyncio.create_task(engine.run())
         try:
             with Street(slot).busy():

@@ -14,7 +14,7 @@ import openvino as ov
 import yaml
 from app_inference.analysis import Analyst
 from app_inference.frames import ArrivedFrame
-from app_inference.model import load_model
+from app_inference.model import Model, load_model
 from app_inference.pipelines import Plan, plan_from
 from app_inference.repository import Repository
 from app_inference.results import Finding
@@ -142,6 +142,27 @@ class Street:
 
 
 @dataclass
+class Slots:
+    """The places of models, without a service around them."""
+
+    slots: dict[str, ModelSlot]
+    missing: set[str] = field(default_factory=set)
+
+    def find(self, name: str) -> ModelSlot | None:
+        return self.slots.get(name)
+
+    def is_missing(self, name: str) -> bool:
+        return name in self.missing
+
+    def fill(self, name: str, model: Model) -> None:
+        self.slots[name] = ModelSlot(name, model)
+        self.missing.discard(name)
+
+    def in_use(self, name: str) -> set[str]:
+        return {model.version for slot in self.slots.values() for model in slot.lineup.models()}
+
+
+@dataclass
 class Site:
     """One model under update."""
 
@@ -177,7 +198,7 @@ async def open_site(root: Path, version: str = "1.0.0", *, journal: Journal | No
     model.warm_up()
     slot = ModelSlot(MODEL, model)
     journal = journal or Journal(root / ".state")
-    rollout = Rollout(MODEL, {MODEL: slot}.get, Workshop(repository, RUNTIME), journal, lambda: None)
+    rollout = Rollout(MODEL, Slots({MODEL: slot}), Workshop(repository, RUNTIME), journal, lambda: None)
     street = Street(slot)
     with street.busy():
         following = asyncio.create_task(rollout.follow())

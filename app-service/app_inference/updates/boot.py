@@ -4,7 +4,7 @@ import logging
 import time
 
 import msgspec
-from edgex_kit.errors import Malformed
+from edgex_kit.errors import EdgexError, Malformed
 
 from app_inference.updates.journal import MAX_BOOTS, Journal, Quarantine, Record
 from app_inference.updates.steps import SUSPECT, Step
@@ -16,7 +16,8 @@ def version_to_boot(journal: Journal, name: str) -> str:
     """The committed version of a model, "" when there is none; counts a start after a crash under a candidate.
 
     A start always begins with the committed version, which is known to be good; the wish for the candidate, if it still
-    stands, is followed again. A candidate that was there when the process died twice is quarantined.
+    stands, is followed again. A candidate that was there when the process died twice is quarantined. A disk that cannot
+    be written costs the count, and not the start.
     """
     try:
         record = journal.read(name)
@@ -24,9 +25,25 @@ def version_to_boot(journal: Journal, name: str) -> str:
         log.warning("%s; it is begun anew", error)
         journal.remove(name)
         return ""
-    if record.step is not Step.IDLE:
-        record = _recovered(journal, name, record)
+    try:
+        if record.step is not Step.IDLE:
+            record = _recovered(journal, name, record)
+    except EdgexError as error:
+        log.warning("model '%s': that its last start did not end well could not be noted: %s", name, error)
     return record.active
+
+
+def note_boot(journal: Journal, name: str, version: str) -> None:
+    """What a model started with is its committed version from now on.
+
+    Without that a newer version, copied into the folder later, would serve at the next start without any gate.
+    """
+    try:
+        record = journal.read(name)
+        if record.active != version and record.step is Step.IDLE:
+            journal.write(name, msgspec.structs.replace(record, active=version, baseline=None))
+    except EdgexError as error:
+        log.warning("model '%s': that version %s serves could not be noted: %s", name, version, error)
 
 
 def end_well(journal: Journal, name: str) -> None:

@@ -35,13 +35,14 @@ class GateWish(Wish, frozen=True, kw_only=True):
     max_p99_ratio: Annotated[float, Meta(gt=0)] = 2.0  # 99th percentile of inference time
     max_count_ratio: Annotated[float, Meta(gt=1)] = 4.0  # objects per frame, either way
     max_score_shift: Share = 0.25  # of the mean score
+    min_agreement: Share = 0.5  # with the serving version, frame by frame; judged in SHADOW alone
     max_class_shift: Annotated[float, Meta(gt=0)] = 0.5  # population stability index of the class histogram
 
 
 class ModelWish(Wish, frozen=True, kw_only=True):
     """The version wanted of one model, and the way to it."""
 
-    version: str
+    version: str  # 1.2.3, latest, an alias, or a range such as ^1.2.0
     strategy: Strategy = "swap"
     canary: CanaryWish = field(default_factory=CanaryWish)
     observe: ObserveWish = field(default_factory=ObserveWish)

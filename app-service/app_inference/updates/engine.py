@@ -9,16 +9,19 @@ import msgspec
 from edgex_kit.errors import Conflict, EdgexError, NotFound
 from edgex_kit.handover import Latest
 
+from app_inference.aside import aside
 from app_inference.model import Model
-from app_inference.slot import ModelSlot
+from app_inference.repository import StoredModel
 from app_inference.updates.boot import end_well
 from app_inference.updates.desired import Desired, ModelWish
 from app_inference.updates.intents import Intents
 from app_inference.updates.journal import Journal
+from app_inference.updates.places import Places
 from app_inference.updates.reported import ModelReport, Reported, VersionReport, reported_text
 from app_inference.updates.rollout import Order, Rollout
 from app_inference.updates.steps import Step
 from app_inference.updates.workshop import Workshop
+from app_inference.versions import is_floating
 
 log = logging.getLogger(__name__)
 audit = logging.getLogger("app_inference.audit")
@@ -29,18 +32,17 @@ TELL_EVERY = 0.5  # seconds between two writes of the reported state at the most
 
 
 class Engine:
-    """Rollouts by model name; `find_slot` gives the slot of a model that pipelines use."""
+    """Rollouts by model name, of the models that pipelines use."""
 
-    def __init__(
-        self, find_slot: Callable[[str], ModelSlot | None], workshop: Workshop, journal: Journal, intents: Intents
-    ) -> None:
+    def __init__(self, places: Places, workshop: Workshop, journal: Journal, intents: Intents) -> None:
         self.rollouts: dict[str, Rollout] = {}
-        self._find_slot = find_slot
+        self._places = places
         self._workshop = workshop
         self._journal = journal
         self._intents = intents
         self._desired = Desired()
         self._seen: Desired | None = None
+        self._ordered: dict[str, str] = {}  # model -> the version that its wish meant when it was handed out
         self._refusal = ""
         self._is_watching = False
         self._hints: Latest[bool] = Latest()
@@ -75,7 +77,7 @@ class Engine:
         rollout = self.rollout(name)
         is_trying = rollout.record.step not in (Step.IDLE, Step.COMMIT)
         target = rollout.record.active if is_trying else rollout.record.previous
-        slot = self._find_slot(name)
+        slot = self._places.find(name)
         if is_trying and not target and slot is not None and slot.lineup.warm is not None:
             target = slot.lineup.warm.version
         if not target:
@@ -88,7 +90,8 @@ class Engine:
 
         def adjusted(desired: Desired) -> ModelWish:
             wish = desired.models.get(name)
-            is_followed = wish is not None and (wish.version == serving or rollout.record.step is not Step.IDLE)
+            meant = self._meant(name, wish.version) if wish is not None else ""
+            is_followed = wish is not None and (meant == serving or rollout.record.step is not Step.IDLE)
             # A wish that was refused or taken back is not to be tried again because a threshold changes.
             base = wish if wish is not None and is_followed else ModelWish(version=serving)
             return msgspec.structs.replace(base, **changes)
@@ -98,15 +101,27 @@ class Engine:
     def rollout(self, name: str) -> Rollout:
         """The rollout of a model. Raises NotFound for one that no pipeline uses and nobody wished."""
         if name not in self.rollouts:  # a new one reads the journal: not at every look
-            if self._find_slot(name) is None or not _NAME.fullmatch(name):  # a path in a pipeline is not ours to update
+            if not self._is_ours(name):
                 raise NotFound(f"no model '{name}'")
-            self.rollouts[name] = Rollout(name, self._find_slot, self._workshop, self._journal, self._tell)
+            self.rollouts[name] = Rollout(name, self._places, self._workshop, self._journal, self._tell)
         return self.rollouts[name]
 
     def report(self) -> Reported:
         """The reported state as it is now."""
         models = {name: self._model_report(rollout) for name, rollout in sorted(self.rollouts.items())}
         return Reported(generation_seen=self._desired.generation, refusal=self._refusal, models=models)
+
+    async def damaged(self, stored: StoredModel, complaint: str) -> None:
+        """A version on disk is not what it was: it is not to be tried, or gone back to, as it is."""
+        rollout = self.rollouts.get(stored.name)
+        audit.error("model '%s': version %s is damaged on disk: %s", stored.name, stored.version, complaint)
+        if rollout is None:
+            return
+        try:
+            digest = await aside(lambda: stored.identity(stored.digest()))
+            rollout.quarantine(digest, stored.version, f"damaged on disk: {complaint}")
+        except EdgexError as error:  # a file that cannot be read is refused by whoever wants to load it
+            log.warning("model '%s': version %s could not be quarantined: %s", stored.name, stored.version, error)
 
     def recheck(self) -> None:
         """Look at the wishes again: pipelines changed, so a model may have a slot now."""
@@ -132,25 +147,47 @@ class Engine:
         running: set[str] = set()
         while True:
             await self._read()
-            if self._seen is not self._desired:
-                before, self._seen = self._seen, self._desired
-                for name, wish in self._desired.models.items():
-                    if name not in self.rollouts and (self._find_slot(name) is None or not _NAME.fullmatch(name)):
-                        continue
-                    rollout = self.rollout(name)
-                    if name not in running:
-                        running.add(name)
-                        tasks.create_task(rollout.follow(), name=f"model:{name}")
-                    rollout.wish(Order(wish, self._desired.generation))
-                    if before is not None and before.models.get(name) != wish:
-                        text = "model '%s': version %s is wished by generation %d, asked by %s"
-                        audit.info(text, name, wish.version, self._desired.generation, wish.asked_by or "its writer")
+            before, self._seen = self._seen, self._desired
+            for name, wish in self._desired.models.items():
+                if name not in self.rollouts and not self._is_ours(name):
+                    continue
+                if name not in running:
+                    running.add(name)
+                    tasks.create_task(self.rollout(name).follow(), name=f"model:{name}")
+                self._hand_out(name, wish, before)
+            if before is not self._desired:
                 self._news.put(True)
             try:
                 async with asyncio.timeout(REREAD):
                     await self._hints.get()
             except TimeoutError:
                 continue
+
+    def _hand_out(self, name: str, wish: ModelWish, before: Desired | None) -> None:
+        """Order what is wished, if that is news: the document is, or an alias or a range means another version now."""
+        meant = self._meant(name, wish.version)
+        if before is self._desired and self._ordered.get(name) == meant:
+            return
+        if before is not None and (before.models.get(name) != wish or self._ordered.get(name, meant) != meant):
+            said = meant if meant == wish.version else f"{meant} ({wish.version})"
+            text = "model '%s': version %s is wished by generation %d, asked by %s"
+            audit.info(text, name, said, self._desired.generation, wish.asked_by or "its writer")
+        self._ordered[name] = meant
+        self.rollout(name).wish(Order(msgspec.structs.replace(wish, version=meant), self._desired.generation))
+
+    def _meant(self, name: str, version: str) -> str:
+        """The version that a wish means now; what nothing fits stays as it is, and is refused by its rollout."""
+        if not is_floating(version):
+            return version
+        try:
+            return self._workshop.repository.chosen(name, version)
+        except (EdgexError, OSError):
+            return version
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a pipeline names it, and as a model: a path in a pipeline is not ours to update."""
+        is_named = self._places.find(name) is not None or self._places.is_missing(name)
+        return is_named and _NAME.fullmatch(name) is not None
 
     async def _read(self) -> None:
         try:
@@ -182,13 +219,13 @@ class Engine:
             await asyncio.sleep(TELL_EVERY)
 
     def _serving_version(self, name: str) -> str:
-        slot = self._find_slot(name)
+        slot = self._places.find(name)
         if slot is None:
             raise NotFound(f"no model '{name}' serves")
         return slot.model.version
 
     def _model_report(self, rollout: Rollout) -> ModelReport:
-        record, slot = rollout.record, self._find_slot(rollout.name)
+        record, slot = rollout.record, self._places.find(rollout.name)
         is_gated = record.step in (Step.SHADOW, Step.CANARY, Step.OBSERVE)
         candidate = rollout.prepared.model if rollout.prepared else None
         return ModelReport(
@@ -201,6 +238,7 @@ class Engine:
             gate=rollout.judgement.values if is_gated else {},
             quarantined=tuple(it.version for it in record.quarantine),
             threshold=slot.threshold if slot else None,
+            undrained=rollout.undrained,
         )
 
 

@@ -12,6 +12,7 @@ from app_inference.updates.desired import GateWish, ObserveWish
 from app_inference.updates.samples import Evidence, Summary, summarise
 
 FEW = 20  # frames before errors and time are judged
+MANY = 100  # frames before their 99th percentile is more than the longest one of them; until then the median counts
 NOISE_MS = 5.0  # of the 99th percentile: a thread that waits for its core costs as much, whatever the version
 ENOUGH_OBJECTS = 20  # before classes and scores are compared
 _SMOOTH = 0.5  # added to each class, so that one never seen before is no infinity
@@ -34,11 +35,22 @@ class Judgement:
     values: dict[str, float]
 
 
-def judge(before: Evidence, candidate: Evidence, held_s: float, gate: GateWish, observe: ObserveWish) -> Judgement:
-    """Compare a candidate, observed for `held_s` seconds, with the version before it."""
+def judge(
+    before: Evidence,
+    candidate: Evidence,
+    held_s: float,
+    gate: GateWish,
+    observe: ObserveWish,
+    agreed: float | None = None,
+) -> Judgement:
+    """Compare a candidate, observed for `held_s` seconds, with the version before it.
+
+    `agreed` is how far both said the same of the same frames (0..1), where both have looked at them.
+    """
     old, new = summarise(before.samples), summarise(candidate.samples)
-    values = _values(old, new)
-    breach = _broken(old, new, values, gate) or _changed(before, candidate, values, gate, observe)
+    values = _values(old, new) | ({} if agreed is None else {"agreement": round(agreed, 4)})
+    breach = _broken(old, new, gate) or _changed(before, candidate, values, gate, observe)
+    breach = breach or _disagrees(candidate, agreed, gate)
     if breach:
         return Judgement(Verdict.BREACH, breach, values)
     waiting = _missing(candidate, held_s, observe)
@@ -74,18 +86,24 @@ def _values(old: Summary, new: Summary) -> dict[str, float]:
     }
 
 
-def _broken(old: Summary, new: Summary, values: dict[str, float], gate: GateWish) -> str:
+def _broken(old: Summary, new: Summary, gate: GateWish) -> str:
     """What is wrong whatever the scene shows."""
     if new.frames < FEW:
         return ""
     if new.error_rate > gate.max_error_rate:
         return f"{new.error_rate:.1%} of the frames failed, {gate.max_error_rate:.1%} may"
-    is_slower = new.p99_ms - old.p99_ms > NOISE_MS and values["p99Ratio"] > gate.max_p99_ratio
-    if old.frames >= FEW and is_slower:
-        return (
-            f"inference takes {values['p99Ratio']:.1f} times as long (p99), {gate.max_p99_ratio:g} times is the limit"
-        )
-    return ""
+    if old.frames < FEW:
+        return ""
+    if min(old.frames, new.frames) >= MANY:
+        return _slower("p99", old.p99_ms, new.p99_ms, gate)
+    return _slower("median", old.median_ms, new.median_ms, gate)
+
+
+def _slower(which: str, old_ms: float, new_ms: float, gate: GateWish) -> str:
+    if new_ms - old_ms <= NOISE_MS or new_ms <= gate.max_p99_ratio * old_ms:
+        return ""
+    ratio = f"{new_ms / old_ms:.1f}" if old_ms else "many"
+    return f"inference takes {ratio} times as long ({which}), {gate.max_p99_ratio:g} times is the limit"
 
 
 def _changed(
@@ -104,6 +122,12 @@ def _changed(
     if values["classShift"] > gate.max_class_shift:
         return f"finds other classes: stability index {values['classShift']:.2f}, {gate.max_class_shift:g} is the limit"
     return ""
+
+
+def _disagrees(candidate: Evidence, agreed: float | None, gate: GateWish) -> str:
+    if agreed is None or candidate.frames < 2 * ENOUGH_OBJECTS or agreed >= gate.min_agreement:
+        return ""
+    return f"agrees with the serving version to {agreed:.2f}, {gate.min_agreement:g} is the least"
 
 
 def _missing(candidate: Evidence, held_s: float, observe: ObserveWish) -> str:

@@ -1,8 +1,8 @@
 """Updates as numbers, for EdgeX telemetry and Prometheus: how many, how they ended, what the gate sees, how far the
 world has moved since a version was committed.
 
-ModelSwaps, ModelRollbacks, ModelRefusals and ModelQuarantined carry the model; what is about one version carries that
-and its digest, too, and goes when the version goes.
+ModelSwaps, ModelRollbacks, ModelRefusals, ModelDrainTimeouts and ModelQuarantined carry the model; what is about one
+version carries that and its digest, too, and goes when the version goes.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from edgex_kit.metrics import Gauge, Metrics
 from app_inference.model import Model
 from app_inference.slot import ModelSlot
 from app_inference.updates.drift import Baseline, baseline_from, drift
-from app_inference.updates.rollout import Rollout
+from app_inference.updates.rollout import Rollout, Tallies
 from app_inference.updates.steps import Step
 
 EVERY = 1.0  # seconds
@@ -48,9 +48,10 @@ class UpdateMeters:
 
     def look(self, rollout: Rollout) -> None:
         """Take over the numbers of one model."""
-        name, done, metrics = rollout.name, rollout.tallies, self._metrics
-        for metric, count in (("Swaps", done.swaps), ("Rollbacks", done.rollbacks), ("Refusals", done.refusals)):
-            metrics.counter(f"Model{metric}", model=name).value = count
+        name, metrics = rollout.name, self._metrics
+        for metric, count in _counts(rollout.tallies):
+            counter = metrics.counter(f"Model{metric}", model=name)
+            counter.add(count - counter.value)
         metrics.gauge("ModelQuarantined", model=name).set(len(rollout.record.quarantine))
         if rollout.prepared is not None:
             tags = _tags(name, rollout.prepared.model)
@@ -70,6 +71,7 @@ class UpdateMeters:
             if before is not None:
                 self._active_gauge(name, before).set(0)
             self._active[name] = model
+            self._metrics.gauge("ModelFallback", **_tags(name, model)).set(len(model.missed_devices))
         self._active_gauge(name, model).set(1)
 
     def _active_gauge(self, name: str, model: Model) -> Gauge:
@@ -96,6 +98,15 @@ class UpdateMeters:
             first = now
             self._baselines[rollout.name] = model.digest, now
         return first
+
+
+def _counts(done: Tallies) -> tuple[tuple[str, int], ...]:
+    return (
+        ("Swaps", done.swaps),
+        ("Rollbacks", done.rollbacks),
+        ("Refusals", done.refusals),
+        ("DrainTimeouts", done.drain_timeouts),
+    )
 
 
 def _tags(name: str, model: Model) -> dict[str, str]:

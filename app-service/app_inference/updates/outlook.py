@@ -32,7 +32,7 @@ def concerned(name: str, wish: ModelWish, status: Mapping[str, Any]) -> Concerne
     looked_at = sorted(set(_looked_at(name, cameras, status.get("pipelines", {}).values())))
     if wish.strategy != "canary":
         return Concerned(tuple(looked_at), ())
-    is_first = canary_for(name, wish.canary)
+    is_first = canary_for(name, wish.canary, looked_at)
     return Concerned(tuple(looked_at), tuple(camera for camera in looked_at if is_first(camera)))
 
 

@@ -29,6 +29,7 @@ class ModelReport(Struct, rename="camel", frozen=True, kw_only=True, omit_defaul
     gate: dict[str, float] = field(default_factory=dict)
     quarantined: tuple[str, ...] = ()  # versions
     threshold: float | None = None
+    undrained: int = 0  # frames that the version before still held when its time was over
 
 
 class Reported(Struct, rename="camel", frozen=True, kw_only=True):

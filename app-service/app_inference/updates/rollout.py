@@ -18,9 +18,11 @@ from app_inference.errors import ModelRejected
 from app_inference.repository import StoredModel
 from app_inference.slot import Lineup, ModelSlot
 from app_inference.updates.desired import ModelWish
+from app_inference.updates.drain import LIMIT, drained
 from app_inference.updates.drift import baseline_from
 from app_inference.updates.gate import Judgement, Verdict, judge
 from app_inference.updates.journal import Journal, Quarantine, Record
+from app_inference.updates.places import Places
 from app_inference.updates.samples import Evidence
 from app_inference.updates.share import canary_for
 from app_inference.updates.steps import Step
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 
 JUDGE_EVERY = 0.1  # seconds
 
-
+Compared = tuple[Evidence, Evidence, float | None]  # the version before, the candidate, how far they agree
 NOTHING_YET = Judgement(Verdict.HOLD, "", {})
 
 
@@ -53,6 +55,7 @@ class Tallies:
     swaps: int = 0
     rollbacks: int = 0
     refusals: int = 0
+    drain_timeouts: int = 0
 
 
 class Rollout:
@@ -61,7 +64,7 @@ class Rollout:
     def __init__(
         self,
         name: str,
-        find_slot: Callable[[str], ModelSlot | None],
+        places: Places,
         workshop: Workshop,
         journal: Journal,
         tell: Callable[[], None],
@@ -72,13 +75,15 @@ class Rollout:
         self.prepared: Prepared | None = None
         self.order: Order | None = None
         self.tallies = Tallies()
-        self._find_slot = find_slot
+        self.undrained = 0  # frames that the version before still held when its time was over
+        self._places = places
         self._workshop = workshop
         self._journal = journal
         self._tell = tell
         self._orders: Latest[Order] = Latest()
         self._promoted = asyncio.Event()
         self._before: Evidence = Evidence()
+        self._switched_at = 0.0  # time.perf_counter()
 
     def wish(self, order: Order) -> None:
         """Follow `order` from now on, instead of any other."""
@@ -96,6 +101,12 @@ class Rollout:
         self._store(is_locked=locked)
         if not locked and self.order is not None:
             self.wish(self.order)
+
+    def quarantine(self, digest: str, version: str, reason: str) -> None:
+        """Do not try this version again by itself."""
+        if not self.record.is_quarantined(digest):
+            entry = Quarantine(digest, version, reason, str(time.time_ns()))
+            self._store(quarantine=(*self.record.quarantine, entry))
 
     def promote(self) -> None:
         """An operator's word counts as a pass. Raises Conflict when there is nothing to promote."""
@@ -150,17 +161,21 @@ class Rollout:
         wish, slot = order.wish, self._slot()
         if self.record.step is not Step.IDLE:  # what could not be noted when it happened
             self._note_return(self.record.reason, slot, quarantine=False)
-        if wish.version == slot.model.version:
+        if slot is not None and wish.version == slot.model.version:
             self._adopt(order, slot)
             return
         self._step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="")
         stored = await self._resolve(wish)
         prepared = await self._prepare(stored, wish, slot)
         await self._while_paused()
-        await self._compare(prepared, wish, slot)
-        self._switch(prepared, slot)
-        await self._observe(prepared, slot)
-        self._commit(prepared, slot)
+        if slot is None:
+            self._fill(prepared)
+        else:
+            await self._compare(prepared, wish, slot)
+            self._switch(prepared, slot)
+            await self._observe(prepared, slot)
+            self._commit(prepared, slot)
+        await self._workshop.prune(self.name, self.record.active, self._needed())
 
     def _adopt(self, order: Order, slot: ModelSlot) -> None:
         """It serves already: that is then the version to boot with."""
@@ -185,11 +200,12 @@ class Rollout:
         self._store(candidate_digest=digest, quarantine=kept, boots=boots)
         return stored
 
-    async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ModelSlot) -> Prepared:
+    async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ModelSlot | None) -> Prepared:
         self._step(Step.LOAD)
         prepared = await self._workshop.load(stored)
         self._step(Step.SELFTEST)
-        await self._workshop.check(stored, prepared.model, slot.model, allow_labels=wish.allow_label_change)
+        serving = slot.model if slot else None
+        await self._workshop.check(stored, prepared.model, serving, allow_labels=wish.allow_label_change)
         self.prepared = prepared
         return prepared
 
@@ -197,14 +213,15 @@ class Rollout:
         """Let the candidate look on, or serve some cameras, until the gate lets it pass."""
         if wish.strategy == "swap":
             return
-        is_canary = canary_for(self.name, wish.canary) if wish.strategy == "canary" else None
+        known = slot.cameras(slot.model)
+        is_canary = canary_for(self.name, wish.canary, known) if wish.strategy == "canary" else None
         slot.start_over(prepared.model)
         slot.replace(Lineup(slot.model, candidate=prepared.model, is_canary=is_canary))
         self._step(Step.CANARY if is_canary else Step.SHADOW)
 
-        def evidence() -> tuple[Evidence, Evidence]:
+        def evidence() -> Compared:
             cameras = slot.cameras(prepared.model)
-            return slot.evidence(slot.model, cameras), slot.evidence(prepared.model)
+            return slot.evidence(slot.model, cameras), slot.evidence(prepared.model), slot.agreement
 
         await self._gate(evidence)
 
@@ -215,10 +232,46 @@ class Rollout:
         self.tallies.swaps += 1
         slot.start_over(prepared.model)
         slot.replace(Lineup(prepared.model, warm=old))
+        self._switched_at = time.perf_counter()
 
     async def _observe(self, prepared: Prepared, slot: ModelSlot) -> None:
         self._step(Step.OBSERVE)
-        await self._gate(lambda: (self._before, slot.evidence(prepared.model)))
+        draining = asyncio.create_task(self._drain(slot), name=f"drain:{self.name}")
+        try:
+            await self._gate(lambda: (self._before, slot.evidence(prepared.model), None))
+            await draining
+        finally:
+            draining.cancel()
+
+    async def _drain(self, slot: ModelSlot) -> None:
+        """See the version before out of its last frames. One that is stuck there is told, and holds up nothing."""
+        self.undrained, old = 0, slot.lineup.warm
+        if old is None:
+            return
+        self.undrained = await drained(slot, old, self._switched_at)
+        if self.undrained:
+            self.tallies.drain_timeouts += 1
+            text = "model '%s': version %s still holds %d frames %g s after the switch; it is waited for no longer"
+            log.warning(text, self.name, old.version, self.undrained, LIMIT)
+            self._tell()
+
+    def _fill(self, prepared: Prepared) -> None:
+        """Nothing serves: there is nothing to compare with and nothing to go back to."""
+        if self._places.find(self.name) is not None:
+            raise Conflict(f"model '{self.name}' was brought back by another way meanwhile; wish again")
+        version, before = prepared.model.version, self.record.previous
+        self._step(Step.SWITCH)
+        self._places.fill(self.name, prepared.model)
+        self.tallies.swaps += 1
+        self._apply_threshold(self._wish)
+        self._step(Step.COMMIT, active=version, previous=before if before != version else "", boots=0, baseline=None)
+        self._step(Step.IDLE, candidate="", candidate_digest="")
+        self.prepared = None
+        log.info("model '%s' serves again, with version %s", self.name, version)
+
+    def _needed(self) -> set[str]:
+        """Versions that stay on disk whatever retention says."""
+        return {self.record.active, self.record.previous, *self._places.in_use(self.name)}
 
     def _commit(self, prepared: Prepared, slot: ModelSlot) -> None:
         version, before = prepared.model.version, self.record.active
@@ -231,13 +284,14 @@ class Rollout:
         self.prepared = None
         log.info("model '%s': version %s is committed, %s was before", self.name, version, previous or "none")
 
-    async def _gate(self, evidence: Callable[[], tuple[Evidence, Evidence]]) -> None:
+    async def _gate(self, evidence: Callable[[], Compared]) -> None:
         """Wait until the gate, or an operator, lets the candidate pass. Raises Breach."""
         self._promoted.clear()
         started = time.monotonic()
         while not (self._promoted.is_set() or self._wish.promoted):
             wish = self._wish
-            self._note(judge(*evidence(), time.monotonic() - started, wish.gate, wish.observe))
+            before, candidate, agreed = evidence()
+            self._note(judge(before, candidate, time.monotonic() - started, wish.gate, wish.observe, agreed))
             if self.judgement.verdict is Verdict.BREACH and wish.on_fail == "rollback":
                 raise Breach(self.judgement.reason)
             if self.judgement.verdict is Verdict.PASS and not wish.paused:
@@ -268,7 +322,7 @@ class Rollout:
 
     def _take_back(self, reason: str, *, quarantine: bool) -> None:
         """Serve the version before, which is warm: no disk, no compilation."""
-        slot = self._find_slot(self.name)
+        slot = self._places.find(self.name)
         lineup = slot.lineup if slot is not None else None
         if slot is not None and lineup is not None and lineup.is_update:
             slot.replace(Lineup(lineup.warm or lineup.serving))
@@ -297,13 +351,14 @@ class Rollout:
         return {"quarantine": (*known, entry)}
 
     def _apply_threshold(self, wish: ModelWish) -> None:
-        slot = self._find_slot(self.name)
+        slot = self._places.find(self.name)
         if slot is not None:
             slot.threshold = wish.threshold
 
-    def _slot(self) -> ModelSlot:
-        slot = self._find_slot(self.name)
-        if slot is None:
+    def _slot(self) -> ModelSlot | None:
+        """Where it serves; None where a pipeline names it and no version could be loaded. Raises NotFound."""
+        slot = self._places.find(self.name)
+        if slot is None and not self._places.is_missing(self.name):
             raise NotFound(f"no pipeline uses model '{self.name}'; a version of it is tried once one does")
         return slot
 

@@ -49,6 +49,7 @@ class Summary:
 
     frames: int
     error_rate: float
+    median_ms: float
     p99_ms: float
     objects_per_frame: float
     mean_score: float
@@ -69,6 +70,7 @@ def summarise(samples: Iterable[Sample]) -> Summary:
     return Summary(
         frames=len(kept),
         error_rate=(len(kept) - len(answered)) / len(kept) if kept else 0.0,
+        median_ms=times[len(times) // 2] if times else 0.0,
         p99_ms=times[min(len(times) - 1, int(len(times) * 0.99))] if times else 0.0,
         objects_per_frame=found / len(answered) if answered else 0.0,
         mean_score=sum(sample.score_sum for sample in answered) / found if found else 0.0,

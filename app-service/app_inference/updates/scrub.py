@@ -36,8 +36,8 @@ class Scrubber:
     _told: dict[Path, str] = field(default_factory=dict)  # version's folder -> what was told of it
 
     async def run(self, damaged: Damaged, every: float = EVERY) -> None:
-        """Rounds for ever; `damaged` hears of each version once for each thing that is wrong."""
-        while True:
+        """Rounds for ever, none with `every` 0; `damaged` hears of each version once for each thing that is wrong."""
+        while every > 0:
             await self.round(damaged)
             await asyncio.sleep(every)
 

@@ -2,6 +2,7 @@
 
 IDLE -> RESOLVE -> VERIFY -> LOAD -> SELFTEST -> [SHADOW | CANARY] -> SWITCH -> OBSERVE -> COMMIT -> IDLE
 Any step before SWITCH may fall back to IDLE: the serving version was never touched.
+Where nothing serves, SWITCH leads to COMMIT at once: there is nothing to compare with and nothing to go back to.
 SHADOW, CANARY, SWITCH and OBSERVE may turn to ROLLBACK, which ends in IDLE with the candidate's digest in quarantine.
 """
 
@@ -30,7 +31,7 @@ _NEXT: dict[Step, frozenset[Step]] = {
     Step.SELFTEST: frozenset({Step.SHADOW, Step.CANARY, Step.SWITCH, Step.IDLE}),
     Step.SHADOW: frozenset({Step.CANARY, Step.SWITCH, Step.ROLLBACK, Step.IDLE}),
     Step.CANARY: frozenset({Step.SWITCH, Step.ROLLBACK, Step.IDLE}),
-    Step.SWITCH: frozenset({Step.OBSERVE, Step.ROLLBACK}),
+    Step.SWITCH: frozenset({Step.OBSERVE, Step.COMMIT, Step.ROLLBACK}),
     Step.OBSERVE: frozenset({Step.COMMIT, Step.ROLLBACK}),
     Step.COMMIT: frozenset({Step.IDLE}),
     Step.ROLLBACK: frozenset({Step.IDLE}),

@@ -5,21 +5,29 @@ and device; this process then only reads the result. A model that kills its comp
 """
 
 import asyncio
+import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from edgex_kit.errors import EdgexError
 
+from app_inference.aside import aside
 from app_inference.errors import ModelRejected
+from app_inference.manifest import version_key
 from app_inference.model import Model, load_model
 from app_inference.repository import Repository, StoredModel
+from app_inference.retention import prune
 from app_inference.runtime import Runtime
 from app_inference.updates.contract import differences
 from app_inference.updates.selftest import self_test
+
+log = logging.getLogger(__name__)
+audit = logging.getLogger("app_inference.audit")
 
 COMPILE_WAIT = 600.0  # seconds until a compiler is given up
 
@@ -36,18 +44,18 @@ class Prepared:
 class Workshop:
     """Finds and prepares versions of one repository."""
 
-    def __init__(self, repository: Repository, runtime: Runtime) -> None:
+    def __init__(self, repository: Repository, runtime: Runtime, keep: int = 0) -> None:
         self.repository = repository
         self.runtime = runtime
+        self.keep = keep  # versions older than the serving one; 0: all
 
     def find(self, name: str, version: str) -> StoredModel:
-        """A version on disk. Raises NotFound."""
-        return self.repository.version(name, version)
+        """A version on disk, by its number, `latest`, an alias or a range. Raises NotFound, Invalid."""
+        return self.repository.version(name, self.repository.chosen(name, version))
 
     async def verify(self, stored: StoredModel) -> str:
-        """Check every file; the version's digest. Raises ModelRejected or ModelUnavailable."""
-        await asyncio.to_thread(stored.check_files)
-        return await asyncio.to_thread(stored.digest)
+        """Check every file; the version's identity. Raises ModelRejected or ModelUnavailable."""
+        return await aside(_verified, stored)
 
     async def load(self, stored: StoredModel, overrides: Mapping[str, Any] | None = None) -> Prepared:
         """A warm model. Raises ModelRejected or ModelUnavailable, for one that kills its compiler too."""
@@ -55,15 +63,39 @@ class Workshop:
         if self.runtime.cache_dir is not None:
             await precompile(stored.path, self.runtime, overrides or {})
         compiled = time.perf_counter()
-        model = await asyncio.to_thread(_load_warm, stored, overrides, self.runtime)
+        model = await aside(_load_warm, stored, overrides, self.runtime)
         return Prepared(model, (time.perf_counter() - compiled) * 1e3, (compiled - begun) * 1e3)
 
-    async def check(self, stored: StoredModel, model: Model, serving: Model, *, allow_labels: bool) -> None:
+    async def check(self, stored: StoredModel, model: Model, serving: Model | None, *, allow_labels: bool) -> None:
         """Raise ModelRejected when it breaks the contract of the serving version or fails its own golden inputs."""
-        broken = differences(serving, model, allow_labels=allow_labels)
+        broken = differences(serving, model, allow_labels=allow_labels) if serving else []
         if broken:
             raise ModelRejected(f"{stored.name}@{stored.version} does not fit: {'; '.join(broken)}")
-        await asyncio.to_thread(self_test, model, stored)
+        await aside(self_test, model, stored)
+
+    async def prune(self, name: str, active: str, needed: Collection[str]) -> None:
+        """Let go of the oldest versions beyond `keep`, of none that is needed, pinned, aliased or newer than `active`.
+
+        A folder that cannot be changed keeps them; that costs disk and nothing else.
+        """
+        if not self.keep:
+            return
+        try:
+            gone = await aside(_prune, self.repository, name, self.keep, active, set(needed))
+        except (EdgexError, OSError) as error:
+            log.warning("old versions of model '%s' could not be removed: %s", name, error)
+            return
+        for version in gone:
+            audit.info("model '%s': version %s is removed, %d older ones are kept", name, version, self.keep)
+
+
+def _verified(stored: StoredModel) -> str:
+    return stored.identity(stored.verified_digest())
+
+
+def _prune(repository: Repository, name: str, keep: int, active: str, needed: set[str]) -> list[str]:
+    newer = {it for it in repository.versions(name) if version_key(it) > version_key(active)}
+    return prune(repository, name, keep, needed | newer | set(repository.aliases(name).values()))
 
 
 def _load_warm(stored: StoredModel, overrides: Mapping[str, Any] | None, runtime: Runtime) -> Model:

@@ -34,9 +34,13 @@ class AutoEvents:
         self._send = send
         self._tasks = tasks
         self._running: dict[str, tuple[Schedule, list[asyncio.Task[None]]]] = {}
-        devices.on_change(self.reconcile)
+        self._leave = devices.on_change(self.reconcile)
         for device in devices.all():
             self.reconcile(device.name)
+
+    def close(self) -> None:
+        """Follow no change any more; the group ends what runs."""
+        self._leave()
 
     def reconcile(self, name: str) -> None:
         """Bring the schedules of a device in line with the device."""

@@ -6,6 +6,7 @@ profile, our own lock), and the listener compares what is with what should be. A
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from edgex_kit.devices import AdminState, Device, DeviceProfile, ProvisionWatcher
 from edgex_kit.errors import Locked, NotFound
@@ -79,9 +80,10 @@ class Devices:
 
     # -- changes
 
-    def on_change(self, tell: Callable[[str], None]) -> None:
-        """Call `tell` with the name of every device of which something changes."""
+    def on_change(self, tell: Callable[[str], None]) -> Callable[[], None]:
+        """Call `tell` with the name of every device of which something changes; gives back what ends that."""
         self._listeners.append(tell)
+        return partial(self._listeners.remove, tell)
 
     def put(self, device: Device) -> None:
         """Add a device, or replace what we knew of it."""

@@ -1,0 +1,36 @@
+"""Blocking work on a thread of its own that nobody waits for when the service ends.
+
+A compilation takes minutes and cannot be stopped; asyncio's own threads are joined at the end, and would hold it up.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` gives back, or raises; when the wait is cancelled it goes on alone, and its answer is dropped."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            tell = partial(answer.set_result, work(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+            tell = partial(answer.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_tell, answer, tell)
+
+    threading.Thread(target=run, name=f"aside:{getattr(work, '__name__', 'work')}", daemon=True).start()
+    return await answer
+
+
+def _tell(answer: "asyncio.Future[T]", tell: Callable[[], None]) -> None:
+    if not answer.done():
+        tell()
