@@ -23,10 +23,19 @@ from edgex_kit.standin.mosquitto import find_mosquitto
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = "127.0.0.1"
-START_WAIT = 20.0  # seconds
+START_WAIT = 60.0  # seconds
 LEAK_WAIT = 3.0  # seconds a thread or child may take to go
 
 os.environ.setdefault("EDGEX_SECURITY_SECRET_STORE", "false")  # what is not set is secure
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests that may take long come first, so that at the end no process is left alone with one."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0.0), float(marker.args[0]) if marker else 0.0)
+    items.sort(key=lambda item: -longest[item.path])
 
 
 @dataclass(frozen=True, slots=True)
