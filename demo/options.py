@@ -9,6 +9,7 @@ from pathlib import Path
 from demo.samples import SAMPLES
 
 ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgex-vision"
 MOST_CAMERAS = 64  # on one machine, beside everything else
 
 
@@ -68,7 +69,6 @@ def parse_options(argv: Sequence[str]) -> Options:
     known = parser.parse_args(argv)
     if not 1 <= known.cameras <= MOST_CAMERAS:
         parser.error(f"--cameras {known.cameras}: 1 to {MOST_CAMERAS} expected")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgex-vision"
     return Options(
         sample=known.sample,
         source=known.source,
@@ -80,5 +80,5 @@ def parse_options(argv: Sequence[str]) -> Options:
         seconds=known.seconds,
         ports=Ports().shifted(known.port_shift),
         folder=known.folder.resolve(),
-        cache=cache,
+        cache=CACHE,
     )

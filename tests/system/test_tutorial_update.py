@@ -1,0 +1,200 @@
+"""The tutorial's own commands on a running `make run`: a good version stays, bad ones go back, and no frame is lost.
+
+Ten frames a second and camera instead of thirty, shorter observation, and other ports; the rest is as the page has it.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from app_inference.errors import ModelUnavailable
+
+from demo.options import CACHE, ROOT, Ports
+from demo.samples import SAMPLES, sample_model, sample_video
+
+PAGE = ROOT / "docs" / "tutorials" / "update-a-model.md"
+MODEL = SAMPLES["driver"].model
+CAMERAS = 4
+WAIT = 60.0  # seconds that any step may take on a busy machine
+OBSERVED = {"minFrames": 40, "holdSeconds": 2}  # a good version is committed sooner than the page's 30 s
+WATCHED = {"minFrames": 4000, "holdSeconds": 60}  # a bad one has time enough to show it
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tutorial:
+    """The run of the page's first command, and a shell for the others."""
+
+    ports: Ports
+    shift: int
+    folder: Path
+
+    def say(self, command: str) -> "subprocess.CompletedProcess[str]":
+        """Type a command of the page."""
+        return subprocess.run(
+            ["bash", "-c", self.here(command)],
+            capture_output=True, text=True, timeout=WAIT, cwd=ROOT, env=self.environment, check=False,
+        )  # fmt: skip
+
+    def here(self, command: str) -> str:
+        """It, with this run's folder and ports."""
+        python = shlex.quote(sys.executable)
+        told = command.replace("localhost:59882", f"localhost:{self.ports.command}")
+        told = told.replace("run/versions", str(self.folder / "versions"))
+        told = re.sub(r"^edgex-models", f"{python} -m app_inference.cli", told)
+        told = re.sub(r"^python -m demo.versions", f"{python} -m demo.versions --run {self.folder}", told)
+        return re.sub(r"^python -m demo.audit", f"exec {python} -m demo.audit --json --port-shift {self.shift}", told)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        keeper = f"http://localhost:{self.ports.keeper}"
+        return {**os.environ, "INFERENCE_MODELSDIR": str(self.folder / "models"), "EDGEX_KEEPER_URL": keeper}
+
+    def model(self) -> dict[str, Any]:
+        """What is reported of it; empty before its first update."""
+        status = requests.get(f"http://localhost:{self.ports.inference}/api/v3/vision/status", timeout=10).json()
+        row = next((it for it in status["models"] if it.get("model") == MODEL), {})
+        return {
+            "serves": row.get("version"),
+            "cameras": status["cameras"],
+            **status["updates"]["models"].get(MODEL, {}),
+        }
+
+    def deploy(self, version: str, observe: dict[str, int]) -> None:
+        """The page's command, with a whole wish instead of a version."""
+        command = command_with(f'"Deploy": "{version}"')
+        wish = json.dumps({"Deploy": json.dumps({"version": version, "observe": observe})})
+        answer = self.say(command.replace(f'{{"Deploy": "{version}"}}', wish))
+        assert json.loads(answer.stdout)["statusCode"] == 200, answer
+
+
+def commands() -> list[str]:
+    """What the page has its reader type, in its order."""
+    lines = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    ")]
+    return [line for line in lines if re.match(r"(\. |export|make|python|edgex-models |curl)", line)]
+
+
+def command_with(words: str) -> str:
+    """The first of them that holds `words`."""
+    return next(it for it in commands() if words in it)
+
+
+def until(check: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT
+    while not check():
+        assert time.monotonic() < deadline, f"not within {WAIT:g} s: {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def samples() -> None:
+    """On this machine, or the test cannot be."""
+    try:
+        sample_model(SAMPLES["driver"], CACHE)
+        sample_video(SAMPLES["driver"], CACHE)
+    except ModelUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def tutorial(samples: None, tmp_path: Path) -> Iterator[Tutorial]:
+    """`make run` as the page starts it, slower."""
+    shift = _free_shift()
+    told = dict(part.split("=") for part in command_with("make run").split()[2:])
+    assert told == {"SAMPLE": "driver", "CAMERAS": str(CAMERAS), "FPS": "30"}
+    options = ["--sample", "driver", "--cameras", told["CAMERAS"], "--fps", "10", "--port-shift", str(shift)]
+    tutorial = Tutorial(Ports().shifted(shift), shift, tmp_path / "run")
+    with (
+        (tmp_path / "demo.log").open("wb") as log,
+        _ending([sys.executable, "-m", "demo", *options, "--folder", str(tutorial.folder)], stdout=log) as run,
+    ):
+
+        def streams() -> bool:
+            assert run.poll() is None, (tmp_path / "demo.log").read_text()
+            with contextlib.suppress(requests.RequestException):
+                return [it["resultsPerSecond"] > 0 for it in tutorial.model()["cameras"]] == [True] * CAMERAS
+            return False
+
+        until(streams, "four cameras stream")
+        yield tutorial
+
+
+def test_a_good_version_stays_and_bad_ones_go_back_while_every_frame_has_its_result(tutorial: Tutorial) -> None:
+    made = tutorial.say(command_with("demo.versions"))
+    assert made.returncode == 0, made.stderr
+    with _ending(["bash", "-c", tutorial.here(command_with("demo.audit"))], stdout=subprocess.PIPE) as audit:
+        assert tutorial.say(command_with("add run/versions/0.7.0")).returncode == 0
+        tutorial.deploy("0.7.0", OBSERVED)
+        until(lambda: _has_come(tutorial.model(), "0.7.0"), "0.7.0 is committed")
+
+        refused = tutorial.say(command_with("add run/versions/0.8.0"))
+        assert refused.returncode == 1
+        assert "golden/driver.png: face" in refused.stderr
+
+        assert tutorial.say(command_with("add run/versions/0.8.1")).returncode == 0
+        tutorial.deploy("0.8.1", WATCHED)
+        until(lambda: _is_back(tutorial.model(), "0.8.1"), "0.8.1 goes back")
+        assert "finds 0.00 objects a frame" in tutorial.model()["reason"]
+
+        assert tutorial.say(command_with("add run/versions/0.9.0")).returncode == 0
+        tutorial.deploy("0.9.0", WATCHED)
+        until(lambda: _is_back(tutorial.model(), "0.9.0"), "0.9.0 goes back")
+        assert "objects a frame, the version before found 1.00" in tutorial.model()["reason"]
+        assert tutorial.model()["serves"] == "0.7.0"
+
+        audit.send_signal(signal.SIGINT)
+        told = [json.loads(line) for line in audit.communicate(timeout=WAIT)[0].splitlines()]
+    pages = [it for it in told if "title" in it]
+    assert {"0.7.0 is observed", "0.8.1 is observed", "0.9.0 is observed"} <= {it["title"] for it in pages}
+    assert audit.returncode == 0, told
+    assert sum(it["versions"].get("0.9.0", 0) for it in pages) >= 200
+    assert all(it["frames"] == it["results"] + it["dropped"] for it in pages), pages
+
+
+def _has_come(model: dict[str, Any], version: str) -> bool:
+    return model["serves"] == version and model.get("state") == "IDLE"
+
+
+def _is_back(model: dict[str, Any], version: str) -> bool:
+    return version in model.get("quarantined", ()) and model.get("state") == "IDLE"
+
+
+def _free_shift() -> int:
+    """By how much every port is to be moved so that nobody is in the way."""
+    for shift in range(1000, 5000, 37):
+        if all(_is_free(getattr(Ports().shifted(shift), it.name)) for it in fields(Ports)):
+            return shift
+    pytest.skip("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _ending(command: list[str], stdout: Any) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
