@@ -11,7 +11,13 @@ from device_camera.health import State, Status
 from edgex_kit.device import operating
 from edgex_kit.devices import Device, DeviceProfile, DeviceService
 from edgex_kit.errors import DriverFailed, Locked
+from edgex_kit.rest import Json, build_app
+from edgex_kit.server import open_server
+from edgex_kit.settings import ServiceSection
 from edgex_kit.standin.address import free_port
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from waiting import until_soon
 
 OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
@@ -107,6 +113,30 @@ async def test_a_core_metadata_that_is_away_is_told_later(
             await until_soon(lambda: room.devices.get(pattern_device.name).operating_state == "DOWN", "it is told")
             assert await state_of(room, pattern_device.name) == "DOWN"
         following.cancel()
+
+
+async def test_a_device_that_is_always_refused_holds_up_no_other(
+    open_room: OpenRoom, pattern_device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operating, "_AGAIN", 0.05)
+    asked: list[str] = []
+
+    async def patch(request: Request) -> Response:
+        name = (await request.json())[0]["device"]["name"]
+        asked.append(name)
+        return Json([{"apiVersion": "v3", "statusCode": 500 if name == "refused" else 200, "message": ""}], 207)
+
+    core = build_app([Route("/api/v3/device", patch, methods=["PATCH"])], ServiceSection())
+    async with open_server(core, "127.0.0.1", 0) as port, open_room(f"http://127.0.0.1:{port}") as room:
+        for name in ("refused", "first", "second"):
+            room.devices.put(msgspec.structs.replace(pattern_device, name=name, profile_name="", protocols={}))
+            room.operating.want(name, "DOWN", "lost")
+        following = asyncio.create_task(room.operating.run())
+        await until_soon(lambda: asked.count("refused") == 3, "it is tried again and again")
+        following.cancel()
+        assert asked[:4] == ["refused", "first", "second", "refused"]
+        states = {name: room.devices.get(name).operating_state for name in ("refused", "first", "second")}
+        assert states == {"refused": "UP", "first": "DOWN", "second": "DOWN"}
 
 
 async def test_failures_are_counted_in_a_row(
