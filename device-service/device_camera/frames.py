@@ -1,12 +1,12 @@
 """Picture -> Frame: JPEG passes through as it is, pixels are encoded; either can be made another size."""
 
-import uuid
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from edgex_kit.errors import Invalid, Malformed
+from edgex_kit.messages import new_id
 from numpy.typing import NDArray
 
 from device_camera.jpeg import check_jpeg
@@ -72,7 +72,7 @@ class Encoding:
 def frame_from_picture(picture: Picture, encoding: Encoding, taken: Moment) -> Frame:
     """Pass a JPEG through or encode. Raises Malformed for a damaged picture."""
     jpeg, (width, height) = _jpeg_from_picture(picture, encoding)
-    return Frame(jpeg, width, height, taken.seq, str(uuid.uuid4()), taken.unix_ns, taken.mono_ns)
+    return Frame(jpeg, width, height, taken.seq, new_id(), taken.unix_ns, taken.mono_ns)
 
 
 def encode_jpeg(pixels: Pixels, encoding: Encoding) -> bytes:

@@ -2,7 +2,9 @@
 
 import asyncio
 import collections
+import contextlib
 import threading
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,14 +19,32 @@ class Latest(Generic[T]):
         self._lock = threading.Lock()
         self._item: T | None = None
         self._waiter: Waiter | None = None
+        self._taker: Callable[[T], object] | None = None
 
     def put(self, item: T) -> bool:
         """Leave `item`; True when it replaced one that nobody took."""
         with self._lock:
-            replaced, self._item = self._item is not None, item
-            waiter, self._waiter = self._waiter, None
+            taker = self._taker
+            if taker is None:
+                replaced, self._item = self._item is not None, item
+                waiter, self._waiter = self._waiter, None
+        if taker is not None:
+            taker(item)
+            return False
         _wake(waiter)
         return replaced
+
+    @contextlib.contextmanager
+    def given_to(self, taker: Callable[[T], object]) -> Iterator[None]:
+        """Within the block nothing is left here: `taker`, which must not block or raise, is called by who puts."""
+        with self._lock:
+            self._taker, item, self._item = taker, self._item, None
+        if item is not None:
+            taker(item)
+        try:
+            yield
+        finally:
+            self._taker = None
 
     def take(self) -> T | None:
         """What is there, or None, without waiting."""

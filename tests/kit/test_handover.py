@@ -100,3 +100,19 @@ def test_a_taker_whose_loop_has_closed_is_nobody_to_wake() -> None:
     assert box.put(1) is False
     queue.put(1)
     assert len(queue) == 1
+
+
+def test_a_taker_is_called_by_the_thread_that_puts_for_as_long_as_it_wants() -> None:
+    box: Latest[int] = Latest()
+    taken: list[tuple[int, threading.Thread]] = []
+    box.put(1)
+    with box.given_to(lambda item: taken.append((item, threading.current_thread()))):
+        assert [item for item, _ in taken] == [1]
+        thread = threading.Thread(target=box.put, args=(2,))
+        thread.start()
+        thread.join()
+        assert box.put(3) is False
+    assert [item for item, _ in taken] == [1, 2, 3]
+    assert taken[1][1] is thread
+    assert box.put(4) is False
+    assert box.take() == 4
