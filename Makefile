@@ -29,7 +29,7 @@ run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= M
 		--cameras $(CAMERAS) --fps $(FPS) --port-shift $(SHIFT) --seconds $(SECONDS)
 
 test: $(VENV)/.developed ## everything a machine can check (PYTEST="-k camera" for a part, "-n 0" in one process)
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST)
+	@$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (EDGEX_CORE_{KEEPER,METADATA,DATA,COMMAND}= EDGEX_BROKER=)
 	@for name in EDGEX_CORE_KEEPER EDGEX_CORE_METADATA EDGEX_CORE_DATA EDGEX_CORE_COMMAND EDGEX_BROKER; do \
