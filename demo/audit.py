@@ -28,7 +28,7 @@ TOPICS = Topics()
 RESULTS = "events/device/app-inference/#"
 LOOK_EVERY = 0.1  # seconds
 COLUMNS = ("s", 6), ("frames", 8), ("results", 8), ("dropped", 8), ("lost", 5), ("twice", 6), ("turned", 7)
-HEAD = " " * 26 + "".join(f"{name:>{width}}" for name, width in COLUMNS) + "  latency p50, p99, most, longest pause"
+HEAD = " " * 20 + "".join(f"{name:>{width}}" for name, width in COLUMNS) + "   latency p50, p99, most   pause"
 
 
 def title_of(report: dict[str, Any], version: str) -> str:
@@ -49,8 +49,8 @@ def reason_of(report: dict[str, Any]) -> str:
 def line(page: Page) -> str:
     """A page, under HEAD."""
     counts = f"{page.frames:>8}{page.results:>8}{page.dropped:>8}{page.lost:>5}{page.twice:>6}{page.disordered:>7}"
-    latency = f"{page.percentile(0.5):>6.1f}{page.percentile(0.99):>7.1f}{page.percentile(1):>7.1f} ms {page.pause_ms:>7.0f} ms"
-    return f"{page.title:26}{page.end - page.begin:>6.1f}{counts}  {latency}"
+    latency = "".join(f"{page.percentile(share):>7.1f}" for share in (0.5, 0.99, 1))
+    return f"{page.title:20}{page.end - page.begin:>6.1f}{counts} {latency} ms{page.pause_ms:>5.0f} ms"
 
 
 def facts(page: Page) -> dict[str, Any]:
