@@ -51,8 +51,13 @@ class ModelDoors:
         self._devices.hint()
 
     async def run(self, port: int) -> None:
-        """Be a device service, for ever; frames are looked at whether core-metadata is there or not."""
+        """Be a device service, for ever; frames are looked at whether core-metadata is there or not.
+
+        Without a message bus models are no devices: core-metadata asks on the bus before it takes a device.
+        """
         service, joining = self._service, self._joining
+        if service.settings.message_bus.disabled:
+            return
         async with (
             asyncio.TaskGroup() as tasks,
             open_doors(service, self._cache, self._driver, self._commands, self._outbox, tasks) as doors,

@@ -161,6 +161,9 @@ class AppSettings(DeviceSettings, kw_only=True, frozen=True):
         self.writable.check()
         self.trigger.check()
         self.inference.check()
+        if self.message_bus.disabled and not self.trigger.is_http:
+            trigger = f"Trigger.Type {self.trigger.type}"
+            raise Invalid(f"MessageBus.Disabled is true, but {trigger} needs the bus; {HTTP} does not")
 
 
 def _listed(text: str) -> list[str]:

@@ -41,6 +41,7 @@ PACKAGED = Path(__file__).parent / "res"
 
 async def serve(service: Service[CameraService]) -> None:
     """Run the service until it is cancelled; HTTP first, then the bus, then core-metadata (contract 3.5)."""
+    service.settings.check()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BLOCKING, "asyncio_blocking"))
     live, own = service.live, service.settings.service
     devices = Devices(service.name)

@@ -1,7 +1,8 @@
 """Settings of device-camera: EdgeX's sections for device services (contract 6.10) and the defaults of a camera."""
 
-from edgex_kit.device.settings import DeviceSettings, DeviceWritable
+from edgex_kit.device.settings import DeviceSection, DeviceSettings, DeviceWritable
 from edgex_kit.durations import parse_duration
+from edgex_kit.errors import Invalid
 from edgex_kit.settings import Section, ServiceSection
 from msgspec import field
 
@@ -31,6 +32,25 @@ class CameraWritable(DeviceWritable, kw_only=True, frozen=True):
     camera: CameraDefaults = field(default_factory=CameraDefaults)
 
 
+class DiscoverySection(Section, kw_only=True, frozen=True):
+    enabled: bool = False
+    interval: str = "0s"
+
+    @property
+    def interval_s(self) -> float:
+        return parse_duration(self.interval)
+
+
+class CameraSection(DeviceSection, kw_only=True, frozen=True):
+    """How cameras come to us, beside what EdgeX has for every device service."""
+
+    profiles_dir: str = "./res/profiles"
+    devices_dir: str = "./res/devices"
+    provision_watchers_dir: str = ""
+    enable_async_readings: bool = True
+    discovery: DiscoverySection = field(default_factory=DiscoverySection)
+
+
 class DriverSection(Section, kw_only=True, frozen=True):
     """Where discovery looks for cameras."""
 
@@ -43,9 +63,17 @@ class CameraService(DeviceSettings, kw_only=True, frozen=True):
 
     writable: CameraWritable = field(default_factory=CameraWritable)
     service: ServiceSection = field(default_factory=lambda: ServiceSection(port=PORT))
+    device: CameraSection = field(default_factory=CameraSection)
     driver: DriverSection = field(default_factory=DriverSection)
 
     @property
     def patience_s(self) -> float:
         """Seconds a command may wait for the camera, so that its own error is told before the request times out."""
         return 0.9 * (self.service.timeout_s or 30.0)
+
+    def check(self) -> None:
+        """Raise Invalid for what types cannot say, naming the key."""
+        if self.message_bus.disabled:
+            raise Invalid(
+                "MessageBus.Disabled is true, but frames, commands and core-metadata's questions need the bus"
+            )

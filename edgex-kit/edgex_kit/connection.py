@@ -4,10 +4,10 @@ import contextlib
 import logging
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
-from edgex_kit.bus import Bus, BusSettings
+from edgex_kit.bus import Bus, BusSettings, open_bus
 from edgex_kit.errors import EdgexError, Invalid
 from edgex_kit.handover import Latest
 from edgex_kit.secrets import Secrets
@@ -40,6 +40,17 @@ def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSetti
         secret=secret,
         tls=_tls(optional, secret) if section.protocol.lower() in ENCRYPTED else None,
     )
+
+
+@contextlib.asynccontextmanager
+async def open_connection(settings: Settings, secrets: Secrets, service: str) -> AsyncIterator[Bus]:
+    """The bus for the length of the block; with `MessageBus.Disabled` one that never connects. Raises as above."""
+    if settings.message_bus.disabled:
+        log.info("MessageBus.Disabled is true: nothing is published or heard")
+        yield Bus(BusSettings(client_id=service))
+        return
+    async with open_bus(bus_settings(settings, secrets, service)) as bus:
+        yield bus
 
 
 async def keep_credentials(bus: Bus, secrets: Secrets, wanted: Callable[[], BusSettings]) -> None:

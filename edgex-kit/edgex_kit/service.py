@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from edgex_kit import connection, metrics
-from edgex_kit.bus import Bus, BusSettings, open_bus
+from edgex_kit.bus import Bus, BusSettings
 from edgex_kit.codec import Encoding
 from edgex_kit.errors import EdgexError
 from edgex_kit.flags import Flags, parse_flags
@@ -69,7 +69,8 @@ class Service(Generic[S]):
     async def follow(self) -> None:
         """Take over changes of the configuration, and of what opens the broker's door, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(connection.keep_credentials(self.bus, self.secrets, self._bus_settings))
+            if not self.settings.message_bus.disabled:
+                tasks.create_task(connection.keep_credentials(self.bus, self.secrets, self._bus_settings))
             async for layers in self.provider.changes(self.bus):
                 self.live.replace(layers)
 
@@ -123,7 +124,7 @@ async def open_service(
         locate = _locate(live, provider.keeper if flags.registry else None)
         metadata = Metadata(locate, escape=topics.escape, identify=identify)
         opened.callback(metadata.close)
-        bus = await opened.enter_async_context(open_bus(connection.bus_settings(live.now, secrets, key)))
+        bus = await opened.enter_async_context(connection.open_connection(live.now, secrets, key))
         yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), kept=kept)
 
 

@@ -105,3 +105,11 @@ def test_with_the_http_trigger_nothing_is_subscribed() -> None:
     trigger = TriggerSection(type="HTTP", subscribe_topics="")
     trigger.check()
     assert trigger.patterns == []
+
+
+def test_frames_of_the_message_bus_need_the_message_bus() -> None:
+    with pytest.raises(
+        Invalid, match=r"MessageBus\.Disabled is true, but Trigger\.Type edgex-messagebus needs the bus"
+    ):
+        settings(MessageBus={"Disabled": True}).check()
+    settings(MessageBus={"Disabled": True}, Trigger={"Type": "http"}).check()

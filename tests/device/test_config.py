@@ -53,3 +53,9 @@ def test_a_wrong_value_is_named() -> None:
 
 def test_a_command_waits_less_long_than_its_request() -> None:
     assert CameraService().patience_s == pytest.approx(4.5)
+
+
+def test_cameras_need_the_message_bus() -> None:
+    with pytest.raises(Invalid, match=r"MessageBus\.Disabled is true"):
+        config.check(CameraService, ("file", {"MessageBus": {"Disabled": "true"}})).check()
+    CameraService().check()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from edgex_kit import config
 from edgex_kit.bus import BusSettings, open_bus
-from edgex_kit.connection import bus_settings, keep_credentials
+from edgex_kit.connection import bus_settings, keep_credentials, open_connection
 from edgex_kit.errors import Invalid, NotFound
 from edgex_kit.secrets import Secrets
 from edgex_kit.settings import InsecureSecret, Settings
@@ -33,6 +34,18 @@ def test_the_client_id_is_the_service_key_unless_another_is_configured() -> None
     assert settings_of().client_id == "device-cam"
     assert settings_of(optional={"ClientId": ""}).client_id == "device-cam"
     assert settings_of(optional={"ClientId": "mine"}).client_id == "mine"
+
+
+async def test_a_disabled_message_bus_connects_to_nobody_and_needs_no_secret() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        bus = {"Disabled": "true", "Host": "127.0.0.1", "Port": broker.getsockname()[1], "AuthMode": "usernamepassword"}
+        settings = config.check(Settings, ("file", {"MessageBus": bus}))
+        broker.settimeout(0.3)
+        async with open_connection(settings, Secrets("cam", dict, None), "device-cam") as bus_of_none:
+            bus_of_none.subscribe("edgex/#", lambda _: None)
+            assert bus_of_none.publish("edgex/x", b"") is None
+            with pytest.raises(TimeoutError):
+                await asyncio.to_thread(broker.accept)
 
 
 def test_edgex_defaults_are_ours() -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 from msgspec import field
 
-from edgex_kit.durations import parse_duration
 from edgex_kit.settings import Section, Settings, WritableSection
 
 
@@ -16,24 +15,12 @@ class DeviceWritable(WritableSection, kw_only=True, frozen=True):
     reading: ReadingSection = field(default_factory=ReadingSection)
 
 
-class DiscoverySection(Section, kw_only=True, frozen=True):
-    enabled: bool = False
-    interval: str = "0s"
-
-    @property
-    def interval_s(self) -> float:
-        return parse_duration(self.interval)
-
-
 class DeviceSection(Section, kw_only=True, frozen=True):
+    """What counts for every service that owns devices; how it comes by them is its own."""
+
     data_transform: bool = True
     max_cmd_ops: int = 128
-    profiles_dir: str = "./res/profiles"
-    devices_dir: str = "./res/devices"
-    provision_watchers_dir: str = ""
-    enable_async_readings: bool = True
     labels: Any = ()  # a list in a file, numbered keys in core-keeper, comma-separated in the environment
-    discovery: DiscoverySection = field(default_factory=DiscoverySection)
     allowed_fails: int = 0  # failed commands until the device is set DOWN; 0: it never is
     device_down_timeout: float = 0  # seconds until a device that was set DOWN so is tried again; 0: it is not
 
