@@ -173,3 +173,8 @@ def test_a_graph_that_normalises_is_taken_at_its_word() -> None:
     result = anomaly(outputs)
     assert (result.score, result.is_anomalous) == (pytest.approx(0.9), True)
     assert (result.heat == np.float32(0.2)).all()
+
+
+@pytest.mark.parametrize(("model_type", "label"), [("movenet", "person"), ("yunet", "face"), ("blazeface", "face")])
+def test_a_family_that_finds_one_thing_knows_its_name(model_type: str, label: str) -> None:
+    assert DECODERS[model_type].defaults.labels == (label,)

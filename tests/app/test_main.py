@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import threading
@@ -84,6 +85,7 @@ def accounted(eye: Eye, camera: str, sent: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.goal(4)
 def test_a_frame_is_followed_from_its_event_to_its_result(eye: Eye, stage: Stage, unique: str) -> None:
     frames = []
     for seq in range(20):
@@ -96,6 +98,8 @@ def test_a_frame_is_followed_from_its_event_to_its_result(eye: Eye, stage: Stage
     for it in results:
         assert int(it.said["captureOrigin"]) <= int(it.said["receivedOrigin"]) < int(it.said["resultOrigin"])
         assert it.event["tags"]["frameId"] == it.said["frameId"]
+        assert (it.said["model"]["name"], it.said["model"]["version"]) == ("meter", "1.0.0")
+        assert re.fullmatch("[0-9a-f]{12}", it.said["model"]["digest"])
     assert results[0].said["objects"][0]["label"] == "lamp"
     assert results[0].said["objects"][0]["score"] == pytest.approx(200 / 255, abs=0.01)
 

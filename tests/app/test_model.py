@@ -1,6 +1,8 @@
 """The door to OpenVINO, with small real models."""
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -178,12 +180,81 @@ def test_new_weights_under_an_unchanged_graph_are_not_answered_from_the_cache(
     assert score() == (0.8, False)
 
 
+@pytest.mark.goal(41)
 def test_a_cache_that_is_a_file_is_done_without(
     build_mean_color: BuildModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("not a folder")
     loaded(build_mean_color(), runtime=Runtime(cache_dir=tmp_path / "cache")).warm_up()
     assert "compiled models are not kept" in caplog.text
+
+
+@pytest.mark.goal(41)
+def test_a_second_start_takes_the_compiled_form_and_another_openvino_makes_its_own(
+    build_mean_color: BuildModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, runtime = build_mean_color(), Runtime(cache_dir=tmp_path / "cache")
+    assert [loaded(path, runtime).is_from_cache for _ in range(3)] == [False, True, True]
+    monkeypatch.setattr("app_inference.model.ov.get_version", lambda: "2027.1.0-1-after-an-upgrade")
+    assert [loaded(path, runtime).is_from_cache for _ in range(2)] == [False, True]
+
+
+@pytest.mark.goal(41)
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_compiled_form_that_was_cut_short_is_made_anew(
+    build_mean_color: BuildModel, tmp_path: Path, left: float
+) -> None:
+    path, runtime = build_mean_color(), Runtime(cache_dir=tmp_path / "cache")
+    before = loaded(path, runtime).session().analyse(plain(COLORS["red"]))[0]
+    for blob in (tmp_path / "cache").rglob("*.blob"):
+        blob.write_bytes(blob.read_bytes()[: int(blob.stat().st_size * left)])
+    model = loaded(path, runtime)
+    assert not model.is_from_cache
+    after = model.session().analyse(plain(COLORS["red"]))[0]
+    assert isinstance(before, Classes) and isinstance(after, Classes)  # noqa: PT018 - for the type checker
+    assert np.array_equal(before.scores, after.scores)
+
+
+# No file may grow beyond 64 bytes here: the nearest to a full disk that needs no disk.
+ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from app_inference.model import Runtime, load_model
+from app_inference.repository import stored_model
+resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+runtime = Runtime(cache_dir=Path(sys.argv[2]))
+for _ in range(2):
+    model = load_model(stored_model(Path(sys.argv[1])), {"type": "classification"}, runtime)
+    model.warm_up()
+    assert not model.is_from_cache
+    del model
+"""
+
+
+@pytest.mark.goal(41)
+def test_a_full_disk_costs_the_compiled_form_and_nothing_else(build_mean_color: BuildModel, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ON_A_FULL_DISK, str(build_mean_color()), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=25)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.goal(40)
+def test_a_device_that_is_not_there_gives_way_to_the_next_and_that_is_told(
+    build_mean_color: BuildModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = loaded(build_mean_color(), Runtime(device="GPU.7,CPU"))
+    assert (model.execution_devices, model.missed_devices) == (("CPU",), ("GPU.7",))
+    assert "runs on CPU, as it cannot on GPU.7" in model.warnings
+    assert "cannot run on GPU.7" in caplog.text
+    with pytest.raises(ModelUnavailable, match=r"cannot run on GPU\.7: .*; nor on NPU\.7"):
+        loaded(build_mean_color(name="other"), Runtime(device="GPU.7,NPU.7"))
+
+
+@pytest.mark.goal(40)
+def test_auto_names_the_device_that_it_has_chosen(build_mean_color: BuildModel) -> None:
+    model = loaded(build_mean_color(), Runtime(device="AUTO:CPU"))
+    assert (model.execution_devices, model.precision) == (("CPU",), "FP32")
+    model.warm_up()
 
 
 def test_overwriting_the_weights_does_not_touch_the_running_model(tmp_path: Path) -> None:

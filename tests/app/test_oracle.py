@@ -15,7 +15,7 @@ from app_inference.model import load_model
 from app_inference.repository import StoredModel
 
 pytest.importorskip("model_api", reason="openvino-model-api, the oracle, is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.goal(8)]
 
 BuildModel = Callable[..., Path]
 Stored = Callable[[Path], StoredModel]

@@ -93,6 +93,7 @@ def rig(edgex: Any, eye: Eye, unique: str) -> Iterator[Rig]:
             until(lambda: unique not in eye.status()["pipelines"], "the pipeline is gone")
 
 
+@pytest.mark.goal(11)
 def test_threshold_and_labels_take_effect_without_losing_a_frame(rig: Rig) -> None:
     rig.put("0.9", rig.name, "Threshold")
     rig.result(lambda it: it.said["objects"] == [], "nothing is above 0.9")
@@ -105,6 +106,7 @@ def test_threshold_and_labels_take_effect_without_losing_a_frame(rig: Rig) -> No
     assert rig.lost_none()
 
 
+@pytest.mark.goal(11)
 def test_a_new_model_is_loaded_beside_the_old_one_and_no_frame_is_lost(rig: Rig) -> None:
     rig.put("third", rig.name, "Model")
     swapped = rig.result(lambda it: it.said["model"]["name"] == "third", "the third model serves")

@@ -55,6 +55,7 @@ def run_until_cut(root: Path, step: Step) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.goal(22)
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("step", [step for step in Step if step not in (Step.IDLE, Step.SHADOW, Step.ROLLBACK)])
 def test_a_cut_at_any_step_leaves_a_version_that_runs(root: Path, step: Step) -> None:
@@ -72,6 +73,7 @@ def test_a_cut_at_any_step_leaves_a_version_that_runs(root: Path, step: Step) ->
     assert record.boots == (step in SUSPECT)
 
 
+@pytest.mark.goal(22)
 @pytest.mark.timeout(120)
 def test_a_cut_while_going_back_has_gone_back(root: Path) -> None:
     write_version(root, "2.0.0", [(2, 0.9)])
@@ -82,6 +84,7 @@ def test_a_cut_while_going_back_has_gone_back(root: Path) -> None:
     assert [it.version for it in journal.read(MODEL).quarantine] == ["2.0.0"]
 
 
+@pytest.mark.goal(23)
 @pytest.mark.timeout(120)
 def test_a_candidate_under_which_the_process_dies_twice_is_quarantined(root: Path) -> None:
     write_version(root, "2.0.0", [(0, 0.88)])

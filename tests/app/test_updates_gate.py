@@ -23,6 +23,7 @@ def test_a_version_like_the_one_before_passes_after_its_time() -> None:
     assert judge(evidence(200), evidence(200), 5.0, GATE, OBSERVE).verdict is Verdict.PASS
 
 
+@pytest.mark.goal(19)
 def test_a_quiet_scene_neither_passes_nor_fails() -> None:
     quiet = evidence(400, classes=())
     judgement = judge(quiet, quiet, 1e6, GATE, OBSERVE)
@@ -34,6 +35,7 @@ def test_no_frames_at_all_hold() -> None:
     assert judge(Evidence(), Evidence(), 1e6, GATE, OBSERVE).verdict is Verdict.HOLD
 
 
+@pytest.mark.goal(19)
 @pytest.mark.parametrize(
     ("candidate", "words"),
     [
@@ -50,6 +52,7 @@ def test_each_way_of_being_worse_breaks_the_gate(candidate: Evidence, words: str
     assert words in judgement.reason
 
 
+@pytest.mark.goal(19)
 def test_failing_frames_break_the_gate_before_anything_was_found() -> None:
     failing = evidence(10)
     for _ in range(10):
@@ -59,6 +62,7 @@ def test_failing_frames_break_the_gate_before_anything_was_found() -> None:
     assert "50.0% of the frames failed" in judgement.reason
 
 
+@pytest.mark.goal(19)
 def test_nonsense_after_two_hundred_good_frames_is_seen_at_once() -> None:
     late = evidence(200)
     frames = 0

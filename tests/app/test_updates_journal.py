@@ -45,6 +45,7 @@ def test_every_step_leads_back_to_idle() -> None:
     assert reached == set(Step)
 
 
+@pytest.mark.goal(22)
 def test_a_record_is_whole_whenever_its_writer_is_killed(tmp_path: Path) -> None:
     writer = (
         "import itertools, pathlib, sys\n"

@@ -21,6 +21,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.goal(10)
 async def test_a_better_version_is_committed_and_no_frame_is_lost_or_answered_twice(root: Path) -> None:
     write_version(root, "1.1.0", LIKE_IT)
     async with open_site(root) as site:
@@ -36,6 +37,7 @@ async def test_a_better_version_is_committed_and_no_frame_is_lost_or_answered_tw
     assert set(versions) == {"1.0.0", "1.1.0"}
 
 
+@pytest.mark.goal(19, 20)
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -61,6 +63,7 @@ async def test_a_version_that_sees_other_things_goes_back_by_itself(
     assert not street.lost
 
 
+@pytest.mark.goal(16)
 async def test_answers_that_are_no_numbers_go_back_at_once_and_cost_no_frame(root: Path) -> None:
     write_version(root, "2.0.0", GOOD, late=GOOD, after=30)
     write_version(root, "3.0.0", nan=True)
@@ -72,6 +75,7 @@ async def test_answers_that_are_no_numbers_go_back_at_once_and_cost_no_frame(roo
         assert not site.street.lost
 
 
+@pytest.mark.goal(19, 20)
 async def test_nonsense_that_begins_after_two_hundred_frames_goes_back_within_a_second(root: Path) -> None:
     write_version(root, "2.0.0", GOOD, late=[(1, 0.9)] * 9, after=200)
     async with open_site(root) as site:
@@ -87,6 +91,7 @@ async def test_nonsense_that_begins_after_two_hundred_frames_goes_back_within_a_
         assert site.rollout.record.is_quarantined(site.rollout.record.quarantine[0].digest)
 
 
+@pytest.mark.goal(19, 21)
 async def test_a_quiet_scene_holds_until_an_operator_promotes(tmp_path: Path) -> None:
     write_version(tmp_path, "1.0.0", [])
     write_version(tmp_path, "1.1.0", [])
@@ -98,6 +103,7 @@ async def test_a_quiet_scene_holds_until_an_operator_promotes(tmp_path: Path) ->
         await site.until(lambda: site.rollout.record.active == "1.1.0")
 
 
+@pytest.mark.goal(7)
 async def test_a_version_that_breaks_the_contract_is_held_back_with_the_difference(root: Path) -> None:
     write_version(root, "2.0.0", GOOD, labels=[LABELS[1], LABELS[0], LABELS[2]])
     async with open_site(root) as site:
@@ -109,6 +115,7 @@ async def test_a_version_that_breaks_the_contract_is_held_back_with_the_differen
         assert site.rollout.record.active == "2.0.0"
 
 
+@pytest.mark.goal(15)
 async def test_a_damaged_version_is_tried_once_and_then_quarantined(root: Path) -> None:
     folder = write_version(root, "2.0.0", GOOD)
     (folder / "model.bin").write_bytes(b"")
@@ -142,6 +149,7 @@ async def test_a_locked_model_is_not_updated(root: Path) -> None:
         assert site.slot.model.version == "1.0.0"
 
 
+@pytest.mark.goal(18)
 async def test_a_canary_serves_always_the_same_cameras_and_then_all(root: Path) -> None:
     write_version(root, "1.1.0", LIKE_IT)
     async with open_site(root) as site:
@@ -157,6 +165,7 @@ async def test_a_canary_serves_always_the_same_cameras_and_then_all(root: Path) 
     assert not site.street.lost
 
 
+@pytest.mark.goal(17)
 async def test_a_shadow_is_compared_and_never_published_before_it_passes(root: Path) -> None:
     write_version(root, "2.0.0", [(2, 0.9)])
     async with open_site(root) as site:
@@ -167,6 +176,7 @@ async def test_a_shadow_is_compared_and_never_published_before_it_passes(root: P
         assert set(site.street.versions()) == {"1.0.0"}
 
 
+@pytest.mark.goal(14)
 async def test_the_newest_of_fifty_wishes_wins(root: Path) -> None:
     versions = ["1.0.0", "1.1.0", "1.2.0"]
     for version in versions[1:]:
@@ -184,6 +194,7 @@ async def test_the_newest_of_fifty_wishes_wins(root: Path) -> None:
         assert not site.street.lost
 
 
+@pytest.mark.goal(11)
 async def test_a_threshold_takes_effect_without_a_swap(root: Path) -> None:
     async with open_site(root) as site:
         await site.until(lambda: bool(site.street.findings))

@@ -50,15 +50,19 @@ def write_version(
     labels: Sequence[str] = LABELS,
     nan: bool = False,
     work: int = 0,
+    aside: float = 0.0,
     **manifest: object,
 ) -> Path:
     """A version that always finds `rows`; with `late` it finds those from its `after`-th picture on.
 
-    `nan` makes every score NaN, `work` makes it slow (rounds of a matrix product).
+    `nan` makes every score NaN, `work` makes it slow (rounds of a matrix product), `aside` moves what it finds by that
+    share of the picture.
     """
     folder = root / MODEL / version
     folder.mkdir(parents=True)
-    ov.save_model(_model(rows, late, after, nan=nan, work=work), folder / "model.xml", compress_to_fp16=False)
+    ov.save_model(
+        _model(rows, late, after, nan=nan, work=work, aside=aside), folder / "model.xml", compress_to_fp16=False
+    )
     said = {
         "schema": "vision.model/1",
         "name": MODEL,
@@ -71,7 +75,9 @@ def write_version(
     return folder
 
 
-def _model(rows: Sequence[Row], late: Sequence[Row] | None, after: int, *, nan: bool, work: int) -> ov.Model:
+def _model(
+    rows: Sequence[Row], late: Sequence[Row] | None, after: int, *, nan: bool, work: int, aside: float
+) -> ov.Model:
     picture = op.parameter([1, 3, 32, 32], np.float32, name="picture")
     nothing = op.multiply(op.reduce_sum(picture, np.arange(4)), np.float32(0))
     if nan:
@@ -79,7 +85,7 @@ def _model(rows: Sequence[Row], late: Sequence[Row] | None, after: int, *, nan: 
     for _ in range(work):
         big = op.add(op.constant(np.full((400, 400), 1e-6, np.float32)), nothing)
         nothing = op.multiply(op.reduce_sum(op.matmul(big, big, False, False), np.arange(2)), np.float32(0))
-    said = op.constant(_table(rows, late))
+    said = op.constant(_table(rows, late, aside))
     sinks = []
     if late is not None:
         seen = op.read_value(op.constant(np.zeros((), np.float32)), "seen")
@@ -91,10 +97,10 @@ def _model(rows: Sequence[Row], late: Sequence[Row] | None, after: int, *, nan: 
     return ov.Model([op.result(answer)], sinks, [picture], "det")
 
 
-def _table(rows: Sequence[Row], as_long_as: Sequence[Row] | None) -> np.ndarray:
+def _table(rows: Sequence[Row], as_long_as: Sequence[Row] | None, aside: float = 0.0) -> np.ndarray:
     table = np.zeros((1, 1, max(len(rows), len(as_long_as or ()), 1), 7), np.float32)
     for index, (class_id, score) in enumerate(rows):
-        side = 0.05 * (index % 10)
+        side = 0.05 * (index % 10) + aside
         table[0, 0, index] = (0, class_id, score, side, side, side + 0.04, side + 0.04)
     return table
 
@@ -170,6 +176,7 @@ class Site:
     slot: ModelSlot
     rollout: Rollout
     street: Street
+    places: Slots
     asked: int = 0
 
     def wish(self, version: str, generation: int = 1, **changes: object) -> None:
@@ -191,19 +198,22 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def open_site(root: Path, version: str = "1.0.0", *, journal: Journal | None = None) -> AsyncIterator[Site]:
+async def open_site(
+    root: Path, version: str = "1.0.0", *, journal: Journal | None = None, pause: float = 0.002, keep: int = 0
+) -> AsyncIterator[Site]:
     """`version` serves, frames flow, and wishes are followed."""
     repository = Repository(root)
     model = load_model(repository.version(MODEL, version), None, RUNTIME)
     model.warm_up()
     slot = ModelSlot(MODEL, model)
     journal = journal or Journal(root / ".state")
-    rollout = Rollout(MODEL, Slots({MODEL: slot}), Workshop(repository, RUNTIME), journal, lambda: None)
+    places = Slots({MODEL: slot})
+    rollout = Rollout(MODEL, places, Workshop(repository, RUNTIME, keep), journal, lambda: None)
     street = Street(slot)
-    with street.busy():
+    with street.busy(pause):
         following = asyncio.create_task(rollout.follow())
         try:
-            yield Site(root, slot, rollout, street)
+            yield Site(root, slot, rollout, street, places)
         finally:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,6 +1,6 @@
 """Which cameras a candidate serves before it serves all: always the same ones. Pure."""
 
-import zlib
+import hashlib
 from collections.abc import Callable, Collection
 
 from app_inference.updates.desired import CanaryWish
@@ -24,4 +24,4 @@ def canary_for(model: str, wish: CanaryWish, cameras: Collection[str] = ()) -> C
 
 def _place(model: str, camera: str) -> int:
     """Where a camera stands in the row of all cameras, the same for ever and another for each model."""
-    return zlib.crc32(f"{model}/{camera}".encode())
+    return int.from_bytes(hashlib.blake2b(f"{model}/{camera}".encode(), digest_size=4).digest())
