@@ -154,8 +154,8 @@ def _manifested(manifest: Manifest | None) -> dict[str, Any]:
 
 def _defaults(decoder: Decoder) -> dict[str, Any]:
     ours = decoder.defaults
-    own = {"resize": ours.resize, "pad": ours.pad, "color": ours.color, "mean": ours.mean, "scale": ours.scale}
-    return {**own, **asdict(ours.options)}
+    keys = ("resize", "pad", "color", "mean", "scale", *(["labels"] if ours.labels else []))
+    return {**{key: getattr(ours, key) for key in keys}, **asdict(ours.options)}
 
 
 def _given(struct: msgspec.Struct) -> dict[str, Any]:

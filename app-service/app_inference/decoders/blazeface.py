@@ -77,6 +77,7 @@ BLAZEFACE = Decoder(
         color="RGB",
         mean=(127.5,),
         scale=(127.5,),
+        labels=("face",),
         options=DecodeOptions(confidence=0.5, iou=0.3),
     ),
 )

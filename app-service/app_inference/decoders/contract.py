@@ -69,6 +69,7 @@ class TypeDefaults:
     color: str = "BGR"  # of the model's input
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()  # of families that find one thing alone
     options: DecodeOptions = field(default_factory=DecodeOptions)
 
 

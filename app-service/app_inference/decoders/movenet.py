@@ -43,5 +43,5 @@ MOVENET = Decoder(
     expects="one float output [1, 1, joints, 3]",
     complaint=_complaint,
     read=_read,
-    defaults=TypeDefaults(resize=WINDOW, color="RGB", options=DecodeOptions(confidence=0.3)),
+    defaults=TypeDefaults(resize=WINDOW, color="RGB", labels=("person",), options=DecodeOptions(confidence=0.3)),
 )

@@ -55,5 +55,5 @@ YUNET = Decoder(
     expects="outputs cls, obj [1, cells, 1] and bbox [1, cells, 4] with _8, _16 and _32 at the end of their names",
     complaint=_complaint,
     read=_read,
-    defaults=TypeDefaults(resize=WINDOW, options=DecodeOptions(confidence=0.6, iou=0.3)),
+    defaults=TypeDefaults(resize=WINDOW, labels=("face",), options=DecodeOptions(confidence=0.6, iou=0.3)),
 )
