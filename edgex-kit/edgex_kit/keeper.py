@@ -1,9 +1,10 @@
 """core-keeper: configuration provider and registry (contract 4.1-4.4)."""
 
+import base64
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgex_kit.errors import Conflict, NotFound, Unavailable
+from edgex_kit.errors import Conflict, Malformed, NotFound, Unavailable
 from edgex_kit.http import HttpClient, Identify
 from edgex_kit.topics import escape_name
 
@@ -23,13 +24,16 @@ class Keeper:
         """Raises Unreachable while core-keeper does not answer."""
         await self._http.fetch("/api/v3/ping", "serviceName")
 
-    async def values(self, prefix: str) -> dict[str, str]:
-        """Every key at or below `prefix` with its value as text; empty when there is none."""
+    async def values(self, prefix: str, *, plaintext: bool = True) -> dict[str, str]:
+        """Every key at or below `prefix` with its value as text; empty when there is none.
+
+        core-keeper sends them in base64 unless it is asked for `plaintext`. Raises Malformed for what is no text then.
+        """
         try:
-            pairs = await self._http.fetch(_path(prefix), "response", params={"plaintext": "true"})
+            pairs = await self._http.fetch(_path(prefix), "response", params={"plaintext": str(plaintext).lower()})
         except NotFound:
             return {}
-        return {pair["key"]: str(pair["value"]) for pair in pairs}
+        return {pair["key"]: str(pair["value"]) if plaintext else _text(pair) for pair in pairs}
 
     async def put(self, key: str, value: str) -> None:
         """Store one value as text."""
@@ -71,6 +75,13 @@ class Keeper:
     def close(self) -> None:
         """Give up the kept connections."""
         self._http.close()
+
+
+def _text(pair: dict[str, Any]) -> str:
+    try:
+        return base64.b64decode(pair["value"], validate=True).decode()
+    except (ValueError, TypeError) as error:  # no base64, no UTF-8; no text at all
+        raise Malformed(f"core-keeper's value of '{pair['key']}' is no text in base64") from error
 
 
 def _path(key: str) -> str:

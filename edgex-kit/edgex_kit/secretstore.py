@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from edgex_kit.errors import EdgexError, Forbidden, NotFound, Unauthorized, Unavailable
 from edgex_kit.http import HttpClient
+from edgex_kit.seeding import seed_secrets
 from edgex_kit.settings import InsecureSecret
 from edgex_kit.supervision import forever
 
@@ -171,7 +172,7 @@ class Kept:
 async def open_secret_store(service: str, wait: float, interval: float) -> AsyncIterator[Kept | None]:
     """The service's secrets, kept fresh for the length of the block; None in insecure mode.
 
-    Waits `wait` seconds for token and store, then raises what was wrong.
+    Waits `wait` seconds for token and store, then raises what was wrong; also with a file of secrets to take in.
     """
     address = StoreAddress.from_environment(service)
     if address is None:
@@ -191,6 +192,8 @@ async def open_secret_store(service: str, wait: float, interval: float) -> Async
                 said = str(error)
                 log.info("waiting for the secret store: %s", said)
         await asyncio.sleep(interval)
+    if await asyncio.to_thread(seed_secrets, kept.store):
+        await kept.read_all()
     renewing = asyncio.create_task(forever("secret store", kept.renew_for_ever), name="secret store")
     try:
         yield kept

@@ -18,6 +18,7 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 import requests
+from edgex_kit.keeper import Keeper
 from eyes import configure
 from openbao import OpenBao, running
 from peers import PROFILE, WAIT, Core, Metadata, until
@@ -213,6 +214,20 @@ def test_values_are_asked_for_in_plain_text_and_come_as_they_were_stored(
     reads = [asked.path for asked in relay.asked if asked.method == "GET" and "/kvs/" in asked.path]
     assert reads
     assert all("plaintext=true" in path for path in reads)
+
+
+@checklist(6)
+async def test_values_in_base64_say_the_same_as_in_plain_text(core: Core, unique: str) -> None:
+    keeper, key = Keeper(core.keeper), f"edgex/v4/{unique}"
+    written = {f"{key}/Text": "Grüße: started = wahr", f"{key}/Below/Number": "59985", f"{key}/Below/Empty": ""}
+    try:
+        for name, value in written.items():
+            await keeper.put(name, value)
+        assert await keeper.values(key, plaintext=False) == await keeper.values(key) == written
+        assert await keeper.values(f"{key}-nowhere", plaintext=False) == {}
+    finally:
+        await keeper.delete(key)
+        keeper.close()
 
 
 # -- nobody sees a secret
