@@ -25,6 +25,9 @@ def version_to_boot(journal: Journal, name: str) -> str:
         log.warning("%s; it is begun anew", error)
         journal.remove(name)
         return ""
+    except EdgexError as error:
+        log.warning("model '%s' starts with its newest version: %s", name, error)
+        return ""
     try:
         if record.step is not Step.IDLE:
             record = _recovered(journal, name, record)
@@ -60,7 +63,7 @@ def _recovered(journal: Journal, name: str, record: Record) -> Record:
         reason = f"the process died {boots} times while it was tried (last in {record.step})"
         log.warning("model '%s': version %s is quarantined: %s", name, record.candidate, reason)
         entry = Quarantine(record.candidate_digest, record.candidate, reason, str(time.time_ns()))
-        changes = {"boots": 0, "reason": reason, "quarantine": (*record.quarantine, entry)}
+        changes = {"boots": 0, "reason": reason, "refused": record.candidate, "quarantine": (*record.quarantine, entry)}
     if record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE):
         record = journal.write(name, msgspec.structs.replace(record, step=Step.ROLLBACK))
     return journal.write(name, msgspec.structs.replace(record, step=Step.IDLE, candidate="", **changes))
