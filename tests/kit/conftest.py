@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from edgex_kit.bus import Bus, BusSettings, open_bus
+from edgex_kit.keeper import Keeper
 from edgex_kit.standin.address import Address
 
 WAIT = 10.0  # seconds
@@ -61,3 +62,11 @@ async def other(open_client: OpenClient, broker: Address, unique: str) -> AsyncI
     """Another client of the session's broker."""
     async with open_client(broker, f"{unique}-other") as opened:
         yield opened
+
+
+@pytest.fixture
+async def keeper(edgex: Any) -> AsyncIterator[Keeper]:
+    """A client of the session's core-keeper."""
+    client = Keeper(edgex.keeper)
+    yield client
+    client.close()

@@ -1,8 +1,6 @@
 """core-keeper as configuration provider and registry."""
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Protocol
 
 import pytest
 from edgex_kit.errors import NotFound, Unavailable, Unreachable
@@ -12,17 +10,6 @@ from edgex_kit.secrets import Secrets
 from edgex_kit.server import open_server
 from edgex_kit.settings import ServiceSection
 from edgex_kit.standin.address import free_port
-
-
-class Edgex(Protocol):
-    keeper: str
-
-
-@pytest.fixture
-async def keeper(edgex: Edgex) -> AsyncIterator[Keeper]:
-    client = Keeper(edgex.keeper)
-    yield client
-    client.close()
 
 
 async def test_a_key_is_stored_read_and_deleted(keeper: Keeper, unique: str) -> None:

@@ -48,13 +48,6 @@ def packaged(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-async def keeper(edgex: Edgex) -> AsyncIterator[Keeper]:
-    client = Keeper(edgex.keeper)
-    yield client
-    client.close()
-
-
 Open = Callable[..., Provider]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,13 +26,6 @@ Until = Callable[..., Awaitable[None]]
 class Edgex(Protocol):
     keeper: str
     provider: str
-
-
-@pytest.fixture
-async def keeper(edgex: Edgex) -> AsyncIterator[Keeper]:
-    client = Keeper(edgex.keeper)
-    yield client
-    client.close()
 
 
 def asked(name: str, **parts: str) -> SecretRequest:
