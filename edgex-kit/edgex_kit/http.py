@@ -44,7 +44,7 @@ class HttpClient:
         url = self.base_url + path
         try:
             answer = self._session.request(method, url, data=data, params=params, headers=headers, timeout=self._wait)
-        except requests.RequestException as error:
+        except OSError as error:  # requests' own are among them
             raise Unreachable(f"{self.name} at {redact(self.base_url)} does not answer: {_cause(error)}") from error
         if answer.status_code >= 400:
             raise error_from_status(answer.status_code, _message(answer))
@@ -66,7 +66,7 @@ def fetch_text(url: str, wait: float) -> str:
     try:
         with open_session() as session:
             answer = session.get(url, timeout=wait)
-    except requests.RequestException as error:
+    except OSError as error:  # requests' own are among them
         raise Unreachable(f"{redact(url)} does not answer: {_cause(error)}") from error
     if answer.status_code >= 400:
         raise error_from_status(answer.status_code, f"{redact(url)}: {answer.status_code} {answer.reason}")
@@ -89,8 +89,10 @@ def _message(answer: requests.Response) -> str:
         return answer.text.strip()[:200] or answer.reason
 
 
-def _cause(error: requests.RequestException) -> str:
+def _cause(error: OSError) -> str:
     if isinstance(error, requests.Timeout):
         return "timed out"
+    if not isinstance(error, requests.RequestException):  # a file that REQUESTS_CA_BUNDLE names
+        return str(error)
     text = str(error)
     return "connection refused" if "refused" in text else redact(text.rpartition(":")[2].strip(" ')(") or text)

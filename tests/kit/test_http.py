@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from edgex_kit.errors import Conflict, DriverFailed, EdgexError, NotFound, Unavailable, Unreachable
@@ -130,6 +131,19 @@ async def test_no_proxy_of_the_environment_is_asked(
         monkeypatch.delenv(name, raising=False)
     assert await http.fetch("/mirror", "method") == "GET"
     assert await asyncio.to_thread(fetch_text, f"{url}/page", 1) == "<html>router</html>"
+
+
+async def test_the_authorities_of_the_environment_are_trusted_and_no_others(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    place = url.replace("http:", "https:")
+    with pytest.raises(Unreachable, match=r"does not answer: .*ca\.pem"):
+        await asyncio.to_thread(fetch_text, f"{place}/page", 1)
+    client = HttpClient(place, name="core-metadata", wait=1)
+    with pytest.raises(Unreachable, match=r"core-metadata at .* does not answer: .*ca\.pem"):
+        await client.call("GET", "/page")
+    client.close()
 
 
 async def test_a_text_is_fetched_or_the_trouble_is_named(url: str) -> None:
