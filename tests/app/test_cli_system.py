@@ -130,6 +130,8 @@ def test_a_version_that_does_not_fit_is_refused_with_the_reason_and_exit_code_1(
     outcome = running.said("deploy", "gauge@2.0.0", "--wait", "--timeout", "40", code=1)
     assert outcome["outcome"] == "was refused"
     assert "label 0 is 'red', 'blue' is expected" in outcome["reason"]
+    why = running.models("watch", "gauge", "--seconds", "0.1").stdout.partition("why: ")[2]
+    assert why.startswith("2.0.0: ")
     again = running.said("deploy", "gauge@2.0.0", "--wait", "--timeout", "40", code=1)
     assert "quarantine" in again["reason"]
 

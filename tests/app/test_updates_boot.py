@@ -95,6 +95,7 @@ def test_a_candidate_under_which_the_process_dies_twice_is_quarantined(root: Pat
     quarantine = journal.read(MODEL).quarantine
     assert [it.version for it in quarantine] == ["2.0.0"]
     assert "died 2 times" in quarantine[0].reason
+    assert journal.read(MODEL).refused == "2.0.0"
     done = run_until_cut(root, Step.SWITCH)
     assert done.returncode == 0, done.stderr
     assert "is quarantined" in done.stdout

@@ -28,7 +28,7 @@ async def test_a_better_version_is_committed_and_no_frame_is_lost_or_answered_tw
         site.wish("1.1.0")
         await site.settled()
         record, street = site.rollout.record, site.street
-    assert (record.active, record.previous, record.reason) == ("1.1.0", "1.0.0", "")
+    assert (record.active, record.previous, record.reason, record.refused) == ("1.1.0", "1.0.0", "", "")
     assert not street.lost
     seen = [(camera, seq) for camera, seq, _ in street.findings]
     assert len(seen) == len(set(seen))
@@ -59,6 +59,7 @@ async def test_a_version_that_sees_other_things_goes_back_by_itself(
         await site.until(lambda: site.street.versions()[-1] == "1.0.0")
         record, street = site.rollout.record, site.street
     assert words in record.reason
+    assert record.refused == "2.0.0"
     assert record.quarantine[0].version == "2.0.0"
     assert not street.lost
 
@@ -136,6 +137,7 @@ async def test_an_unknown_version_is_refused_and_named(root: Path) -> None:
         site.wish("9.9.9")
         await site.settled()
         assert "no version '9.9.9'" in site.rollout.record.reason
+        assert site.rollout.record.refused == "9.9.9"
         assert not site.rollout.record.quarantine
 
 

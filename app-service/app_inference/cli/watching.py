@@ -142,7 +142,7 @@ def _picture(reported: Reported, name: str) -> Group:
         table.add_column(column, overflow="fold", no_wrap=column in ("model", "state"))
     for key, report in reported.models.items():
         if name in ("", key):
-            table.add_row(*map(Text, (key, report.state, *_versions(report), _gate(report), report.reason)))
+            table.add_row(*map(Text, (key, report.state, *_versions(report), _gate(report), report.why)))
     told = [Text(reported.refusal, style="red")] if reported.refusal else []
     return Group(Text(f"generation {reported.generation_seen}", style="dim"), table, *told)
 
@@ -163,7 +163,7 @@ def _gate(report: ModelReport) -> str:
 
 def _line(name: str, report: ModelReport) -> str:
     serves, before, tried = _versions(report)
-    facts = {"serves": serves, "before": before, "tried": tried, "gate": _gate(report), "why": report.reason,
+    facts = {"serves": serves, "before": before, "tried": tried, "gate": _gate(report), "why": report.why,
              "quarantined": ", ".join(report.quarantined)}  # fmt: skip
     return f"{name} {report.state}  " + "  ".join(f"{key}: {value}" for key, value in facts.items() if value)
 

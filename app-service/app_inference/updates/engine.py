@@ -234,6 +234,7 @@ class Engine:
             previous=VersionReport(record.previous) if record.previous else None,
             candidate=_version(candidate, rollout.prepared.load_ms if rollout.prepared else 0.0) if candidate else None,
             reason=rollout.judgement.reason if is_gated else record.reason,
+            refused=record.refused,
             since=record.since_ns,
             gate=rollout.judgement.values if is_gated else {},
             quarantined=tuple(it.version for it in record.quarantine),

@@ -37,6 +37,7 @@ class Record(Struct, rename="camel", frozen=True, kw_only=True):
     generation: int = 0  # of the desired state that the last rollout followed
     boots: int = 0  # starts since the candidate came that did not end well
     reason: str = ""  # of the last refusal or rollback
+    refused: str = ""  # the version it is about
     since_ns: str = "0"
     quarantine: tuple[Quarantine, ...] = field(default_factory=tuple)
     is_locked: bool = False  # the device's adminState as it was last heard

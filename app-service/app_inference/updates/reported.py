@@ -25,11 +25,17 @@ class ModelReport(Struct, rename="camel", frozen=True, kw_only=True, omit_defaul
     previous: VersionReport | None = None
     candidate: VersionReport | None = None
     reason: str = ""  # why the last wish was refused or taken back, or what a rollout waits for
+    refused: str = ""  # the version that was refused or taken back
     since: str = ""  # UNIX ns in decimal, of `state`
     gate: dict[str, float] = field(default_factory=dict)
     quarantined: tuple[str, ...] = ()  # versions
     threshold: float | None = None
     undrained: int = 0  # frames that the version before still held when its time was over
+
+    @property
+    def why(self) -> str:
+        """The reason for people: of a version that is gone with its number."""
+        return f"{self.refused}: {self.reason}" if self.refused and self.reason else self.reason
 
 
 class Reported(Struct, rename="camel", frozen=True, kw_only=True):

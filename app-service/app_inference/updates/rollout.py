@@ -164,7 +164,7 @@ class Rollout:
         if slot is not None and wish.version == slot.model.version:
             self._adopt(order, slot)
             return
-        self._step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="")
+        self._step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="", refused="")
         stored = await self._resolve(wish)
         prepared = await self._prepare(stored, wish, slot)
         await self._while_paused()
@@ -181,7 +181,7 @@ class Rollout:
         """It serves already: that is then the version to boot with."""
         if self.record.active != order.wish.version or self.record.generation != order.generation:
             kept = self.record.baseline if self.record.active == order.wish.version else None
-            self._store(active=order.wish.version, generation=order.generation, reason="", baseline=kept)
+            self._store(active=order.wish.version, generation=order.generation, reason="", refused="", baseline=kept)
         log.info("model '%s' serves version %s as wished", self.name, slot.model.version)
 
     async def _resolve(self, wish: ModelWish) -> StoredModel:
@@ -339,9 +339,10 @@ class Rollout:
             self._step(Step.ROLLBACK, reason=reason, **self._quarantined(reason, quarantine=quarantine))
         if self.record.step is not Step.IDLE:
             blamed = self._quarantined(reason, quarantine=quarantine)
-            self._step(Step.IDLE, reason=reason, candidate="", candidate_digest="", boots=0, **blamed)
+            gone = {"candidate": "", "candidate_digest": "", "refused": self.record.candidate, "boots": 0}
+            self._step(Step.IDLE, reason=reason, **gone, **blamed)
         else:
-            self._store(reason=reason)
+            self._store(reason=reason, refused=self.order.wish.version if self.order else "")
 
     def _quarantined(self, reason: str, *, quarantine: bool) -> dict[str, tuple[Quarantine, ...]]:
         digest, known = self.record.candidate_digest, self.record.quarantine

@@ -17,7 +17,7 @@ import msgspec
 from edgex_kit.errors import EdgexError
 
 from app_inference.aside import aside
-from app_inference.errors import ModelRejected
+from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.manifest import version_key
 from app_inference.model import Model, load_model
 from app_inference.repository import Repository, StoredModel
@@ -116,7 +116,8 @@ class CompileJob(msgspec.Struct, frozen=True):
 
 
 async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any]) -> None:
-    """Fill the compile cache from a process nobody waits for. Raises ModelRejected when that process is killed.
+    """Fill the compile cache from a process nobody waits for. Raises ModelRejected when that process is killed, ModelUnavailable
+    when it comes to no end.
 
     An ordinary refusal is left to the load that follows, which words it.
     """
@@ -131,7 +132,8 @@ async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any])
         async with asyncio.timeout(COMPILE_WAIT):
             status = await process.wait()
     except TimeoutError as error:
-        raise ModelRejected(f"{path}: compiling it took over {COMPILE_WAIT:g} s") from error
+        # The machine is to blame: at the lowest priority there is nothing left over on one that is too busy.
+        raise ModelUnavailable(f"{path}: not compiled within {COMPILE_WAIT:g} s, this machine is too busy") from error
     finally:
         if process.returncode is None:
             process.kill()
