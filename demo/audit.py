@@ -43,7 +43,9 @@ def title_of(report: dict[str, Any], version: str) -> str:
 
 def reason_of(report: dict[str, Any]) -> str:
     """Why the last wish was refused or taken back; empty while one is followed."""
-    return str(report.get("reason", "")) if report.get("state") == "IDLE" else ""
+    if report.get("state") != "IDLE" or not report.get("reason"):
+        return ""
+    return f"{report.get('refused') or 'the wish'}: {report['reason']}"
 
 
 def line(page: Page) -> str:

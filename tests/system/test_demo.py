@@ -153,4 +153,6 @@ def test_what_goes_on_is_told_in_words() -> None:
     assert title_of({"state": "CANARY", "candidate": {"version": "2.0.0"}}, "1.0.0") == "2.0.0 beside 1.0.0"
     assert title_of({"state": "OBSERVE", "candidate": {"version": "2.0.0"}}, "2.0.0") == "2.0.0 is observed"
     assert reason_of({"state": "OBSERVE", "reason": "3 of 200 frames"}) == ""
-    assert reason_of({"state": "IDLE", "reason": "finds nothing"}) == "finds nothing"
+    assert reason_of({"state": "IDLE"}) == ""
+    back = {"state": "IDLE", "refused": "2.0.0", "reason": "finds nothing"}
+    assert reason_of(back) == "2.0.0: finds nothing"
