@@ -1,9 +1,12 @@
 """JPEG bytes to pixels, decoding no more of the picture than the model will look at."""
 
+import contextlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from app_inference.errors import ImageBroken
@@ -16,7 +19,7 @@ MAX_PIXELS = 100_000_000
 # Only these scales have a fast path in libjpeg-turbo; 3/8 or 5/8 cost more than the whole picture.
 _REDUCED = {4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
 
-_SOI, _SOS, _EOI, _TEM = 0xD8, 0xDA, 0xD9, 0x01
+_SOI, _SOS, _EOI, _TEM, _APP1 = 0xD8, 0xDA, 0xD9, 0x01, 0xE1
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _WITHOUT_LENGTH = frozenset({_TEM, *range(0xD0, 0xD8)})
 
@@ -37,8 +40,9 @@ def image_from_pixels(pixels: NDArray[np.uint8]) -> Image:
 
 def image_from_jpeg(data: bytes | memoryview, needed: Size | None = None, keeps_ratio: bool = False) -> Image:
     """Decode `data` for a model input as `decode_jpeg` does; raises ImageBroken."""
-    width, height = jpeg_size(data)
-    pixels = decode_jpeg(data, needed, keeps_ratio)
+    header = _header(data)
+    width, height = header.size
+    pixels = _decoded(data, header, needed, keeps_ratio)
     if _is_turned(pixels, width, height):
         width, height = height, width
     return Image(pixels, width, height)
@@ -50,28 +54,50 @@ def decode_jpeg(data: bytes | memoryview, needed: Size | None = None, keeps_rati
     With `needed` (width, height) it comes at 1/2 or 1/4 of its size when both sides still reach that; when one side
     does, if the model `keeps_ratio`: the other is padded, and lies smaller in the input than the input is.
     """
-    width, height = jpeg_size(data)
+    return _decoded(data, _header(data), needed, keeps_ratio)
+
+
+def jpeg_size(data: bytes | memoryview) -> Size:
+    """(width, height) from the header, nothing decoded; raises ImageBroken. EXIF orientation is not applied."""
+    return _header(data).size
+
+
+class _Header(NamedTuple):
+    """What a JPEG says before its picture begins."""
+
+    size: Size
+    may_be_turned: bool  # by an EXIF orientation
+
+
+def _decoded(data: bytes | memoryview, header: _Header, needed: Size | None, keeps_ratio: bool) -> NDArray[np.uint8]:
+    """simplejpeg gives the very pixels that OpenCV gives, sooner, and only for a JPEG without fault or orientation."""
+    width, height = header.size
     if width * height > MAX_PIXELS:
         raise ImageBroken(f"JPEG of {width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels")
-    flag = _REDUCED[_reduction((width, height), needed, keeps_ratio)]
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    by = _reduction(header.size, needed, keeps_ratio)
+    if not header.may_be_turned:
+        with contextlib.suppress(ValueError):
+            return simplejpeg.decode_jpeg(  # type: ignore[no-any-return]
+                data, "BGR", min_height=-(-height // by), min_width=-(-width // by)
+            )
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
     if pixels is None:
         raise ImageBroken(f"JPEG of {width}x{height} in {len(data)} bytes is cut off or damaged")
     return pixels  # type: ignore[no-any-return]
 
 
-def jpeg_size(data: bytes | memoryview) -> Size:
-    """(width, height) from the header, nothing decoded; raises ImageBroken. EXIF orientation is not applied."""
+def _header(data: bytes | memoryview) -> _Header:
     view = memoryview(data).cast("B")
     if len(view) < 4 or view[0] != 0xFF or view[1] != _SOI:
         raise ImageBroken(f"expected a JPEG, got {len(view)} bytes that start with {bytes(view[:4]).hex(' ')!r}")
-    at = 2
+    at, may_be_turned = 2, False
     while at + 9 <= len(view) and view[at] == 0xFF:
         marker = view[at + 1]
         if marker in _START_OF_FRAME:
-            return _checked_size(view[at + 5 : at + 9])
+            return _Header(_checked_size(view[at + 5 : at + 9]), may_be_turned)
         if marker in (_SOS, _EOI):
             break
+        may_be_turned |= marker == _APP1
         at += _segment_length(view, at, marker)
     raise ImageBroken(f"JPEG of {len(view)} bytes has no frame header")
 

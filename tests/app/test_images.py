@@ -159,3 +159,32 @@ def test_random_bytes_never_do_more_than_be_refused() -> None:
 def test_a_decoded_picture_is_an_image_of_its_own_size() -> None:
     image = image_from_pixels(picture(64, 48))
     assert (image.width, image.height) == (64, 48)
+
+
+@pytest.mark.parametrize("sampling", ["411", "420", "422", "444"])
+@pytest.mark.parametrize("size", [(640, 480), (641, 479), (17, 33), (1, 1)])
+@pytest.mark.parametrize(
+    ("by", "flag"), [(1, cv2.IMREAD_COLOR), (2, cv2.IMREAD_REDUCED_COLOR_2), (4, cv2.IMREAD_REDUCED_COLOR_4)]
+)
+def test_the_pixels_are_the_very_ones_that_opencv_gives(
+    size: tuple[int, int], by: int, flag: int, sampling: str
+) -> None:
+    width, height = size
+    noise = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
+    how = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{sampling}")]
+    data = cv2.imencode(".jpg", noise, how)[1].tobytes()
+    ours = decode_jpeg(data, (max(1, width // by), max(1, height // by)))
+    if ours.shape[0] == -(-height // by):
+        assert np.array_equal(ours, cv2.imdecode(np.frombuffer(data, np.uint8), flag))
+
+
+def test_a_grey_jpeg_becomes_bgr_as_opencv_makes_it() -> None:
+    data = cv2.imencode(".jpg", picture(64, 48)[:, :, 0])[1].tobytes()
+    assert np.array_equal(decode_jpeg(data), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+
+
+def test_a_jpeg_with_bytes_between_its_segments_is_left_to_opencv() -> None:
+    data = jpeg(64, 48)
+    scan = data.index(b"\xff\xda")
+    odd = data[:scan] + b"\0\0\0" + data[scan:]
+    assert np.array_equal(decode_jpeg(odd), decode_jpeg(data))
