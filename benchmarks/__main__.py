@@ -13,8 +13,8 @@ from rich.console import Console
 
 from benchmarks.bench import Bench, NotMeasured
 from benchmarks.figures import as_json, table
-from benchmarks.helpers import ROOT
 from benchmarks.machine import this_machine
+from benchmarks.programs import ROOT
 
 SCENARIOS = ("receive", "publish", "end_to_end", "latency", "streams", "start", "swap", "soak", "peers")
 
@@ -38,8 +38,8 @@ def main() -> int:
             continue
         measured[name] = [as_json(figure) for figure in figures]
         console.print(table(f"\n{name}: {scenario.__doc__.strip()}", figures))
-    if options.json:
-        options.json.write_text(json.dumps({"machine": asdict(machine), "scenarios": measured}, indent=1) + "\n")
+        if options.json:  # after each, so that an end before its time takes one with it
+            options.json.write_text(json.dumps({"machine": asdict(machine), "scenarios": measured}, indent=1) + "\n")
     return 1 if failed else 0
 
 
@@ -47,7 +47,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; all without")
     parser.add_argument("--quick", action="store_true", help="one short round each: does it still run?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures there as well; benchmarks.page takes them from it"
+    )
     parser.add_argument("--seconds", type=float, default=120.0, help="how long soak takes (%(default)s)")
     parser.add_argument("--folder", type=Path, default=ROOT / "run" / "bench", help="models, caches and logs")
     options = parser.parse_args(argv)

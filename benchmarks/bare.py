@@ -20,8 +20,8 @@ from app_inference.images import decode_jpeg
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from benchmarks.detectors import SIDE
-from benchmarks.helpers import Helper, open_helper, serve
 from benchmarks.pictures import jpegs
+from benchmarks.programs import Program, open_program, serve
 
 
 class Wanted(msgspec.Struct, kw_only=True):
@@ -45,13 +45,13 @@ class Done(msgspec.Struct, kw_only=True):
 
 
 @contextlib.contextmanager
-def open_bare(model: Path, cores: Set[int]) -> Iterator[Helper]:
+def open_bare(model: Path, cores: Set[int]) -> Iterator[Program]:
     """It in a process of its own, with one thread a core."""
-    with open_helper("benchmarks.bare", cores, str(model), str(len(cores))) as helper:
-        yield helper
+    with open_program("benchmarks.bare", cores, str(model), str(len(cores))) as program:
+        yield program
 
 
-def spin(bare: Helper, wanted: Wanted) -> Done:
+def spin(bare: Program, wanted: Wanted) -> Done:
     """What it did."""
     return msgspec.convert(bare.ask(**msgspec.to_builtins(wanted)), Done)
 

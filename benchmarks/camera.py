@@ -24,8 +24,8 @@ from edgex_kit.standin.address import Address
 
 from benchmarks.camera_frames import TOPICS, encode_frame, frame_of, topic_of
 from benchmarks.cpu import cpu_of
-from benchmarks.helpers import Helper, open_helper, serve
 from benchmarks.pictures import HD, jpegs
+from benchmarks.programs import Program, open_program, serve
 
 WARM_UP_WAIT = 10.0  # seconds
 PATIENCE = 3.0  # seconds until an unanswered frame is taken for lost
@@ -78,13 +78,13 @@ class Answered(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_camera(broker: Address, cores: Set[int]) -> Iterator[Helper]:
+def open_camera(broker: Address, cores: Set[int]) -> Iterator[Program]:
     """It in a process of its own; `fulfil` has it do something."""
-    with open_helper("benchmarks.camera", cores, broker.host, str(broker.port)) as helper:
-        yield helper
+    with open_program("benchmarks.camera", cores, broker.host, str(broker.port)) as program:
+        yield program
 
 
-def fulfil(camera: Helper, order: Order) -> Report:
+def fulfil(camera: Program, order: Order) -> Report:
     """What became of an order."""
     return msgspec.convert(camera.ask(**msgspec.to_builtins(order)), Report)
 

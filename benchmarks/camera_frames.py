@@ -13,7 +13,7 @@ from edgex_kit.devices import Device, DeviceProfile, DeviceResource
 from edgex_kit.messages import AddEventRequest, new_id
 from edgex_kit.topics import Topics
 
-from benchmarks.helpers import ROOT
+from benchmarks.programs import ROOT
 
 TOPICS = Topics()
 

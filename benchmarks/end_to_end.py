@@ -13,12 +13,12 @@ from benchmarks.camera import Order, Report, fulfil, open_camera
 from benchmarks.cpu import all_cores, app_cores, other_cores
 from benchmarks.detectors import FP32, INT8, save_detector
 from benchmarks.figures import Figure, Goal, at_least, at_most, ratios
-from benchmarks.helpers import Helper
-from benchmarks.pictures import FULL_HD, HD, VGA, Size, name_of
+from benchmarks.pictures import FITTED, FULL_HD, HD, VGA, Size, name_of
+from benchmarks.programs import Program
 from benchmarks.rounds import alternate
 from benchmarks.services import Running, open_broker, open_eye
 
-OVERHEAD = {VGA: at_most(2.5), HD: at_most(3.5), FULL_HD: at_most(6.5)}  # ms CPU
+OVERHEAD = {VGA: at_most(2.5), HD: at_most(3.5), FULL_HD: at_most(6.5), FITTED: at_most(3.5)}  # ms CPU
 ONE_CORE = {FP32: at_least(0.88), INT8: at_least(0.75)}  # of benchmark_app, at 720p
 WHOLE_BOX = {FP32: at_least(0.85), INT8: at_least(0.70)}
 LIMIT = at_least(0.97)  # of bare decoding and inference
@@ -30,7 +30,7 @@ def run(bench: Bench) -> Iterator[Figure]:
     for precision in (INT8,) if bench.is_quick else (FP32, INT8):
         model = save_detector(bench.folder / "detectors", precision)
         with _open_path(bench, model, app_cores(), other_cores()) as path:
-            for size in (HD,) if bench.is_quick else (VGA, HD, FULL_HD):
+            for size in (HD,) if bench.is_quick else (VGA, HD, FULL_HD, FITTED):
                 yield from _one_core(bench, path, precision, size)
         if len(all_cores()) > 1:
             with _open_path(bench, model, all_cores(), all_cores()) as path:
@@ -44,13 +44,13 @@ class _Path:
     model: Path
     cores: Set[int]  # of the eye and of the references
     eye: Running
-    camera: Helper
-    bare: Helper
+    camera: Program
+    bare: Program
 
     def frames(self, bench: Bench, size: Size, cameras: int, window: int) -> Report:
         """As many as the eye can do. Raises NotMeasured when one was neither answered nor counted as dropped."""
         order = Order(
-            seconds=bench.seconds(3.0),
+            seconds=bench.seconds(2.0),
             size=size,
             cameras=cameras,
             window=window,
@@ -78,7 +78,7 @@ def _one_core(bench: Bench, path: _Path, precision: str, size: Size) -> Iterator
         bench.say(f"end_to_end: {precision}, {name_of(size)}, cameras: {cameras}, one core")
         given = _measure(bench, path, size, cameras, window=2)
         case = f"{precision}, {name_of(size)}, {_counted(cameras)}, one core"
-        yield from _figures(case, given, ONE_CORE[precision] if size == HD else None)
+        yield from _figures(case, given, ONE_CORE[precision] if size in (HD, FITTED) else None)
         overhead = [one.cpu_ms("eye") - other.cpu_ms for one, other in zip(given["path"], given["infer"], strict=True)]
         yield Figure(case, "overhead over inference", "ms CPU", overhead, OVERHEAD[size])
 
@@ -90,7 +90,7 @@ def _whole_box(bench: Bench, path: _Path, precision: str) -> Iterator[Figure]:
 
 
 def _measure(bench: Bench, path: _Path, size: Size, cameras: int, window: int) -> dict[str, list[Any]]:
-    seconds = bench.seconds(3.0)
+    seconds = bench.seconds(2.0)
     return alternate(
         {
             "benchmark_app": lambda: frames_per_second(path.model, path.cores, seconds),

@@ -61,9 +61,9 @@ def table(title: str, figures: Sequence[Figure]) -> Table:
         shown.add_column(column, justify="right")
     case = ""
     for it in figures:
-        low, high = (_text(end) if len(it.values) > 1 else "" for end in (min(it.values), max(it.values)))
+        low, high = (text_of(end) if len(it.values) > 1 else "" for end in (min(it.values), max(it.values)))
         again, case = it.case == case, it.case
-        shown.add_row("" if again else case, it.name, _text(it.value), low, high, it.unit, *_goal_cells(it))
+        shown.add_row("" if again else case, it.name, text_of(it.value), low, high, it.unit, *_goal_cells(it))
     return shown
 
 
@@ -76,10 +76,11 @@ def _goal_cells(figure: Figure) -> tuple[str, str]:
     if figure.goal is None:
         return "", ""
     sign = "≥" if figure.goal.at_least else "≤"
-    return f"{sign} {_text(figure.goal.limit)}", "[green]yes[/]" if figure.is_reached else "[red]no[/]"
+    return f"{sign} {text_of(figure.goal.limit)}", "[green]yes[/]" if figure.is_reached else "[red]no[/]"
 
 
-def _text(value: float) -> str:
+def text_of(value: float) -> str:
+    """Three digits."""
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

@@ -8,7 +8,7 @@ from benchmarks.camera import Order, Report, fulfil, open_camera
 from benchmarks.cpu import app_cores, other_cores
 from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, Goal, at_least, at_most
-from benchmarks.helpers import Helper
+from benchmarks.programs import Program
 from benchmarks.services import open_broker, open_eye
 
 LOADS = (0.25, 0.5, 0.8, 1.2, 1.5, 3.0)  # of what the eye can do
@@ -36,10 +36,10 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def _at(bench: Bench, camera: Helper, cameras: int, load: float) -> Report:
+def _at(bench: Bench, camera: Program, cameras: int, load: float) -> Report:
     """Raises NotMeasured when a frame was neither answered nor counted as dropped."""
-    capacity = fulfil(camera, Order(seconds=bench.seconds(1.5, 0.7), cameras=cameras, warm_up=10)).fps
-    report = fulfil(camera, Order(seconds=bench.seconds(4.0), cameras=cameras, fps=load * capacity / cameras))
+    capacity = fulfil(camera, Order(seconds=bench.seconds(1.0, 0.7), cameras=cameras, warm_up=10)).fps
+    report = fulfil(camera, Order(seconds=bench.seconds(3.0), cameras=cameras, fps=load * capacity / cameras))
     if report.lost:
         raise NotMeasured(f"{report.lost} of {report.sent} frames were neither answered nor counted as dropped")
     return report

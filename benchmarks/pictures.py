@@ -15,6 +15,7 @@ Size: TypeAlias = tuple[int, int]
 
 QUALITY = 80
 VGA, HD, FULL_HD = (640, 480), (1280, 720), (1920, 1080)
+FITTED = (534, 300)  # 720p as small as a model of 300x300 can use it
 KINDS = 4  # different pictures, which take turns
 
 # How fast strength falls with frequency, so that a picture weighs 53, 123 and 231 KB.
@@ -23,7 +24,7 @@ _FALL = {VGA: 1.593, HD: 1.573, FULL_HD: 1.634}
 
 def name_of(size: Size) -> str:
     """Such as 720p."""
-    return f"{size[1]}p"
+    return f"720p sent as {size[0]}x{size[1]}" if size == FITTED else f"{size[1]}p"
 
 
 @cache
@@ -36,6 +37,8 @@ def jpegs(size: Size) -> tuple[bytes, ...]:
 @cache
 def pixels(size: Size) -> NDArray[np.uint8]:
     """(h, w, 3) BGR: light with more contrast than colours."""
+    if size == FITTED:
+        return np.asarray(cv2.resize(pixels(HD), size, interpolation=cv2.INTER_AREA), np.uint8)
     chance = np.random.default_rng(size[0])
     planes = [128 + contrast * _noise(size, _FALL[size], chance) for contrast in (50, 8, 8)]
     return np.asarray(cv2.cvtColor(np.stack(planes, 2).clip(0, 255).astype(np.uint8), cv2.COLOR_YCrCb2BGR), np.uint8)

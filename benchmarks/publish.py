@@ -13,10 +13,10 @@ from benchmarks.bench import Bench, NotMeasured
 from benchmarks.camera_frames import encode_frame, frame_of
 from benchmarks.cpu import app_cores, cpu_of, cpu_per_call, other_cores, pinned
 from benchmarks.figures import Figure, at_least, at_most, ratios
-from benchmarks.helpers import Helper, open_helper
 from benchmarks.pictures import FULL_HD, HD, VGA, jpegs, name_of, pixels
+from benchmarks.programs import Program, open_program
 from benchmarks.rounds import alternate
-from benchmarks.services import Running, open_broker, open_core, open_device_camera
+from benchmarks.services import open_broker, open_core, open_device_camera
 
 KILOBYTES = (50, 120, 400)
 SIZES = (VGA, HD, FULL_HD)
@@ -68,33 +68,39 @@ def _re_encoding(bench: Bench, size: tuple[int, int]) -> Iterator[Figure]:
 
 
 def _device_camera(bench: Bench) -> Iterator[Figure]:
-    """The whole service, with folders of JPEGs as cameras, which pass through."""
+    """The whole service, with folders of JPEGs as cameras, which pass through; and what reading those takes."""
     for size, limit in ((VGA, None), (HD, at_most(0.5)), (FULL_HD, None)):
         folder = _folder_of(bench.folder / "pictures", size)
-        source = {"Source": str(folder), "Fps": FPS}
         with contextlib.ExitStack() as stack:
             broker = stack.enter_context(open_broker(other_cores()))
             where = broker.host, str(broker.port), "ours"
-            receiver = stack.enter_context(open_helper("benchmarks.receiver", other_cores(), *where))
+            receiver = stack.enter_context(open_program("benchmarks.receiver", other_cores(), *where))
             core = stack.enter_context(open_core(broker, other_cores()))
+            source = {"Source": str(folder), "Fps": FPS}
             opened = open_device_camera(core, broker, [source] * CAMERAS, app_cores(), bench.folder / "publish")
             service = stack.enter_context(opened)
             _await_frames(receiver)
-            spent = [_spent(receiver, service, bench.seconds(3.0)) for _ in range(bench.rounds)]
+            spent = [_spent(receiver, service.pid, bench.seconds(3.0)) for _ in range(bench.rounds)]
+        with open_program("benchmarks.sources", app_cores(), str(folder), str(CAMERAS), str(FPS)) as sources:
+            _await_frames(sources)
+            read = [_spent(sources, sources.pid, bench.seconds(3.0)) for _ in range(bench.rounds)]
         case = f"{name_of(size)}, {sum(map(len, jpegs(size))) // len(jpegs(size)) // 1000} KB, passed through"
-        yield Figure(case, f"device-camera, {CAMERAS} cameras at {FPS:g} fps", "ms CPU", spent, limit)
+        yield Figure(case, f"device-camera, {CAMERAS} cameras at {FPS:g} fps", "ms CPU", spent)
+        yield Figure(case, "of it, reading the files that stand for cameras", "ms CPU", read)
+        rest = [whole - part for whole, part in zip(spent, read, strict=True)]
+        yield Figure(case, "the rest, which is publishing", "ms CPU", rest, limit)
 
 
-def _spent(receiver: Helper, service: Running, seconds: float) -> float:
-    """Milliseconds of device-camera's CPU a frame that arrived."""
-    frames, cpu = receiver.ask()["frames"], cpu_of(service.pid)
+def _spent(counter: Program, pid: int, seconds: float) -> float:
+    """Milliseconds of a process's CPU for each frame that `counter` counts."""
+    frames, cpu = counter.ask()["frames"], cpu_of(pid)
     time.sleep(seconds)
-    return (cpu_of(service.pid) - cpu) / (receiver.ask()["frames"] - frames) * 1e3
+    return (cpu_of(pid) - cpu) / (counter.ask()["frames"] - frames) * 1e3
 
 
-def _await_frames(receiver: Helper) -> None:
+def _await_frames(counter: Program) -> None:
     for _ in range(200):
-        if receiver.ask()["frames"] >= 2 * CAMERAS:
+        if counter.ask()["frames"] >= 2 * CAMERAS:
             return
         time.sleep(0.05)
     raise NotMeasured("device-camera publishes no frames")

@@ -15,8 +15,8 @@ from benchmarks.camera import Order, fulfil, open_camera
 from benchmarks.camera_frames import encode_frame, frame_of
 from benchmarks.cpu import app_cores, cpu_of, cpu_per_call, other_cores, pinned
 from benchmarks.figures import Figure, at_least, at_most, ratios
-from benchmarks.helpers import Helper, open_helper
 from benchmarks.pictures import HD
+from benchmarks.programs import Program, open_program
 from benchmarks.rounds import alternate
 from benchmarks.services import open_broker
 
@@ -64,8 +64,8 @@ def _decoding(bench: Bench, kilobytes: int) -> Iterator[Figure]:
 class _Way:
     """A sender and a receiver with a broker of their own."""
 
-    camera: Helper
-    receiver: Helper
+    camera: Program
+    receiver: Program
 
     def spend(self, wanted: Order) -> float:
         """Milliseconds of the receiver's CPU a frame. Raises NotMeasured when frames were lost."""
@@ -80,7 +80,7 @@ class _Way:
 def _open_way(stack: contextlib.ExitStack, kind: str) -> _Way:
     broker = stack.enter_context(open_broker(other_cores()))
     where = broker.host, str(broker.port), kind
-    receiver = stack.enter_context(open_helper("benchmarks.receiver", app_cores(), *where))
+    receiver = stack.enter_context(open_program("benchmarks.receiver", app_cores(), *where))
     camera = stack.enter_context(open_camera(broker, other_cores()))
     receiver.ask()  # it is there
     return _Way(camera, receiver)

@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks import standard_library
 from benchmarks.camera_frames import TOPICS
-from benchmarks.helpers import serve
+from benchmarks.programs import serve
 
 PATTERN = TOPICS.below("frames/#")
 

@@ -18,7 +18,7 @@ from edgex_kit.standin.broker import open_broker as open_any_broker
 
 from benchmarks.bench import NotMeasured
 from benchmarks.cpu import pinned
-from benchmarks.helpers import ROOT
+from benchmarks.programs import ROOT
 
 HOST = "127.0.0.1"
 START_WAIT = 60.0  # seconds

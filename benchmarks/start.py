@@ -16,7 +16,7 @@ from benchmarks.camera import Order, Report, open_camera
 from benchmarks.cpu import all_cores, app_cores, cpu_of, memory_of, other_cores, pinned
 from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, at_most
-from benchmarks.helpers import ROOT, Helper
+from benchmarks.programs import ROOT, Program
 from benchmarks.services import launch_eye, open_broker, open_eye
 
 FPS = 20.0
@@ -42,7 +42,7 @@ def run(bench: Bench) -> Iterator[Figure]:
     yield from _rest(bench, model)
 
 
-def _first_result(bench: Bench, broker: Address, camera: Helper, model: Path) -> float:
+def _first_result(bench: Bench, broker: Address, camera: Program, model: Path) -> float:
     """Seconds. Raises NotMeasured when there was none in time."""
     camera.tell(**msgspec.to_builtins(Order(seconds=PATIENCE, fps=FPS, is_first_enough=True)))
     time.sleep(0.5)  # frames flow

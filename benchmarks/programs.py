@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bench import NotMeasured
 from benchmarks.cpu import pinned
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +22,7 @@ _ENVIRONMENT = {
 }
 
 
-class Helper:
+class Program:
     """A running one."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -29,7 +30,7 @@ class Helper:
         self.pid = process.pid
 
     def ask(self, **order: Any) -> dict[str, Any]:
-        """Its answer. Raises RuntimeError when it has ended instead."""
+        """Its answer. Raises NotMeasured when it has ended instead."""
         self.tell(**order)
         return self.answer()
 
@@ -43,13 +44,13 @@ class Helper:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args!r} ended with status {self._process.wait()}")
+            raise NotMeasured(f"{self._process.args!r} ended with status {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 @contextlib.contextmanager
-def open_helper(module: str, cores: Set[int], *args: str) -> Iterator[Helper]:
+def open_program(module: str, cores: Set[int], *args: str) -> Iterator[Program]:
     """`python -m module` on `cores`; it ends when its input does."""
     with pinned(cores):
         process = subprocess.Popen(
@@ -57,7 +58,7 @@ def open_helper(module: str, cores: Set[int], *args: str) -> Iterator[Helper]:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **_ENVIRONMENT},
         )  # fmt: skip
     try:
-        yield Helper(process)
+        yield Program(process)
     finally:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -72,6 +73,6 @@ def open_helper(module: str, cores: Set[int], *args: str) -> Iterator[Helper]:
 
 
 def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """The helper's side: answer every order until there are no more."""
+    """The program's side: answer every order until there are no more."""
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)
