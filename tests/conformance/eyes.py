@@ -31,7 +31,7 @@ import yaml
 from openvino import opset13 as op
 from peers import until
 
-START_WAIT = 30.0  # seconds
+START_WAIT = 60.0  # seconds
 PROFILE = "vision-camera"
 SERVICE = "device-camera"
 METER = {"Model": "meter"}  # a pipeline

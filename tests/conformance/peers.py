@@ -20,7 +20,7 @@ import paho.mqtt.client as paho
 import pytest
 import requests
 
-WAIT = 10.0  # seconds anything may take
+WAIT = 20.0  # seconds anything may take
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until_soon(check: Callable[[], Any], what: str, wait: float = 10) -> Any:
+async def until_soon(check: Callable[[], Any], what: str, wait: float = 20) -> Any:
     """What `check` says, once it says something. What is waited for may happen in another thread or process."""
     deadline = asyncio.get_running_loop().time() + wait
     while not (found := check()):

@@ -11,7 +11,7 @@ from edgex_kit.bus import Bus, BusSettings, open_bus
 from edgex_kit.keeper import Keeper
 from edgex_kit.standin.address import Address
 
-WAIT = 10.0  # seconds
+WAIT = 20.0  # seconds
 
 Until = Callable[..., Awaitable[None]]
 OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]

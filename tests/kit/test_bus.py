@@ -19,7 +19,7 @@ from edgex_kit.messages import new_id
 from edgex_kit.standin.address import Address, free_port
 from edgex_kit.standin.mosquitto import find_mosquitto
 
-WAIT = 10.0  # seconds
+WAIT = 20.0  # seconds
 
 Until = Callable[..., Awaitable[None]]
 OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]

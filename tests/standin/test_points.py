@@ -101,7 +101,7 @@ async def post(edgex: Any, ask: Any, kind: str, key: str, doc: dict[str, Any], q
     return item
 
 
-async def until(holds: Callable[[], Any], wait: float = 5.0) -> Any:
+async def until(holds: Callable[[], Any], wait: float = 20.0) -> Any:
     """The first true value of `holds`."""
     async with asyncio.timeout(wait):
         while not (value := holds()):

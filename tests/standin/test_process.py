@@ -24,7 +24,7 @@ def start(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=20)
 
 
-def soon(holds: Callable[[], bool], wait: float = 5.0) -> bool:
+def soon(holds: Callable[[], bool], wait: float = 20.0) -> bool:
     deadline = time.monotonic() + wait
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.02)
