@@ -101,7 +101,8 @@ def _named(folder: Path, source: Path) -> Iterator[None]:
     try:
         yield
     except (ModelRejected, ModelUnavailable) as error:
-        raise type(error)(str(error).replace(str(folder), str(source))) from error
+        text = str(error).replace(str(folder.absolute()), str(source))  # a path may be said either way
+        raise type(error)(text.replace(str(folder), str(source))) from error
 
 
 def _names(repository: Repository, wanted: Wanted, found: StoredModel, fallback: str) -> tuple[str, str]:

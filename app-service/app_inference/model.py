@@ -30,6 +30,7 @@ from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.facts import below, facts_from
 from app_inference.images import Size, image_from_pixels
 from app_inference.input_shape import InputShape, input_shape
+from app_inference.magic import check_kind, unreadable
 from app_inference.provenance import Told, provenance
 from app_inference.release import check_release, warnings
 from app_inference.repository import StoredModel
@@ -228,10 +229,11 @@ def _core() -> ov.Core:
 
 
 def _read(path: Path) -> ov.Model:
+    check_kind(path)
     try:
         return _core().read_model(path)
     except RuntimeError as error:
-        raise ModelRejected(f"{path}: OpenVINO cannot read it: {short_cause(error)}") from error
+        raise unreadable(path, short_cause(error)) from error
 
 
 def _only_input(model: ov.Model) -> TensorSpec:

@@ -6,12 +6,13 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from app_inference.errors import ModelRejected, ModelUnavailable, NoRoom
 from app_inference.intake import Wanted, add, model_folder
-from app_inference.repository import Repository
+from app_inference.repository import Repository, StoredModel
 from edgex_kit.errors import Conflict, Invalid
 
 BuildModel = Callable[..., Path]
@@ -166,6 +167,20 @@ def test_an_archive_with_two_models_wants_one(repository: Repository, tmp_path: 
     with pytest.raises(ModelRejected, match=r"two.tar: models in a, b; name one"):
         add(repository, Wanted(archive))
     assert everything(repository.root) == []
+
+
+def test_a_refusal_names_the_file_as_it_was_given_also_into_a_folder_beside_us(
+    build_mean_color: BuildModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = build_mean_color()
+
+    def look(stored: StoredModel) -> list[Any]:
+        raise ModelRejected(f"{stored.path}: it is upside down")
+
+    with pytest.raises(ModelRejected) as refused:
+        add(Repository(Path("models")), Wanted(source, "meter"), look)
+    assert str(refused.value) == f"{source}: it is upside down"
 
 
 def test_what_is_not_there_is_said(repository: Repository, tmp_path: Path) -> None:

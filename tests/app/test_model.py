@@ -287,7 +287,7 @@ def test_overwriting_the_weights_does_not_touch_the_running_model(tmp_path: Path
 )
 def test_a_file_that_is_no_model_is_refused_in_one_line_that_names_it(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(ModelRejected, match=f"{name}: OpenVINO cannot read it: ") as refused:
+    with pytest.raises(ModelRejected, match=f"{name}: (OpenVINO cannot read it: |the file is empty)") as refused:
         load_model(stored_model(tmp_path / name), {"type": "yolox"})
     said = str(refused.value)
     assert "\n" not in said

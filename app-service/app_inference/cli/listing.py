@@ -9,6 +9,7 @@ from app_inference.cli import options as o
 from app_inference.cli.gateway import Gateway
 from app_inference.cli.outcome import REFUSED, command
 from app_inference.cli.show import bytes_progress, megabytes, say, say_json, say_table, warn
+from app_inference.decoders import DECODERS
 from app_inference.repository import Repository, StoredModel
 from app_inference.retention import pinned
 
@@ -128,6 +129,14 @@ def _states(url: str) -> dict[str, list[str]] | None:
         return None
 
 
+def _task(stored: StoredModel) -> str:
+    """As the manifest says, or as the type in it does."""
+    if stored.manifest is None:
+        return ""
+    decoder = DECODERS.get(stored.manifest.type or "")
+    return stored.manifest.task or (decoder.task if decoder else "")
+
+
 def _row(repository: Repository, name: str, version: str, known: dict[str, list[str]]) -> dict[str, Any]:
     states = sorted(set(known.get(f"{name}@{version}", [])))
     if version in pinned(repository, name):
@@ -138,7 +147,7 @@ def _row(repository: Repository, name: str, version: str, known: dict[str, list[
         licence = stored.manifest.license if stored.manifest else ""
         row |= {
             "format": stored.path.suffix.removeprefix(".") or "saved model",
-            "task": (stored.manifest.task if stored.manifest else None) or "",
+            "task": _task(stored),
             "bytes": stored.size(),
             "digest": stored.listed_digest(),
             "license": licence or (stored.export.license if stored.export else ""),
