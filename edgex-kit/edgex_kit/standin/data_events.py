@@ -72,10 +72,9 @@ class Events:
         page = page_of(request.query_params, self._core.max_results, least_offset=-1)
 
         def job(db: sqlite3.Connection) -> tuple[list[Any], int]:
-            if page.offset < 0:  # nobody is to count
-                return events.select_events(db, which, page.from_start(), write), 0
-            total = events.count_events(db, which)
-            return events.select_events(db, which, page.within(total), write), total
+            return page.of(
+                lambda: events.count_events(db, which), lambda part: events.select_events(db, which, part, write)
+            )
 
         return listing("events", *await self._core.store.run(job))
 

@@ -59,10 +59,9 @@ class Readings:
 
     async def _list(self, which: Which, page: Page, write: Write) -> Response:
         def job(db: sqlite3.Connection) -> tuple[list[Any], int]:
-            if page.offset < 0:  # nobody is to count
-                return events.select_readings(db, which, page.from_start(), write), 0
-            total = events.count_readings(db, which)
-            return events.select_readings(db, which, page.within(total), write), total
+            return page.of(
+                lambda: events.count_readings(db, which), lambda part: events.select_readings(db, which, part, write)
+            )
 
         return listing("readings", *await self._core.store.run(job))
 

@@ -1,7 +1,8 @@
 """offset, limit and labels of every list (contract 3.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgex_kit.errors import Invalid, OutOfRange
 
@@ -27,6 +28,13 @@ class Page:
         if total and self.limit and self.offset > total:
             raise OutOfRange(f"query objects bounds out of range. length:{total} offset:{self.offset}")
         return self
+
+    def of(self, count: Callable[[], int], select: Callable[["Page"], list[Any]]) -> tuple[list[Any], int]:
+        """This part of a list, and how long the list is; 0 when nobody is to count. Raises OutOfRange."""
+        if self.offset < 0:
+            return select(self.from_start()), 0
+        total = count()
+        return select(self.within(total)), total
 
 
 def page_of(query: Mapping[str, str], most: int, *, least_offset: int = 0) -> Page:
