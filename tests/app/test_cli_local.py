@@ -13,12 +13,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+import openvino as ov
 import pytest
 from app_inference.cli.app import app
 from app_inference.repository import Repository
 from click.testing import Result
 from edgex_kit.standin.address import free_port
 from typer.testing import CliRunner
+
+from benchmarks.detectors import FP32, INT8, build_detector
 
 BuildModel = Callable[..., Path]
 INFO = {"model_type": "Classification", "labels": "blue green red", "license": "MIT"}
@@ -197,6 +200,35 @@ def test_a_plan_without_a_running_system_compares_two_versions(
     text = run("plan", "gauge@1.1.0", "--against", "1.0.0", "--no-measure").stdout
     assert "holds the update: label 0 is 'green'" in text
     assert said(run("plan", "gauge@1.0.0", "--against", "1.0.0", "--no-measure", "--json"))["steps"] == []
+
+
+@pytest.mark.goal(3)
+def test_an_alias_stands_for_a_version(build_mean_color: BuildModel, run: Callable[..., Result]) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        run("add", build_mean_color(info=INFO, name="source/gauge"), "--version", version)
+    assert "gauge@stable is 1.0.0" in run("alias", "gauge@1.0.0", "stable").stdout
+    assert said(run("inspect", "gauge@stable", "--json"))["version"] == "1.0.0"
+    assert said(run("inspect", "gauge@^1.0.0", "--json"))["version"] == "1.1.0"
+    assert "no alias 'steady'; there are latest, stable" in run("inspect", "gauge@steady", code=1).stderr
+    assert "which version?" in run("alias", "gauge", "stable", code=1).stderr
+
+
+@pytest.mark.goal(46)
+@pytest.mark.timeout(90)
+def test_a_quantised_version_is_held_against_the_one_it_was_made_from(
+    models: Path, run: Callable[..., Result], red: Path
+) -> None:
+    for version, precision in (("1.0.0", FP32), ("1.1.0", INT8)):
+        folder = models / "ssdlite" / version
+        folder.mkdir(parents=True)
+        ov.save_model(build_detector(precision), folder / "model.xml")
+    words = ("bench", "ssdlite@1.0.0", "ssdlite@1.1.0", "--seconds", "0.5", "--pictures", red.parent, "--json")
+    found = said(run(*words))
+    full, small = found["costs"]
+    assert (full["precision"], small["precision"]) == ("FP32", "INT8")
+    assert found["agreement"] > 0.9
+    assert found["speedRatio"] == pytest.approx(small["framesPerSecond"] / full["framesPerSecond"], abs=0.01)
+    assert found["sizeRatio"] == pytest.approx(small["bytes"] / full["bytes"], abs=0.01)
 
 
 def test_versions_are_pinned_and_removed(

@@ -1,6 +1,7 @@
 """Models as EdgeX devices: commands through core-command and the bus while frames flow, wishes, locks, ends."""
 
 import json
+import shutil
 import threading
 import time
 import uuid
@@ -385,6 +386,26 @@ def test_a_model_that_cannot_be_loaded_is_down_and_says_why(open_gateway: Callab
     device = requests.get(url, timeout=5).json()["device"]
     assert device["operatingState"] == "DOWN"
     assert "no model 'nobody'" in device["properties"]["trouble"]
+
+
+@pytest.mark.goal(36)
+def test_a_model_that_could_not_be_loaded_is_brought_back_by_a_deploy(open_gateway: Callable[..., Gateway]) -> None:
+    gateway = open_gateway(pipelines={"p": {"Model": "late"}})
+    device = f"model-{gateway.eye.key}-late"
+    command = f"{gateway.edgex.command}/api/v3/device/name/{device}"
+    known = f"{gateway.edgex.metadata}/api/v3/device/name/{device}"
+    until(lambda: requests.get(known, timeout=5).ok, "it is there", 20)
+    until(lambda: requests.get(f"{command}/Reason", timeout=10).ok, "it answers", 20)
+    assert requests.put(f"{command}/Threshold", json={"Threshold": "0.5"}, timeout=10).status_code == 503
+    shutil.copytree(gateway.models / MODEL, gateway.models / "late")
+    manifest = gateway.models / "late" / "1.0.0" / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace(f"name: {MODEL}", "name: late"))
+    answer = requests.put(f"{command}/Deploy", json={"Deploy": "1.0.0"}, timeout=10)
+    assert answer.status_code == 200, answer.text
+    until(lambda: requests.get(known, timeout=5).json()["device"]["operatingState"] == "UP", "it is up", 30)
+    with gateway.frames() as flow:
+        assert flow.versions()[-1] == "1.0.0"
+    assert requests.put(f"{command}/Threshold", json={"Threshold": "0.5"}, timeout=10).status_code == 200
 
 
 @pytest.mark.goal(36)

@@ -122,6 +122,37 @@ async def test_commands_at_the_same_time_undo_nothing_of_one_another(open_site: 
         await site.until(lambda: site.engine.rollout(MODEL).order.wish.paused, "it is paused")  # type: ignore[union-attr]
 
 
+@pytest.mark.goal(3)
+async def test_an_alias_that_moves_is_a_swap(open_site: OpenSite, tmp_path: Path) -> None:
+    write_version(tmp_path, "2.0.0")
+    repository = Repository(tmp_path)
+    async with open_site() as site:
+        repository.point(MODEL, "stable", "1.0.0")
+        site.write(1, version="stable", promoted=True)
+        await site.until(lambda: site.engine.rollout(MODEL).record.active == "1.0.0", "it is followed")
+        repository.point(MODEL, "stable", "2.0.0")
+        await site.serves("2.0.0")
+        await site.engine.adjust(MODEL, threshold=0.3)
+        await site.until(lambda: site.slot.threshold == 0.3, "the threshold is in force")
+        assert site.slot.model.version == "2.0.0"
+        repository.point(MODEL, "stable", "1.0.0")
+        await site.serves("1.0.0")
+
+
+@pytest.mark.goal(15)
+async def test_a_version_that_was_refused_is_not_tried_again_by_reading_again(
+    open_site: OpenSite, tmp_path: Path
+) -> None:
+    (write_version(tmp_path, "2.0.0") / "model.xml").write_text("<net>")
+    async with open_site() as site:
+        site.write(1, version="latest")
+        rollout = site.engine.rollout(MODEL)
+        await site.until(lambda: rollout.tallies.refusals == 1, "it is refused")
+        await asyncio.sleep(1.0)  # three more readings
+        assert rollout.tallies.refusals == 1
+        assert site.slot.model.version == "1.0.0"
+
+
 async def test_a_threshold_does_not_try_a_refused_version_again(open_site: OpenSite, tmp_path: Path) -> None:
     write_version(tmp_path, "2.0.0", labels=["dog", "car", "person"])
     async with open_site() as site:

@@ -110,3 +110,16 @@ async def test_what_comes_late_skips_turns_and_keeps_to_the_grid() -> None:
         if len(turns) == 3:
             break
     assert turns == pytest.approx([0.1, 0.5, 0.6], abs=0.06)
+
+
+async def test_schedules_that_are_closed_follow_no_change(
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile
+) -> None:
+    async with open_room() as room, asyncio.TaskGroup() as tasks:
+        room.devices.put_profile(camera_profile)
+        sent: list[Event] = []
+        schedules = AutoEvents(room.devices, room.commands, lambda event, _: sent.append(event) is None, tasks)
+        schedules.close()
+        room.devices.put(msgspec.structs.replace(pattern_device, auto_events=(every("10ms"),)))
+        await asyncio.sleep(0.2)
+        assert sent == []

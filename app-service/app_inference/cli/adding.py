@@ -1,4 +1,4 @@
-"""`pull`, `add`, `golden`, `pin` and `remove`: what changes on this machine's disk."""
+"""`pull`, `add`, `golden`, `alias`, `pin` and `remove`: what changes on this machine's disk."""
 
 import shutil
 import tempfile
@@ -112,6 +112,18 @@ def pin_version(
     name, version = _name_and_version(model)
     pin(Repository(models_dir), name, version, is_pinned=not off)
     say(f"{name}@{version} is {'no longer ' if off else ''}pinned")
+
+
+@command
+def alias(
+    model: o.WantedModel,
+    name: Annotated[str, typer.Argument(metavar="ALIAS", help="What it is to be called, such as stable.")],
+    models_dir: o.ModelsDir = o.MODELS_DIR,
+) -> None:
+    """Let an alias stand for a version; models that are wished by that alias follow within half a minute."""
+    model_name, version = _name_and_version(model)
+    Repository(models_dir).point(model_name, name, version)
+    say(f"{model_name}@{name} is {version}")
 
 
 @command

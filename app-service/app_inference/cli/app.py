@@ -27,6 +27,7 @@ for name, action, panel in (
     ("golden", adding.golden, _DISK),
     ("verify", listing.verify, _DISK),
     ("bench", benching.bench, _DISK),
+    ("alias", adding.alias, _DISK),
     ("pin", adding.pin_version, _DISK),
     ("remove", adding.remove, _DISK),
     ("plan", planning.plan, _SYSTEM),

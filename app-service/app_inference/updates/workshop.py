@@ -116,10 +116,10 @@ class CompileJob(msgspec.Struct, frozen=True):
 
 
 async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any]) -> None:
-    """Fill the compile cache from a process nobody waits for. Raises ModelRejected when that process is killed, ModelUnavailable
-    when it comes to no end.
+    """Fill the compile cache from a process nobody waits for.
 
-    An ordinary refusal is left to the load that follows, which words it.
+    Raises ModelRejected when that process is killed, ModelUnavailable when it comes to no end. An ordinary refusal is
+    left to the load that follows, which words it.
     """
     job = CompileJob(
         str(path), runtime.device, runtime.streams, runtime.threads, str(runtime.cache_dir), dict(overrides)
