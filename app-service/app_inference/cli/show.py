@@ -7,10 +7,13 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+_GAP = "  "  # between two columns
+_INDENT = 4
 _PIPED = 2000  # columns where no terminal says how many there are
 
 
@@ -40,13 +43,45 @@ def say_json(value: Any) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """A table that fits the terminal: the first column stays whole, longer texts are folded."""
+    """A table that fits the terminal: the first column stays whole, longer texts are folded between words. Where that
+    cannot be, each row is a small paragraph."""
+    shown = console()
+    if _least_width(columns, rows, right) > shown.width:
+        for row in rows:
+            _say_paragraph(shown, columns, row)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if column in right else "left", no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    console().print(table)
+    shown.print(table)
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> int:
+    """Characters that a table needs so that no word of it is broken."""
+    widths = []
+    for number, column in enumerate(columns):
+        is_whole = number == 0 or column in right
+        texts = [column, *(row[number] for row in rows)]
+        widths.append(max(len(part) for text in texts for part in ([text] if is_whole else text.split() or [""])))
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _say_paragraph(shown: Console, columns: Sequence[str], row: Sequence[str]) -> None:
+    """The first column, and below it what there is in the others, as many to a line as fit."""
+    lines: list[str] = []
+    for column, value in zip(columns[1:], row[1:], strict=True):
+        if not value:
+            continue
+        fact = f"{column}: {value}"
+        if lines and len(lines[-1]) + len(_GAP) + len(fact) <= shown.width - _INDENT:
+            lines[-1] += _GAP + fact
+        else:
+            lines.append(fact)
+    shown.print(Text(row[0], "bold"), soft_wrap=True)
+    for line in lines:
+        shown.print(Padding(Text(line), (0, 0, 0, _INDENT)))
 
 
 def say_facts(facts: Mapping[str, str]) -> None:
