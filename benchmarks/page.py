@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page FILE ...`: what `python -m benchmarks --json FILE` measured, into docs/reference/performance.md.
+"""`python -m benchmarks.page FILE ...`: what `python -m benchmarks --json FILE` told, into the page on performance.
 
 Of a scenario that is in several files the last one counts. Only what lies between the page's two marks is replaced.
 """

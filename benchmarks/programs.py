@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+
+
+def with_bytecode(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment`, and compiled modules kept outside the source tree, as an installed package has them."""
+    kept = {key: text for key, text in environment.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(ROOT / "run" / "bytecode")}
 
 
 class Program:
@@ -55,7 +61,8 @@ def open_program(module: str, cores: Set[int], *args: str) -> Iterator[Program]:
     with pinned(cores):
         process = subprocess.Popen(
             [sys.executable, "-m", module, *args],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env=with_bytecode({**os.environ, **_ENVIRONMENT}),
         )  # fmt: skip
     try:
         yield Program(process)

@@ -18,7 +18,7 @@ from edgex_kit.standin.broker import open_broker as open_any_broker
 
 from benchmarks.bench import NotMeasured
 from benchmarks.cpu import pinned
-from benchmarks.programs import ROOT
+from benchmarks.programs import ROOT, with_bytecode
 
 HOST = "127.0.0.1"
 START_WAIT = 60.0  # seconds
@@ -149,7 +149,8 @@ def _open(
     with (folder / f"{module}.log").open("wb") as log, pinned(cores):
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
+            env=with_bytecode({**os.environ, **environment}),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
         )  # fmt: skip
     with _ending(process):
         yield Running(process, f"http://{HOST}:{environment['SERVICE_PORT']}")

@@ -1,6 +1,7 @@
 """Process start to first result with frames already flowing, and what the services cost while nothing happens."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from benchmarks.camera import Order, Report, open_camera
 from benchmarks.cpu import all_cores, app_cores, cpu_of, memory_of, other_cores, pinned
 from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, at_most
-from benchmarks.programs import ROOT, Program
+from benchmarks.programs import ROOT, Program, with_bytecode
 from benchmarks.services import launch_eye, open_broker, open_eye
 
 FPS = 20.0
@@ -58,7 +59,10 @@ def _import(module: str) -> float:
     """Seconds of CPU of a process that does nothing else."""
     code = f"import {module}, time; print(time.process_time())"
     with pinned(app_cores()):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True, text=True, check=True, cwd=ROOT, env=with_bytecode(os.environ),
+        )  # fmt: skip
     return float(done.stdout)
 
 
