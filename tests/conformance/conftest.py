@@ -41,8 +41,9 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDevice:
-    return device_opener(core, tmp_path_factory)
+def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDevice]:
+    with device_opener(core, tmp_path_factory) as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

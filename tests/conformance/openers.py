@@ -16,8 +16,13 @@ from keys import delete
 from peers import PROFILE, AddCamera, Core, Device, Metadata, OpenDevice, until
 
 
-def device_opener(core: Core, folders: pytest.TempPathFactory) -> OpenDevice:
-    """Starts device-camera of a name of its own: `with open_device("name", DEVICE_MAXCMDOPS="2") as device`."""
+@contextlib.contextmanager
+def device_opener(core: Core, folders: pytest.TempPathFactory) -> Iterator[OpenDevice]:
+    """Starts device-camera of a name of its own: `with open_device("name", DEVICE_MAXCMDOPS="2") as device`.
+
+    In the end nothing of them is left in the core: a gateway outlives the tests, and their next run has the same names.
+    """
+    keys: set[str] = set()
 
     @contextlib.contextmanager
     def run(name: str, *flags: str, waits: bool = False, **environ: str) -> Iterator[Device]:
@@ -38,6 +43,7 @@ def device_opener(core: Core, folders: pytest.TempPathFactory) -> OpenDevice:
                 },
             )
         key = f"{key}_{instance}" if instance else key
+        keys.add(key)
         try:
             url = "" if waits else until(lambda: _address(core, key, process, log), f"{key} is up", 20)
             yield Device(key, url, process, log)
@@ -51,7 +57,10 @@ def device_opener(core: Core, folders: pytest.TempPathFactory) -> OpenDevice:
                 process.wait()
             print(log.read_text())  # noqa: T201 - pytest shows it when the test fails
 
-    return run
+    yield run
+    for key in keys:
+        delete(core, key)
+        Metadata(core.metadata).delete(f"deviceservice/name/{quote(key, safe='')}")
 
 
 def _address(core: Core, key: str, process: "subprocess.Popen[bytes]", log: Path) -> str:

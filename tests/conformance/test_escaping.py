@@ -57,8 +57,9 @@ def core(request: pytest.FixtureRequest) -> Iterator[Core]:
 
 
 @pytest.fixture(scope="module")
-def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenDevice:
-    return device_opener(core, tmp_path_factory)
+def open_device(core: Core, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDevice]:
+    with device_opener(core, tmp_path_factory) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
