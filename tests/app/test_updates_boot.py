@@ -10,10 +10,10 @@ from app_inference.model import load_model
 from app_inference.repository import Repository
 from app_inference.updates.boot import end_well, version_to_boot
 from app_inference.updates.journal import Journal, Record
-from app_inference.updates.steps import SUSPECT, Step
+from app_inference.updates.steps import SUSPECT, Step, may_follow
 from updating import MODEL, RUNTIME, write_version
 
-# Follows a wish and kills its own process, as a power cut would, right after `step` was journalled.
+# Follows a wish and kills its own process, as a power cut would: right after a step was journalled, or while it was.
 VICTIM = """
 import asyncio, os, signal, sys
 from pathlib import Path
@@ -22,11 +22,19 @@ from app_inference.updates.journal import Journal
 from app_inference.updates.steps import Step
 from updating import MODEL, open_site
 
+step, is_half, strategy = Step(sys.argv[2]), sys.argv[3] == "half", sys.argv[4]
+replace = Path.replace
+
+def cut(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
 class Cut(Journal):
     def write(self, name, record):
+        if is_half and record.step is step:
+            Path.replace = cut
         stored = super().write(name, record)
-        if record.step is Step(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if record.step is step:
+            cut()
         return stored
 
 async def main():
@@ -35,7 +43,7 @@ async def main():
     boot = version_to_boot(journal, MODEL) or "1.0.0"
     async with open_site(root, boot, journal=journal) as site:
         await site.until(lambda: len(site.street.findings) > 60)
-        site.wish("2.0.0", site.rollout.record.generation + 1, strategy="canary")
+        site.wish("2.0.0", site.rollout.record.generation + 1, strategy=strategy)
         await site.settled()
         print(site.rollout.record.reason)
 
@@ -49,39 +57,61 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_until_cut(root: Path, step: Step) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", VICTIM, str(root), step.value]
+def run_until_cut(root: Path, step: Step, where: str = "noted") -> "subprocess.CompletedProcess[str]":
+    strategy = "shadow" if step is Step.SHADOW else "canary"
+    command = [sys.executable, "-c", VICTIM, str(root), step.value, where, strategy]
     environ = {"PYTHONPATH": str(Path(__file__).parent), "PATH": "/usr/bin:/bin"}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
 
 
+FORWARD = [step for step in Step if step not in (Step.IDLE, Step.ROLLBACK)]
+
+
 @pytest.mark.goal(22)
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("step", [step for step in Step if step not in (Step.IDLE, Step.SHADOW, Step.ROLLBACK)])
+@pytest.mark.parametrize("step", FORWARD)
 def test_a_cut_at_any_step_leaves_a_version_that_runs(root: Path, step: Step) -> None:
     write_version(root, "2.0.0", [(0, 0.88)])
     done = run_until_cut(root, step)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    journal = Journal(root / ".state")
-    assert journal.read(MODEL).step is step
-    version = version_to_boot(journal, MODEL) or "1.0.0"
-    assert version == ("2.0.0" if step is Step.COMMIT else "1.0.0")
-    with load_model(Repository(root).version(MODEL, version), None, RUNTIME) as model:
-        model.warm_up()
-    record = journal.read(MODEL)
-    assert record.step is Step.IDLE
-    assert record.boots == (step in SUSPECT)
+    assert Journal(root / ".state").read(MODEL).step is step
+    assert booted(root) == ("2.0.0" if step is Step.COMMIT else "1.0.0")
+    assert Journal(root / ".state").read(MODEL).boots == (step in SUSPECT)
 
 
 @pytest.mark.goal(22)
 @pytest.mark.timeout(120)
-def test_a_cut_while_going_back_has_gone_back(root: Path) -> None:
-    write_version(root, "2.0.0", [(2, 0.9)])
-    done = run_until_cut(root, Step.ROLLBACK)
+@pytest.mark.parametrize("step", FORWARD)
+def test_a_cut_while_a_step_is_noted_leaves_the_one_before_it(root: Path, step: Step) -> None:
+    write_version(root, "2.0.0", [(0, 0.88)])
+    done = run_until_cut(root, step, "half")
     assert done.returncode == -signal.SIGKILL, done.stderr
+    before = Journal(root / ".state").read(MODEL).step
+    assert before is not step
+    assert may_follow(step, before)
+    assert booted(root) == "1.0.0"
+    assert Journal(root / ".state").read(MODEL).boots == (before in SUSPECT)
+
+
+@pytest.mark.goal(22)
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("where", "quarantined"), [("noted", ["2.0.0"]), ("half", [])])
+def test_a_cut_while_going_back_has_gone_back(root: Path, where: str, quarantined: list[str]) -> None:
+    write_version(root, "2.0.0", [(2, 0.9)])
+    done = run_until_cut(root, Step.ROLLBACK, where)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert booted(root) == "1.0.0"
+    assert [it.version for it in Journal(root / ".state").read(MODEL).quarantine] == quarantined
+
+
+def booted(root: Path) -> str:
+    """The version that the next start begins with, which runs; its journal is at rest."""
     journal = Journal(root / ".state")
-    assert version_to_boot(journal, MODEL) in ("", "1.0.0")
-    assert [it.version for it in journal.read(MODEL).quarantine] == ["2.0.0"]
+    version = version_to_boot(journal, MODEL) or "1.0.0"
+    with load_model(Repository(root).version(MODEL, version), None, RUNTIME) as model:
+        model.warm_up()
+    assert journal.read(MODEL).step is Step.IDLE
+    return version
 
 
 @pytest.mark.goal(23)
