@@ -31,6 +31,7 @@ from app_inference.updates.workshop import Prepared, Workshop
 log = logging.getLogger(__name__)
 
 JUDGE_EVERY = 0.1  # seconds
+TELL_EVERY = 2.0  # seconds of a rollout that waits: who watches it sees that it goes on
 
 Compared = tuple[Evidence, Evidence, float | None]  # the version before, the candidate, how far they agree
 NOTHING_YET = Judgement(Verdict.HOLD, "", {})
@@ -84,6 +85,7 @@ class Rollout:
         self._promoted = asyncio.Event()
         self._before: Evidence = Evidence()
         self._switched_at = 0.0  # time.perf_counter()
+        self._told_at = 0.0  # time.monotonic(), of the gate
 
     def wish(self, order: Order) -> None:
         """Follow `order` from now on, instead of any other."""
@@ -300,9 +302,10 @@ class Rollout:
         log.info("model '%s': %s was promoted by an operator", self.name, self.record.candidate)
 
     def _note(self, judgement: Judgement) -> None:
-        changed = judgement.verdict is not self.judgement.verdict
+        is_changed = judgement.verdict is not self.judgement.verdict
         self.judgement = judgement
-        if changed:
+        if is_changed or time.monotonic() - self._told_at > TELL_EVERY:
+            self._told_at = time.monotonic()
             self._tell()
 
     @property
