@@ -196,6 +196,21 @@ async def test_the_newest_of_fifty_wishes_wins(root: Path) -> None:
         assert not site.street.lost
 
 
+@pytest.mark.goal(14)
+@pytest.mark.parametrize("turns", range(1, 8))
+async def test_going_back_to_what_was_wished_a_moment_ago_is_a_wish_too(root: Path, turns: int) -> None:
+    for version in ("1.1.0", "1.2.0"):
+        write_version(root, version, LIKE_IT)
+    async with open_site(root) as site:
+        site.wish("1.2.0", 1, promoted=True)
+        await site.until(lambda: site.rollout.record.step is Step.LOAD)
+        site.wish("1.1.0", 2, promoted=True)
+        for _ in range(turns):  # the first attempt is taken back meanwhile, at another place each time
+            await asyncio.sleep(0)
+        site.wish("1.2.0", 3, promoted=True)
+        await site.until(lambda: site.rollout.record.active == "1.2.0" and site.rollout.record.step is Step.IDLE, 5)
+
+
 @pytest.mark.goal(11)
 async def test_a_threshold_takes_effect_without_a_swap(root: Path) -> None:
     async with open_site(root) as site:

@@ -120,6 +120,7 @@ class Rollout:
         """Follow wish after wish, for ever."""
         order = await self._orders.get()
         while True:
+            self.order = order  # before it begins: the next may be here by then, and is held against this one
             attempt = asyncio.create_task(self._attempt(order), name=f"rollout:{self.name}")
             try:
                 order = await self._next_order(attempt)
@@ -145,7 +146,6 @@ class Rollout:
         return now is not None and (now.version, now.strategy) == (order.wish.version, order.wish.strategy)
 
     async def _attempt(self, order: Order) -> None:
-        self.order = order
         self._apply_threshold(order.wish)
         try:
             await self._roll(order)
