@@ -373,6 +373,13 @@ async def test_models_show_their_state_and_a_failed_one_its_reason(eye: Eye, bro
     assert all(word in serving for word in ("serving", "1.0.0", "CPU", "FP32", "watch"))
 
 
+async def test_a_pipeline_whose_model_cannot_serve_says_so(eye: Eye, browser: Browser) -> None:
+    await asyncio.to_thread(browser.open, eye.url)
+    await _until(lambda: "cannot serve: no model 'no-such-model'" in _card(browser, "broken"))
+    assert "failed" in _card(browser, "broken")
+    assert "running" in _card(browser, "watch")
+
+
 async def test_a_zone_is_drawn(eye: Eye, browser: Browser, unique: str) -> None:
     async with _filming(eye, unique, _gray_jpeg(0.2)):
         await asyncio.to_thread(browser.open, eye.url)
