@@ -16,7 +16,8 @@ from eyes import save_meter
 @pytest.fixture
 def models(tmp_path: Path) -> Models:
     save_meter(tmp_path)
-    models = Models(InferenceSection(models_dir=str(tmp_path), threads=1, streams=1), boot=lambda _: "")
+    section = InferenceSection(models_dir=str(tmp_path), threads=1, streams=1)
+    models = Models(section, boot=lambda _: "", booted=lambda *_: None)
     models.load({"meter": PipelineSection(model="meter")})
     return models
 
