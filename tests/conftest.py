@@ -20,12 +20,16 @@ import pytest
 from edgex_kit.standin.address import Address, free_port
 from edgex_kit.standin.broker import open_broker
 from edgex_kit.standin.mosquitto import find_mosquitto
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = "127.0.0.1"
 START_WAIT = 60.0  # seconds
 LEAK_WAIT = 3.0  # seconds a thread or child may take to go
 
+# How long an example takes says how busy the machine is; what hangs is ended by the test's own timeout.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 os.environ.setdefault("EDGEX_SECURITY_SECRET_STORE", "false")  # what is not set is secure
 
 
