@@ -1,6 +1,6 @@
 """Where a version is made ready beside the serving one, without slowing it: verified, compiled, tested.
 
-Compiling happens first in a process of its own with the lowest priority, into a cache keyed by digest, OpenVINO build
+Compiling happens first in a process of its own with a low priority, into a cache keyed by digest, OpenVINO build
 and device; this process then only reads the result. A model that kills its compiler does not kill the service.
 """
 
@@ -29,7 +29,7 @@ from app_inference.updates.selftest import self_test
 log = logging.getLogger(__name__)
 audit = logging.getLogger("app_inference.audit")
 
-COMPILE_WAIT = 600.0  # seconds until a compiler is given up
+COMPILE_WAIT = 1800.0  # seconds until a compiler is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any])
         async with asyncio.timeout(COMPILE_WAIT):
             status = await process.wait()
     except TimeoutError as error:
-        # The machine is to blame: at the lowest priority there is nothing left over on one that is too busy.
+        # The machine is to blame: at a low priority little is left over on one that is too busy.
         raise ModelUnavailable(f"{path}: not compiled within {COMPILE_WAIT:g} s, this machine is too busy") from error
     finally:
         if process.returncode is None:
