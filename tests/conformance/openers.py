@@ -79,6 +79,7 @@ def cameras(metadata: Metadata, device: Device, unique: str) -> Iterator[AddCame
         name = f"{unique}{suffix}"
         result = metadata.add("deviceProfile", {**profile, "name": name}, key="profile")
         assert result["statusCode"] == 201, result
+        added.append(name)
         item = {
             "name": name,
             "serviceName": to.service,
@@ -90,7 +91,6 @@ def cameras(metadata: Metadata, device: Device, unique: str) -> Iterator[AddCame
         }
         result = metadata.add("device", item)
         assert result["statusCode"] == 201, result
-        added.append(name)
         until(lambda: to.get(name, "Source").status_code != 404, f"{name} is known")
         return name
 

@@ -23,7 +23,7 @@ from eyes import METER, Eye, OpenApp, Stage, envelope, frame_event, frame_messag
 from keys import delete, key_url, put, value
 from peers import WAIT, Bus, Core, until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 checklist = pytest.mark.checklist
 
 COMMON = "core-common-config-bootstrapper"
