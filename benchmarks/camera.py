@@ -28,8 +28,8 @@ from benchmarks.pictures import HD, jpegs
 from benchmarks.programs import Program, open_program, serve
 
 WARM_UP_WAIT = 10.0  # seconds
-PATIENCE = 3.0  # seconds until an unanswered frame is taken for lost
-SETTLE = 0.3  # seconds that the last frames of an open loop have to be answered
+PATIENCE = 10.0  # seconds until an unanswered frame is taken for lost
+SETTLE = 0.3  # seconds, where the first frames came too early to be answered by anybody
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -181,7 +181,7 @@ class Camera:
 
     def _drain(self) -> None:
         """Until everything is answered or dropped, as far as it ever will be."""
-        deadline = time.monotonic() + (SETTLE if self._order.fps else PATIENCE)
+        deadline = time.monotonic() + (SETTLE if self._order.is_first_enough else PATIENCE)
         while len(self._answers) + sum(self._dropped.values()) < len(self._sent) and time.monotonic() < deadline:
             time.sleep(0.005)
 

@@ -39,7 +39,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 def _at(bench: Bench, camera: Program, cameras: int, load: float) -> Report:
     """Raises NotMeasured when a frame was neither answered nor counted as dropped."""
     capacity = fulfil(camera, Order(seconds=bench.seconds(1.0, 0.7), cameras=cameras, warm_up=10)).fps
-    report = fulfil(camera, Order(seconds=bench.seconds(3.0), cameras=cameras, fps=load * capacity / cameras))
+    report = fulfil(camera, Order(seconds=bench.seconds(2.5), cameras=cameras, fps=load * capacity / cameras))
     if report.lost:
         raise NotMeasured(f"{report.lost} of {report.sent} frames were neither answered nor counted as dropped")
     return report

@@ -42,7 +42,7 @@ Look = Callable[[bytes], int]  # a JPEG to how many things are seen in it
 def _figures(bench: Bench, case: str, ways: dict[str, Look], size: Size) -> Iterator[Figure]:
     jpeg = jpegs(size)[0]
     seen = {name: look(jpeg) for name, look in ways.items()}
-    seconds = bench.seconds(1.5, 0.5)
+    seconds = bench.seconds(1.0, 0.5)
     costs = {name: partial(cpu_per_call, partial(look, jpeg), seconds) for name, look in ways.items()}
     spent = alternate(costs, bench.rounds)
     for name, values in spent.items():

@@ -80,10 +80,10 @@ def _device_camera(bench: Bench) -> Iterator[Figure]:
             opened = open_device_camera(core, broker, [source] * CAMERAS, app_cores(), bench.folder / "publish")
             service = stack.enter_context(opened)
             _await_frames(receiver)
-            spent = [_spent(receiver, service.pid, bench.seconds(3.0)) for _ in range(bench.rounds)]
+            spent = [_spent(receiver, service.pid, bench.seconds(2.0)) for _ in range(bench.rounds)]
         with open_program("benchmarks.sources", app_cores(), str(folder), str(CAMERAS), str(FPS)) as sources:
             _await_frames(sources)
-            read = [_spent(sources, sources.pid, bench.seconds(3.0)) for _ in range(bench.rounds)]
+            read = [_spent(sources, sources.pid, bench.seconds(2.0)) for _ in range(bench.rounds)]
         case = f"{name_of(size)}, {sum(map(len, jpegs(size))) // len(jpegs(size)) // 1000} KB, passed through"
         yield Figure(case, f"device-camera, {CAMERAS} cameras at {FPS:g} fps", "ms CPU", spent)
         yield Figure(case, "of it, reading the files that stand for cameras", "ms CPU", read)

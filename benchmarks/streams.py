@@ -31,11 +31,11 @@ def _on(bench: Bench, model: Path, case: str, cores: Set[int], camera_cores: Set
         broker = stack.enter_context(open_broker(camera_cores))
         stack.enter_context(open_eye(broker, model, cores, bench.folder / "eye"))
         camera = stack.enter_context(open_camera(broker, camera_cores))
-        capacity = fulfil(camera, Order(seconds=bench.seconds(3.0, 0.7), cameras=4, warm_up=10)).fps
+        capacity = fulfil(camera, Order(seconds=bench.seconds(2.0, 0.7), cameras=4, warm_up=10)).fps
         cameras = max(1, int(capacity / FPS))
         while True:
             bench.say(f"streams: {case}, trying {cameras} cameras")
-            report = fulfil(camera, Order(seconds=bench.seconds(8.0, 1.5), cameras=cameras, fps=FPS))
+            report = fulfil(camera, Order(seconds=bench.seconds(6.0, 1.5), cameras=cameras, fps=FPS))
             if carries(report) or cameras == 1:
                 break
             cameras -= 1
