@@ -28,8 +28,7 @@ from benchmarks.pictures import HD, jpegs
 from benchmarks.programs import Program, open_program, serve
 
 WARM_UP_WAIT = 10.0  # seconds
-PATIENCE = 10.0  # seconds until an unanswered frame is taken for lost
-SETTLE = 0.3  # seconds, where the first frames came too early to be answered by anybody
+SETTLE = 0.3  # seconds of patience where nobody answers, or the first frames came too early
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -41,6 +40,7 @@ class Order(msgspec.Struct, kw_only=True):
     kilobytes: int = 0  # instead of pictures, so many thousand bytes that nobody will decode
     is_cbor: bool = False  # the whole envelope
     is_first_enough: bool = False  # an open loop ends with the first answer
+    patience: float = 10.0  # seconds until an unanswered frame is taken for lost
     warm_up: int = 0  # answers that are not counted, at the beginning of a closed loop
     pids: dict[str, int] = {}  # processes whose CPU is told
 
@@ -181,7 +181,7 @@ class Camera:
 
     def _drain(self) -> None:
         """Until everything is answered or dropped, as far as it ever will be."""
-        deadline = time.monotonic() + (SETTLE if self._order.is_first_enough else PATIENCE)
+        deadline = time.monotonic() + self._order.patience
         while len(self._answers) + sum(self._dropped.values()) < len(self._sent) and time.monotonic() < deadline:
             time.sleep(0.005)
 

@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
 from app_inference.frames import frame_from_event
 from edgex_kit import codec
 from edgex_kit.codec import PLAIN, Encoding
 
 from benchmarks import standard_library
 from benchmarks.bench import Bench, NotMeasured
-from benchmarks.camera import Order, fulfil, open_camera
+from benchmarks.camera import SETTLE, Order, fulfil, open_camera
 from benchmarks.camera_frames import encode_frame, frame_of
 from benchmarks.cpu import app_cores, cpu_of, cpu_per_call, other_cores, pinned
 from benchmarks.figures import Figure, at_least, at_most, ratios
@@ -87,8 +88,8 @@ def _open_way(stack: contextlib.ExitStack, kind: str) -> _Way:
 
 
 def _live(bench: Bench, ways: dict[str, _Way], kilobytes: int) -> Iterator[Figure]:
-    json = Order(cameras=CAMERAS, fps=FPS, seconds=bench.seconds(2.0, 0.5), kilobytes=kilobytes)
-    cbor = Order(cameras=CAMERAS, fps=FPS, seconds=json.seconds, kilobytes=kilobytes, is_cbor=True)
+    json = Order(cameras=CAMERAS, fps=FPS, seconds=bench.seconds(2.0, 0.5), kilobytes=kilobytes, patience=SETTLE)
+    cbor = msgspec.structs.replace(json, is_cbor=True)
     spent = alternate(
         {
             OURS: lambda: ways[OURS].spend(json),

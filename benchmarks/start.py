@@ -13,7 +13,7 @@ import msgspec
 from edgex_kit.standin.address import Address
 
 from benchmarks.bench import Bench, NotMeasured
-from benchmarks.camera import Order, Report, open_camera
+from benchmarks.camera import SETTLE, Order, Report, open_camera
 from benchmarks.cpu import all_cores, app_cores, cpu_of, memory_of, other_cores, pinned
 from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, at_most
@@ -45,7 +45,7 @@ def run(bench: Bench) -> Iterator[Figure]:
 
 def _first_result(bench: Bench, broker: Address, camera: Program, model: Path) -> float:
     """Seconds. Raises NotMeasured when there was none in time."""
-    camera.tell(**msgspec.to_builtins(Order(seconds=PATIENCE, fps=FPS, is_first_enough=True)))
+    camera.tell(**msgspec.to_builtins(Order(seconds=PATIENCE, fps=FPS, is_first_enough=True, patience=SETTLE)))
     time.sleep(0.5)  # frames flow
     began = time.monotonic()
     with launch_eye(broker, model, all_cores(), bench.folder / "start"):
