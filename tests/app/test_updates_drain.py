@@ -67,7 +67,7 @@ async def test_a_frame_that_never_ends_is_told_and_holds_up_no_update(
             await site.settled()
             assert time.monotonic() - began > 0.5
         rollout = site.rollout
-        assert (rollout.record.active, rollout.undrained, rollout.tallies.drain_timeouts) == ("2.0.0", 1, 1)
+        assert (rollout.record.active, rollout.drain.left, rollout.drain.timeouts) == ("2.0.0", 1, 1)
         assert not site.street.lost
         metrics = Metrics("app")
         UpdateMeters(metrics, {MODEL: rollout}, {MODEL: site.slot}, lambda _: None).look(rollout)
@@ -87,7 +87,7 @@ async def test_an_update_ends_after_the_last_frame_of_the_version_before(tmp_pat
             assert site.rollout.record.step is Step.OBSERVE
             stuck.end()
             await site.settled()
-        assert site.rollout.undrained == 0
+        assert site.rollout.drain.left == 0
         assert site.rollout.record.active == "2.0.0"
 
 

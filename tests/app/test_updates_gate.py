@@ -81,3 +81,13 @@ def test_milliseconds_more_or_less_of_a_quick_model_are_noise() -> None:
     judgement = judge(evidence(200, ms=0.1), evidence(200, ms=1.0), 9, GATE, OBSERVE)
     assert judgement.values["p99Ratio"] > GATE.max_p99_ratio
     assert judgement.verdict is Verdict.PASS
+
+
+def test_slowness_may_be_excused_and_nothing_else_is() -> None:
+    slow, failing = evidence(200, ms=40.0), evidence(200, ms=40.0)
+    assert judge(evidence(200), slow, 9, GATE, OBSERVE).is_of_time
+    assert judge(evidence(200), slow, 9, GATE, OBSERVE, is_timed=False).verdict is Verdict.PASS
+    for _ in range(10):
+        failing.add(Sample(0.0, is_error=True))
+    judgement = judge(evidence(200), failing, 9, GATE, OBSERVE)
+    assert (judgement.verdict, judgement.is_of_time) == (Verdict.BREACH, False)

@@ -58,7 +58,7 @@ async def test_two_hundred_swaps_leave_memory_flat(tmp_path: Path, monkeypatch: 
     for version in ("1.0.0", "2.0.0"):
         write_version(tmp_path, version, [(0, 0.9 if version == "1.0.0" else 0.88)])
     monkeypatch.setattr("app_inference.updates.journal.os.fsync", lambda _: None)  # the disk is not what is measured
-    monkeypatch.setattr("app_inference.updates.selftest.TIMED", 2)
+    monkeypatch.setattr("app_inference.updates.timing.TIMED", 2)
     resident = []
     async with open_site(tmp_path, pause=0.05) as site:
         for number in range(200):

@@ -24,7 +24,8 @@ from app_inference.slot import ModelSlot
 from app_inference.tally import Tally
 from app_inference.updates.desired import ModelWish, ObserveWish
 from app_inference.updates.journal import Journal
-from app_inference.updates.rollout import Order, Rollout
+from app_inference.updates.orders import Order
+from app_inference.updates.rollout import Rollout
 from app_inference.updates.steps import Step
 from app_inference.updates.workshop import Workshop
 from app_inference.view import View
@@ -197,15 +198,20 @@ class Site:
         await self.until(lambda: self.rollout.record.step is Step.IDLE, wait)
 
 
+def open_version(root: Path, version: str) -> Model:
+    """A version, ready to look at frames."""
+    model = load_model(Repository(root).version(MODEL, version), None, RUNTIME)
+    model.warm_up()
+    return model
+
+
 @contextlib.asynccontextmanager
 async def open_site(
     root: Path, version: str = "1.0.0", *, journal: Journal | None = None, pause: float = 0.002, keep: int = 0
 ) -> AsyncIterator[Site]:
     """`version` serves, frames flow, and wishes are followed."""
     repository = Repository(root)
-    model = load_model(repository.version(MODEL, version), None, RUNTIME)
-    model.warm_up()
-    slot = ModelSlot(MODEL, model)
+    slot = ModelSlot(MODEL, open_version(root, version))
     journal = journal or Journal(root / ".state")
     places = Slots({MODEL: slot})
     rollout = Rollout(MODEL, places, Workshop(repository, RUNTIME, keep), journal, lambda: None)

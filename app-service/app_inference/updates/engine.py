@@ -16,9 +16,10 @@ from app_inference.updates.boot import end_well
 from app_inference.updates.desired import Desired, ModelWish
 from app_inference.updates.intents import Intents
 from app_inference.updates.journal import Journal
+from app_inference.updates.orders import Order
 from app_inference.updates.places import Places
 from app_inference.updates.reported import ModelReport, Reported, VersionReport, reported_text
-from app_inference.updates.rollout import Order, Rollout
+from app_inference.updates.rollout import Rollout
 from app_inference.updates.steps import Step
 from app_inference.updates.workshop import Workshop
 from app_inference.versions import is_floating
@@ -239,7 +240,7 @@ class Engine:
             gate=rollout.judgement.values if is_gated else {},
             quarantined=tuple(it.version for it in record.quarantine),
             threshold=slot.threshold if slot else None,
-            undrained=rollout.undrained,
+            undrained=rollout.drain.left,
         )
 
 

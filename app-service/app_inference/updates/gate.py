@@ -33,6 +33,7 @@ class Judgement:
     verdict: Verdict
     reason: str
     values: dict[str, float]
+    is_of_time: bool = False  # a breach by slowness, which a busy machine feigns
 
 
 def judge(
@@ -42,21 +43,32 @@ def judge(
     gate: GateWish,
     observe: ObserveWish,
     agreed: float | None = None,
+    *,
+    is_timed: bool = True,
 ) -> Judgement:
     """Compare a candidate, observed for `held_s` seconds, with the version before it.
 
-    `agreed` is how far both said the same of the same frames (0..1), where both have looked at them.
+    `agreed` is how far both said the same of the same frames (0..1), where both have looked at them. Without `is_timed`
+    it may take as long as it does.
     """
     old, new = summarise(before.samples), summarise(candidate.samples)
     values = _values(old, new) | ({} if agreed is None else {"agreement": round(agreed, 4)})
-    breach = _broken(old, new, gate) or _changed(before, candidate, values, gate, observe)
+    breach = _failing(new, gate) or _changed(before, candidate, values, gate, observe)
     breach = breach or _disagrees(candidate, agreed, gate)
     if breach:
         return Judgement(Verdict.BREACH, breach, values)
+    late = _late(old, new, gate) if is_timed else ""
+    if late:
+        return Judgement(Verdict.BREACH, late, values, is_of_time=True)
     waiting = _missing(candidate, held_s, observe)
     if waiting:
         return Judgement(Verdict.HOLD, waiting, values)
     return Judgement(Verdict.PASS, f"{candidate.frames} frames within the limits", values)
+
+
+def is_slower(before_ms: float, candidate_ms: float, gate: GateWish) -> bool:
+    """Whether a candidate takes longer than it may."""
+    return candidate_ms - before_ms > NOISE_MS and candidate_ms > gate.max_p99_ratio * before_ms
 
 
 def stability_index(expected: dict[int, int], found: dict[int, int]) -> float:
@@ -86,21 +98,20 @@ def _values(old: Summary, new: Summary) -> dict[str, float]:
     }
 
 
-def _broken(old: Summary, new: Summary, gate: GateWish) -> str:
-    """What is wrong whatever the scene shows."""
-    if new.frames < FEW:
+def _failing(new: Summary, gate: GateWish) -> str:
+    if new.frames < FEW or new.error_rate <= gate.max_error_rate:
         return ""
-    if new.error_rate > gate.max_error_rate:
-        return f"{new.error_rate:.1%} of the frames failed, {gate.max_error_rate:.1%} may"
-    if old.frames < FEW:
-        return ""
-    if min(old.frames, new.frames) >= MANY:
-        return _slower("p99", old.p99_ms, new.p99_ms, gate)
-    return _slower("median", old.median_ms, new.median_ms, gate)
+    return f"{new.error_rate:.1%} of the frames failed, {gate.max_error_rate:.1%} may"
 
 
-def _slower(which: str, old_ms: float, new_ms: float, gate: GateWish) -> str:
-    if new_ms - old_ms <= NOISE_MS or new_ms <= gate.max_p99_ratio * old_ms:
+def _late(old: Summary, new: Summary, gate: GateWish) -> str:
+    frames = min(old.frames, new.frames)
+    if frames < FEW:
+        return ""
+    which, old_ms, new_ms = "p99", old.p99_ms, new.p99_ms
+    if frames < MANY:
+        which, old_ms, new_ms = "median", old.median_ms, new.median_ms
+    if not is_slower(old_ms, new_ms, gate):
         return ""
     ratio = f"{new_ms / old_ms:.1f}" if old_ms else "many"
     return f"inference takes {ratio} times as long ({which}), {gate.max_p99_ratio:g} times is the limit"

@@ -13,7 +13,7 @@ from edgex_kit.metrics import Gauge, Metrics
 from app_inference.model import Model
 from app_inference.slot import ModelSlot
 from app_inference.updates.drift import Baseline, baseline_from, drift
-from app_inference.updates.rollout import Rollout, Tallies
+from app_inference.updates.rollout import Rollout
 from app_inference.updates.steps import Step
 
 EVERY = 1.0  # seconds
@@ -49,7 +49,7 @@ class UpdateMeters:
     def look(self, rollout: Rollout) -> None:
         """Take over the numbers of one model."""
         name, metrics = rollout.name, self._metrics
-        for metric, count in _counts(rollout.tallies):
+        for metric, count in _counts(rollout):
             counter = metrics.counter(f"Model{metric}", model=name)
             counter.add(count - counter.value)
         metrics.gauge("ModelQuarantined", model=name).set(len(rollout.record.quarantine))
@@ -100,12 +100,13 @@ class UpdateMeters:
         return first
 
 
-def _counts(done: Tallies) -> tuple[tuple[str, int], ...]:
+def _counts(rollout: Rollout) -> tuple[tuple[str, int], ...]:
+    done = rollout.tallies
     return (
         ("Swaps", done.swaps),
         ("Rollbacks", done.rollbacks),
         ("Refusals", done.refusals),
-        ("DrainTimeouts", done.drain_timeouts),
+        ("DrainTimeouts", rollout.drain.timeouts),
     )
 
 

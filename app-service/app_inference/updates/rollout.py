@@ -6,23 +6,24 @@ Nothing here touches the serving version before SWITCH, and after it the version
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
 from edgex_kit.errors import Conflict, EdgexError, Invalid, Locked, NotFound
-from edgex_kit.handover import Latest
 
 from app_inference.errors import ModelRejected
+from app_inference.model import Model
 from app_inference.repository import StoredModel
 from app_inference.slot import Lineup, ModelSlot
 from app_inference.updates.desired import ModelWish
-from app_inference.updates.drain import LIMIT, drained
+from app_inference.updates.drain import Drain
 from app_inference.updates.drift import baseline_from
-from app_inference.updates.gate import Judgement, Verdict, judge
-from app_inference.updates.journal import Journal, Quarantine, Record
+from app_inference.updates.gate import Judgement
+from app_inference.updates.journal import Journal, Record
+from app_inference.updates.observation import Breach, Compared, Observation, Pair
+from app_inference.updates.orders import Order, Orders
 from app_inference.updates.places import Places
+from app_inference.updates.progress import Progress
 from app_inference.updates.samples import Evidence
 from app_inference.updates.share import canary_for
 from app_inference.updates.steps import Step
@@ -31,22 +32,6 @@ from app_inference.updates.workshop import Prepared, Workshop
 log = logging.getLogger(__name__)
 
 JUDGE_EVERY = 0.1  # seconds
-TELL_EVERY = 2.0  # seconds of a rollout that waits: who watches it sees that it goes on
-
-Compared = tuple[Evidence, Evidence, float | None]  # the version before, the candidate, how far they agree
-NOTHING_YET = Judgement(Verdict.HOLD, "", {})
-
-
-class Breach(EdgexError):
-    """The gate sent a version back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A wish and the generation of the document it came with."""
-
-    wish: ModelWish
-    generation: int
 
 
 @dataclass(slots=True)
@@ -56,7 +41,6 @@ class Tallies:
     swaps: int = 0
     rollbacks: int = 0
     refusals: int = 0
-    drain_timeouts: int = 0
 
 
 class Rollout:
@@ -71,79 +55,75 @@ class Rollout:
         tell: Callable[[], None],
     ) -> None:
         self.name = name
-        self.record = journal.read(name)
-        self.judgement = NOTHING_YET
         self.prepared: Prepared | None = None
-        self.order: Order | None = None
         self.tallies = Tallies()
-        self.undrained = 0  # frames that the version before still held when its time was over
+        self.drain = Drain(name, tell)
         self._places = places
         self._workshop = workshop
-        self._journal = journal
+        self._progress = Progress(name, journal, tell)
         self._tell = tell
-        self._orders: Latest[Order] = Latest()
-        self._promoted = asyncio.Event()
+        self._orders = Orders()
+        self._observation = Observation(name, tell)
         self._before: Evidence = Evidence()
-        self._switched_at = 0.0  # time.perf_counter()
-        self._told_at = 0.0  # time.monotonic(), of the gate
 
     def wish(self, order: Order) -> None:
         """Follow `order` from now on, instead of any other."""
         self._orders.put(order)
 
     @property
+    def order(self) -> Order | None:
+        """What is wished now."""
+        return self._orders.now
+
+    @property
+    def record(self) -> Record:
+        """How far it has come, as it is journalled."""
+        return self._progress.record
+
+    @property
+    def judgement(self) -> Judgement:
+        """What the gate said last."""
+        return self._observation.judgement
+
+    @property
     def is_locked(self) -> bool:
         """Whether the device's adminState forbids updates; journalled, so that a restart does not forget it."""
         return self.record.is_locked
+
+    def reread(self) -> None:
+        """Take up what the journal says: the model was loaded anew. Raises EdgexError."""
+        self._progress.reread()
 
     def lock(self, locked: bool) -> None:
         """Forbid updates, or allow them again: the wish that was refused meanwhile is then followed."""
         if locked == self.is_locked:
             return
-        self._store(is_locked=locked)
+        self._progress.store(is_locked=locked)
         if not locked and self.order is not None:
             self.wish(self.order)
 
     def quarantine(self, digest: str, version: str, reason: str) -> None:
         """Do not try this version again by itself."""
-        if not self.record.is_quarantined(digest):
-            entry = Quarantine(digest, version, reason, str(time.time_ns()))
-            self._store(quarantine=(*self.record.quarantine, entry))
+        self._progress.quarantine(digest, version, reason)
 
     def promote(self) -> None:
         """An operator's word counts as a pass. Raises Conflict when there is nothing to promote."""
         if self.record.step not in (Step.SHADOW, Step.CANARY, Step.OBSERVE):
             raise Conflict(f"model '{self.name}' has no candidate to promote; it is {self.record.step}")
-        self._promoted.set()
+        self._observation.promote()
 
     async def follow(self) -> None:
         """Follow wish after wish, for ever."""
-        order = await self._orders.get()
-        while True:
-            self.order = order  # before it begins: the next may be here by then, and is held against this one
-            attempt = asyncio.create_task(self._attempt(order), name=f"rollout:{self.name}")
-            try:
-                order = await self._next_order(attempt)
-                if not attempt.done():
-                    attempt.cancel()
-                    await asyncio.wait({attempt})
-                    self._take_back("a newer wish came", quarantine=False)
-            finally:
-                attempt.cancel()
+        await self._orders.follow(
+            f"rollout:{self.name}",
+            self._attempt,
+            self._adjust,
+            lambda: self._take_back("a newer wish came", quarantine=False),
+        )
 
-    async def _next_order(self, attempt: asyncio.Task[None]) -> Order:
-        """The next order that asks for something else. One that only adjusts what is being done is taken over."""
-        while True:
-            order = await self._orders.get()
-            if attempt.done() or not self._adjusts(order):
-                return order
-            self.order = order
-            self._apply_threshold(order.wish)
-            self._tell()
-
-    def _adjusts(self, order: Order) -> bool:
-        now = self.order.wish if self.order else None
-        return now is not None and (now.version, now.strategy) == (order.wish.version, order.wish.strategy)
+    def _adjust(self, order: Order) -> None:
+        self._apply_threshold(order.wish)
+        self._tell()
 
     async def _attempt(self, order: Order) -> None:
         self._apply_threshold(order.wish)
@@ -166,7 +146,7 @@ class Rollout:
         if slot is not None and wish.version == slot.model.version:
             self._adopt(order, slot)
             return
-        self._step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="", refused="")
+        self._progress.step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="", refused="")
         stored = await self._resolve(wish)
         prepared = await self._prepare(stored, wish, slot)
         await self._while_paused()
@@ -174,8 +154,8 @@ class Rollout:
             self._fill(prepared)
         else:
             await self._compare(prepared, wish, slot)
-            self._switch(prepared, slot)
-            await self._observe(prepared, slot)
+            old = self._switch(prepared, slot)
+            await self._observe(prepared, old, slot)
             self._commit(prepared, slot)
         await self._workshop.prune(self.name, self.record.active, self._needed())
 
@@ -183,14 +163,16 @@ class Rollout:
         """It serves already: that is then the version to boot with."""
         if self.record.active != order.wish.version or self.record.generation != order.generation:
             kept = self.record.baseline if self.record.active == order.wish.version else None
-            self._store(active=order.wish.version, generation=order.generation, reason="", refused="", baseline=kept)
+            self._progress.store(
+                active=order.wish.version, generation=order.generation, reason="", refused="", baseline=kept
+            )
         log.info("model '%s' serves version %s as wished", self.name, slot.model.version)
 
     async def _resolve(self, wish: ModelWish) -> StoredModel:
         if self.is_locked:
             raise Locked(f"model '{self.name}' is LOCKED: it is not to be updated")
         stored = self._workshop.find(self.name, wish.version)
-        self._step(Step.VERIFY)
+        self._progress.step(Step.VERIFY)
         digest = await self._workshop.verify(stored)
         quarantined = next((it for it in self.record.quarantine if it.digest == digest), None)
         if quarantined is not None and not wish.retry:
@@ -199,13 +181,13 @@ class Rollout:
             )
         kept = tuple(it for it in self.record.quarantine if it.digest != digest)
         boots = self.record.boots if digest == self.record.candidate_digest else 0
-        self._store(candidate_digest=digest, quarantine=kept, boots=boots)
+        self._progress.store(candidate_digest=digest, quarantine=kept, boots=boots)
         return stored
 
     async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ModelSlot | None) -> Prepared:
-        self._step(Step.LOAD)
+        self._progress.step(Step.LOAD)
         prepared = await self._workshop.load(stored)
-        self._step(Step.SELFTEST)
+        self._progress.step(Step.SELFTEST)
         serving = slot.model if slot else None
         await self._workshop.check(stored, prepared.model, serving, allow_labels=wish.allow_label_change)
         self.prepared = prepared
@@ -219,55 +201,42 @@ class Rollout:
         is_canary = canary_for(self.name, wish.canary, known) if wish.strategy == "canary" else None
         slot.start_over(prepared.model)
         slot.replace(Lineup(slot.model, candidate=prepared.model, is_canary=is_canary))
-        self._step(Step.CANARY if is_canary else Step.SHADOW)
+        self._progress.step(Step.CANARY if is_canary else Step.SHADOW)
 
         def evidence() -> Compared:
             cameras = slot.cameras(prepared.model)
             return slot.evidence(slot.model, cameras), slot.evidence(prepared.model), slot.agreement
 
-        await self._gate(evidence)
+        await self._passed(Pair(slot.model, prepared.model, evidence))
 
-    def _switch(self, prepared: Prepared, slot: ModelSlot) -> None:
-        self._step(Step.SWITCH)
+    def _switch(self, prepared: Prepared, slot: ModelSlot) -> Model:
+        """Gives back the version before."""
+        self._progress.step(Step.SWITCH)
         old = slot.model
         self._before = slot.evidence(old)
         self.tallies.swaps += 1
         slot.start_over(prepared.model)
         slot.replace(Lineup(prepared.model, warm=old))
-        self._switched_at = time.perf_counter()
+        return old
 
-    async def _observe(self, prepared: Prepared, slot: ModelSlot) -> None:
-        self._step(Step.OBSERVE)
-        draining = asyncio.create_task(self._drain(slot), name=f"drain:{self.name}")
-        try:
-            await self._gate(lambda: (self._before, slot.evidence(prepared.model), None))
-            await draining
-        finally:
-            draining.cancel()
-
-    async def _drain(self, slot: ModelSlot) -> None:
-        """See the version before out of its last frames. One that is stuck there is told, and holds up nothing."""
-        self.undrained, old = 0, slot.lineup.warm
-        if old is None:
-            return
-        self.undrained = await drained(slot, old, self._switched_at)
-        if self.undrained:
-            self.tallies.drain_timeouts += 1
-            text = "model '%s': version %s still holds %d frames %g s after the switch; it is waited for no longer"
-            log.warning(text, self.name, old.version, self.undrained, LIMIT)
-            self._tell()
+    async def _observe(self, prepared: Prepared, old: Model, slot: ModelSlot) -> None:
+        self._progress.step(Step.OBSERVE)
+        async with self.drain.seen_out(slot, old):
+            await self._passed(Pair(old, prepared.model, lambda: (self._before, slot.evidence(prepared.model), None)))
 
     def _fill(self, prepared: Prepared) -> None:
         """Nothing serves: there is nothing to compare with and nothing to go back to."""
         if self._places.find(self.name) is not None:
             raise Conflict(f"model '{self.name}' was brought back by another way meanwhile; wish again")
         version, before = prepared.model.version, self.record.previous
-        self._step(Step.SWITCH)
+        self._progress.step(Step.SWITCH)
         self._places.fill(self.name, prepared.model)
         self.tallies.swaps += 1
         self._apply_threshold(self._wish)
-        self._step(Step.COMMIT, active=version, previous=before if before != version else "", boots=0, baseline=None)
-        self._step(Step.IDLE, candidate="", candidate_digest="")
+        self._progress.step(
+            Step.COMMIT, active=version, previous=before if before != version else "", boots=0, baseline=None
+        )
+        self._progress.step(Step.IDLE, candidate="", candidate_digest="")
         self.prepared = None
         log.info("model '%s' serves again, with version %s", self.name, version)
 
@@ -280,33 +249,14 @@ class Rollout:
         lineup = slot.lineup
         previous = before or (lineup.warm.version if lineup.warm else "")
         seen = baseline_from(slot.evidence(prepared.model).samples)
-        self._step(Step.COMMIT, active=version, previous=previous, boots=0, baseline=seen)
+        self._progress.step(Step.COMMIT, active=version, previous=previous, boots=0, baseline=seen)
         slot.replace(Lineup(prepared.model))
-        self._step(Step.IDLE, candidate="", candidate_digest="")
+        self._progress.step(Step.IDLE, candidate="", candidate_digest="")
         self.prepared = None
         log.info("model '%s': version %s is committed, %s was before", self.name, version, previous or "none")
 
-    async def _gate(self, evidence: Callable[[], Compared]) -> None:
-        """Wait until the gate, or an operator, lets the candidate pass. Raises Breach."""
-        self._promoted.clear()
-        started = time.monotonic()
-        while not (self._promoted.is_set() or self._wish.promoted):
-            wish = self._wish
-            before, candidate, agreed = evidence()
-            self._note(judge(before, candidate, time.monotonic() - started, wish.gate, wish.observe, agreed))
-            if self.judgement.verdict is Verdict.BREACH and wish.on_fail == "rollback":
-                raise Breach(self.judgement.reason)
-            if self.judgement.verdict is Verdict.PASS and not wish.paused:
-                return
-            await asyncio.sleep(JUDGE_EVERY)
-        log.info("model '%s': %s was promoted by an operator", self.name, self.record.candidate)
-
-    def _note(self, judgement: Judgement) -> None:
-        is_changed = judgement.verdict is not self.judgement.verdict
-        self.judgement = judgement
-        if is_changed or time.monotonic() - self._told_at > TELL_EVERY:
-            self._told_at = time.monotonic()
-            self._tell()
+    async def _passed(self, pair: Pair) -> None:
+        await self._observation.passed(pair, lambda: self._wish, lambda: asyncio.sleep(JUDGE_EVERY))
 
     @property
     def _wish(self) -> ModelWish:
@@ -336,23 +286,16 @@ class Rollout:
             log.warning("model '%s' is back, but that could not be noted: %s", self.name, error)
 
     def _note_return(self, reason: str, slot: ModelSlot | None, *, quarantine: bool) -> None:
+        blamed = self._progress.blamed(reason) if quarantine else {}
         if self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE):
             self.tallies.rollbacks += 1
             log.warning("model '%s': back to %s: %s", self.name, slot and slot.model.version, reason)
-            self._step(Step.ROLLBACK, reason=reason, **self._quarantined(reason, quarantine=quarantine))
+            self._progress.step(Step.ROLLBACK, reason=reason, **blamed)
         if self.record.step is not Step.IDLE:
-            blamed = self._quarantined(reason, quarantine=quarantine)
             gone = {"candidate": "", "candidate_digest": "", "refused": self.record.candidate, "boots": 0}
-            self._step(Step.IDLE, reason=reason, **gone, **blamed)
+            self._progress.step(Step.IDLE, reason=reason, **gone, **blamed)
         else:
-            self._store(reason=reason, refused=self.order.wish.version if self.order else "")
-
-    def _quarantined(self, reason: str, *, quarantine: bool) -> dict[str, tuple[Quarantine, ...]]:
-        digest, known = self.record.candidate_digest, self.record.quarantine
-        if not quarantine or not digest or self.record.is_quarantined(digest):
-            return {}
-        entry = Quarantine(digest, self.record.candidate, reason, str(time.time_ns()))
-        return {"quarantine": (*known, entry)}
+            self._progress.store(reason=reason, refused=self.order.wish.version if self.order else "")
 
     def _apply_threshold(self, wish: ModelWish) -> None:
         slot = self._places.find(self.name)
@@ -365,14 +308,3 @@ class Rollout:
         if slot is None and not self._places.is_missing(self.name):
             raise NotFound(f"no pipeline uses model '{self.name}'; a version of it is tried once one does")
         return slot
-
-    def _step(self, step: Step, **changes: object) -> None:
-        """Journal the step before it is taken."""
-        self._store(step=step, since_ns=str(time.time_ns()), **changes)
-        log.info("model '%s': %s %s", self.name, step, self.record.candidate)
-
-    def _store(self, **changes: object) -> None:
-        """Written on the event loop on purpose: a step is rare, and nothing may come between it and what it names."""
-        record: Record = msgspec.structs.replace(self.record, **changes)
-        self.record = self._journal.write(self.name, record)
-        self._tell()

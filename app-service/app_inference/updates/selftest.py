@@ -3,22 +3,18 @@
 A version without golden pictures only has to answer: weights that are wrong and of the right shape pass that.
 """
 
-import statistics
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from app_inference.errors import ImageBroken, InferenceFailed, ModelRejected, ModelUnavailable
 from app_inference.formats import image_from_bytes
-from app_inference.images import Image, image_from_pixels
+from app_inference.images import Image
 from app_inference.manifest import Golden
 from app_inference.model import Model, Session
 from app_inference.stored import StoredModel
 from app_inference.updates.golden import Expected, complaint, expected_from, expected_text, parse_expected
+from app_inference.updates.timing import median_ms, noise
 
-TIMED = 15  # inferences; their median counts, since other models run beside it. The gate judges the 99th percentile
 _FOLDER = "golden"
 
 
@@ -34,11 +30,11 @@ def self_test(model: Model, stored: StoredModel) -> SelfTest:
     """Raise ModelRejected, with what was expected and what came, when the version is not fit to serve. Blocking."""
     session = model.session()
     golden = stored.manifest.golden if stored.manifest else []
-    noise = _noise(model)
+    picture = noise(model)
     try:
-        session.analyse(noise, is_checked=True)
+        session.analyse(picture, is_checked=True)
         pictures = [_check_golden(model, session, stored.folder, one) for one in golden]
-        latency_ms = _latency_ms(session, [*pictures, noise][0])
+        latency_ms = median_ms(session, [*pictures, picture][0])
         _check_latency(stored, latency_ms)
     except (InferenceFailed, ModelRejected) as error:
         raise ModelRejected(f"{stored.name}@{stored.version} fails its self-test: {error}") from error
@@ -80,22 +76,7 @@ def _said_of(model: Model, session: Session, image: Image, confidence: float) ->
     return expected_from(result, model.labels, model.task, confidence)
 
 
-def _latency_ms(session: Session, image: Image) -> float:
-    spent = []
-    for _ in range(TIMED):
-        started = time.perf_counter()
-        session.analyse(image)
-        spent.append((time.perf_counter() - started) * 1e3)
-    return statistics.median(spent)
-
-
 def _check_latency(stored: StoredModel, latency_ms: float) -> None:
     limit = stored.manifest.limits.latency_ms if stored.manifest else None
     if limit is not None and latency_ms > limit:
         raise ModelRejected(f"an answer takes {latency_ms:.1f} ms, its manifest allows {limit:g} ms")
-
-
-def _noise(model: Model) -> Image:
-    """The same noise each time: a black picture would hide weights that overflow."""
-    width, height = model.input_size
-    return image_from_pixels(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
