@@ -1,4 +1,4 @@
-"""Versions of the driver's model for the tutorial on updates: a good one, and two that must not stay.
+"""Versions of the driver's model for the tutorial on updates: a good one, and three that must not stay.
 
 `python -m demo.versions` puts them beside the run that is going on, into run/versions: each a folder that
 `edgex-models add` takes, a real network, made from the sample's own with OpenVINO.

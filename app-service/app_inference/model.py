@@ -80,9 +80,7 @@ class Model:
         self.outputs = tuple(map(_spec, compiled.outputs))
         self.precision = _precision(opened.graph, compiled)  # INT8, FP32, FP16, BF16
         self.execution_devices: tuple[str, ...] = tuple(compiled.get_property("EXECUTION_DEVICES"))
-        self.missed_devices = runtime.missed(
-            self.execution_devices
-        )  # that come before those in the list, and could not
+        self.missed_devices = runtime.missed(self.execution_devices)  # before those in the list, and could not
         missed = f"runs on {', '.join(self.execution_devices)}, as it cannot on {', '.join(self.missed_devices)}"
         self.warnings = (*opened.warnings, missed) if self.missed_devices else opened.warnings
         self.is_from_cache = bool(compiled.get_property("LOADED_FROM_CACHE"))

@@ -56,9 +56,9 @@ class Serving:
         return self.models.in_use(name)
 
     def take_over(self, plan: Plan) -> None:
-        """Let the pipelines be as `plan` has them, and let go of what nobody uses."""
+        """Let the pipelines be as `plan` has them, and let go of what nobody uses or is about to."""
         self.analyst.plan = plan
-        self.models.release(plan.models)
+        self.models.release(plan.models | wanted_models(plan.coming).keys())
         self.view.keep(plan.sections)
 
 
@@ -66,6 +66,7 @@ async def follow_pipelines(service: Service[AppSettings], serving: Serving, chan
     """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
     service.live.on_change(newest.put)
+    newest.put(service.live.now)  # what it failed over, when it begins again
     models, analyst = serving.models, serving.analyst
     configured = analyst.plan.wanted
     while True:

@@ -28,7 +28,7 @@ class Runtime:
     def missed(self, devices: Sequence[str]) -> tuple[str, ...]:
         """The devices of our list that were to be tried before the one that `devices` says it runs on."""
         names = [one.device for one in self.choices()]
-        place = next((number for number, name in enumerate(names) if name in devices), 0)
+        place = next((at for at, name in enumerate(names) if any(_is_of(device, name) for device in devices)), 0)
         return tuple(names[:place])
 
     def properties(self, digest: str, build: str) -> dict[str, Any]:
@@ -53,3 +53,8 @@ class Runtime:
             log.warning("compiled models are not kept: %s: %s", folder, error.strerror)
             return None
         return folder
+
+
+def _is_of(device: str, name: str) -> bool:
+    """Whether `device`, as OpenVINO tells what it runs on, is the one of this name: GPU may be GPU.0."""
+    return device == name or device.startswith(f"{name}.")

@@ -5,10 +5,10 @@ whose answer is published, one that steps in when that fails, and perhaps one wh
 """
 
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from app_inference.model import Model, Session
 from app_inference.updates.samples import WINDOW, Evidence, Sample
@@ -52,9 +52,7 @@ class ModelSlot:
         self._own = threading.local()
         self._lock = threading.Lock()
         self._evidence: dict[tuple[str, str], Evidence] = {}  # version, camera
-        self._sessions: weakref.WeakKeyDictionary[Session, str] = (
-            weakref.WeakKeyDictionary()
-        )  # its version  # digest of its model
+        self._sessions: WeakKeyDictionary[Session, str] = WeakKeyDictionary()  # the version of its model
         self._agreed: deque[float] = deque(maxlen=WINDOW)
 
     @property

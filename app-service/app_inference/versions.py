@@ -1,7 +1,8 @@
 """Which version is meant: one by its number, the newest, a range of numbers, or what an alias stands for. Pure.
 
-Ranges are written as package managers write them: `^1.2.0` is 1.2.0 and later below 2, `~1.2.0` below 1.3, and
-`>=1.0.0 <2.0.0` all of its parts. A pre-release is in no range, and the newest only where there is nothing else.
+Ranges are written as package managers write them: `^1.2.0` is 1.2.0 and later below 2, `^0.2.0` below 0.3, `~1.2.0`
+below 1.3, and `>=1.0.0 <2.0.0` all of its parts. A pre-release is in no range, and the newest only where there is
+nothing else.
 """
 
 import operator
@@ -79,9 +80,17 @@ def _limits(wanted: str) -> list[tuple[Callable[[VersionKey, VersionKey], bool],
         if sign in _COMPARE:
             limits.append((_COMPARE[sign], low))
         else:
-            high = (low[0] + 1, 0, 0, False, ()) if sign == "^" else (low[0], low[1] + 1, 0, False, ())
-            limits += [(operator.ge, low), (operator.lt, high)]
+            limits += [(operator.ge, low), (operator.lt, _ceiling(sign, *low[:3]))]
     return limits
+
+
+def _ceiling(sign: str, major: int, minor: int, patch: int) -> VersionKey:
+    """What is no longer meant by `~` and `^`; before 1.0.0 a minor release may break as a major one does after it."""
+    if sign == "^" and major:
+        return major + 1, 0, 0, False, ()
+    if sign == "^" and not minor:
+        return 0, 0, patch + 1, False, ()
+    return major, minor + 1, 0, False, ()
 
 
 def _is_version(text: str) -> bool:

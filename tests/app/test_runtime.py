@@ -45,6 +45,7 @@ def test_a_list_of_devices_is_tried_in_its_order_and_what_takes_a_list_itself_is
     assert devices("AUTO:GPU,CPU") == ["AUTO:GPU,CPU"]
     assert Runtime(device="GPU,NPU,CPU").missed(("CPU",)) == ("GPU", "NPU")
     assert Runtime(device="GPU,CPU").missed(("GPU",)) == ()
+    assert Runtime(device="NPU,GPU,CPU").missed(("GPU.0",)) == ("NPU",)
     assert Runtime(device="AUTO:GPU,CPU").missed(("CPU",)) == ()
 
 

@@ -22,7 +22,7 @@ ALIASES = {"stable": "1.2.3", "candidate": "2.1.0-rc.1", "gone": "7.0.0"}
         ("candidate", "2.1.0-rc.1"),
         ("^1.2.0", "1.10.0"),
         ("~1.2.0", "1.2.3"),
-        ("^0.1.0", "0.9.0"),
+        ("^0.9.0", "0.9.0"),
         (">=1.0.0 <1.10.0", "1.2.3"),
         (">=1.0.0, <=2.0.0", "2.0.0"),
         ("<1.0.0", "0.9.0"),
@@ -39,6 +39,8 @@ def test_what_is_wanted_means_one_version(wanted: str, meant: str) -> None:
     [
         ("3.0.0", NotFound, r"no version '3\.0\.0'; there are 2\.1\.0-rc\.1, 2\.0\.0"),
         ("^3.0.0", NotFound, r"no version is '\^3\.0\.0'"),
+        ("^0.1.0", NotFound, r"no version is '\^0\.1\.0'"),  # 0.9.0 may break what 0.1.0 promised
+        ("^0.0.8", NotFound, r"no version is '\^0\.0\.8'"),
         ("unheard", NotFound, "no alias 'unheard'; there are latest, candidate, gone, stable"),
         ("gone", NotFound, r"no version '7\.0\.0'"),
         ("^one", Invalid, "version '\\^one'"),
