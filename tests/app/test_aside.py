@@ -17,13 +17,17 @@ async def test_its_answer_and_its_error_come_back() -> None:
 
 
 async def test_who_does_not_wait_any_more_is_told_nothing() -> None:
-    ended = threading.Event()
+    ended, problems = threading.Event(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
     waiting = asyncio.create_task(aside(ended.wait, 5))
     await asyncio.sleep(0.05)
+    (thread,) = [it for it in threading.enumerate() if it.name == "aside:wait"]
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     ended.set()
+    await asyncio.to_thread(thread.join, 5)  # its answer is in the loop's hands before this one's
+    assert not problems
 
 
 def test_a_process_ends_while_it_goes_on() -> None:

@@ -25,7 +25,6 @@ from peers import (
     OpenDevice,
     core_of,
     named_core,
-    open_bus,
     until,
 )
 
@@ -71,17 +70,6 @@ def open_app(core: Core, tmp_path_factory: pytest.TempPathFactory) -> OpenApp:
 def device(open_device: OpenDevice) -> Iterator[Device]:
     with open_device(f"yard.2~{uuid.uuid4().hex[:6]}") as running:
         yield running
-
-
-@pytest.fixture
-def bus(core: Core) -> Iterator[Bus]:
-    with open_bus(core) as bus:
-        yield bus
-
-
-@pytest.fixture
-def metadata(core: Core) -> Metadata:
-    return Metadata(core.metadata)
 
 
 @pytest.fixture
