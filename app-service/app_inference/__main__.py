@@ -32,11 +32,12 @@ from app_inference.outbox import Outbox
 from app_inference.pipelines import Plan, plan_from
 from app_inference.publishing import Publisher
 from app_inference.reload import Serving, follow_pipelines, models_in_use, wanted_models
+from app_inference.repository import Repository
 from app_inference.routes import routes
-from app_inference.settings import AppSettings
+from app_inference.settings import AppSettings, InferenceSection
 from app_inference.startup import await_metadata, publish_profiles
 from app_inference.tally import Tally
-from app_inference.updates.boot import note_boot, version_to_boot
+from app_inference.updates.boot import Starts
 from app_inference.updates.engine import Engine
 from app_inference.updates.intents import intents_of
 from app_inference.updates.journal import Journal
@@ -58,7 +59,7 @@ async def serve(service: Service[AppSettings]) -> None:
     inference, pipelines, metrics = settings.inference, settings.writable.pipelines, service.metrics
     with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
         journal = Journal(inference.state_path / "journal")
-        models = Models(inference, partial(version_to_boot, journal), partial(note_boot, journal))
+        models = models_of(inference, journal)
         models.load(wanted_models(pipelines))  # on the main thread, before any worker: see `model`
 
         tally = Tally(metrics, view := View())
@@ -105,6 +106,12 @@ async def serve(service: Service[AppSettings]) -> None:
                     async with service.registered(sock.getsockname()[1]):
                         log.info("%s on port %d", settings.service.startup_msg, sock.getsockname()[1])
                         await asyncio.Event().wait()
+
+
+def models_of(inference: InferenceSection, journal: Journal) -> Models:
+    """The models on disk, none of them loaded."""
+    repository = Repository(Path(inference.models_dir))
+    return Models(inference, repository, Starts(journal, repository))
 
 
 def engine_of(service: Service[AppSettings], serving: Serving, journal: Journal) -> Engine:

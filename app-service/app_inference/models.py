@@ -2,16 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edgex_kit.errors import EdgexError
 
+from app_inference.errors import ModelRejected
 from app_inference.model import Model, load_model
-from app_inference.repository import Repository, StoredModel
+from app_inference.repository import Repository
 from app_inference.runtime import Runtime
 from app_inference.settings import InferenceSection, PipelineSection
 from app_inference.slot import ModelSlot
@@ -41,19 +41,41 @@ class Preparation:
         return round(time.monotonic() - self.since, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """The version that serves instead of the committed one, and why."""
+
+    version: str
+    reason: str
+
+
+class Starts(Protocol):
+    """What is remembered of a model from one start to the next."""
+
+    def version(self, name: str) -> str:
+        """The version it starts with, "" for the newest."""
+
+    def before(self, name: str) -> str:
+        """The version that serves when that one cannot, "" for none."""
+
+    def note(self, name: str, version: str) -> None:
+        """It has started with `version`."""
+
+    def note_return(self, name: str, version: str, reason: str) -> None:
+        """`version` serves instead of the one it starts with, which cannot for this `reason`."""
+
+
 class Models:
     """Slots by the model key of a pipeline."""
 
-    def __init__(
-        self, section: InferenceSection, boot: Callable[[str], str], booted: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, section: InferenceSection, repository: Repository, starts: Starts) -> None:
         self.slots: dict[str, ModelSlot] = {}
         self.failures: dict[str, Failure] = {}
         self.preparing: dict[str, Preparation] = {}
-        self.repository = Repository(Path(section.models_dir))
+        self.repository = repository
         self.runtime = runtime_from(section)
-        self._boot = boot  # the version a model starts with, "" for the newest
-        self._booted = booted  # is told the version it has started with
+        self._stand_ins: dict[str, StandIn] = {}
+        self._starts = starts
 
     def load(self, wanted: Mapping[str, PipelineSection]) -> None:
         """Bring in what is missing of `wanted`. Blocking.
@@ -78,7 +100,7 @@ class Models:
 
     def status(self) -> list[dict[str, Any]]:
         """One row a model, by name."""
-        rows = [_row(slot) for slot in list(self.slots.values())]
+        rows = [{**_row(slot), **self._why(slot)} for slot in list(self.slots.values())]
         preparing = dict(self.preparing)
         rows += [
             {"name": it.name, "state": "preparing", "doing": it.doing, "seconds": it.seconds}
@@ -94,22 +116,52 @@ class Models:
 
     def _load_one(self, name: str, section: PipelineSection) -> None:
         log.info("loading model '%s'", name)
-        overrides = {"type": section.model_type} if section.model_type else None
+        version = self._committed(section.model)
         try:
-            model = load_model(self._find(section.model), overrides, self.runtime, partial(self._tell, name))
+            self._serve(name, *self._ready(name, section, version))
+        except EdgexError as error:
+            self._load_instead(name, section, version, str(error))
+
+    def _load_instead(self, name: str, section: PipelineSection, version: str, reason: str) -> None:
+        """The committed version cannot serve: the one before it does, as long as nobody has wished another."""
+        before = self._starts.before(section.model) if version else ""
+        if not before:
+            self._fail(name, reason)
+            return
+        log.warning(
+            "model '%s': version %s cannot serve, %s, the one before, is loaded: %s", name, version, before, reason
+        )
+        try:
+            model, first_ms = self._ready(name, section, before)
+        except EdgexError as error:
+            self._fail(name, f"{reason}; nor can {before}, the version before: {error}")
+            return
+        if name in self.repository.names():
+            self._starts.note_return(name, before, reason)
+        self._stand_ins[name] = StandIn(before, f"{version} cannot serve: {reason}")
+        self._serve(name, model, first_ms)
+
+    def _ready(self, name: str, section: PipelineSection, version: str) -> tuple[Model, float]:
+        """A warm model, of the `version` if one is given, and the ms its first answer took; raises EdgexError alone."""
+        overrides = {"type": section.model_type} if section.model_type else None
+        find = self.repository.version
+        try:
+            stored = find(section.model, version) if version else self.repository.find(section.model)
+            model = load_model(stored, overrides, self.runtime, partial(self._tell, name))
             self._tell(name, "looking at a first picture")
             spent = model.warm_up()
-        except EdgexError as error:
-            self._fail(name, str(error))
-            return
+        except EdgexError:
+            raise
         except Exception as error:  # a model that breaks in our hands stays out, all others serve on
             log.exception("model '%s'", name)
-            self._fail(name, f"{type(error).__name__}: {error}")
-            return
+            raise ModelRejected(f"{type(error).__name__}: {error}") from error
+        return model, spent.infer
+
+    def _serve(self, name: str, model: Model, first_ms: float) -> None:
         if name in self.repository.names():  # all of its versions are meant: this one was ours to choose
-            self._booted(name, model.version)
+            self._starts.note(name, model.version)
         self.fill(name, model)
-        log.info("model %s serves: %s", name, _describe(model, spent.infer))
+        log.info("model %s serves: %s", name, _describe(model, first_ms))
 
     def fill(self, name: str, model: Model) -> None:
         """Let a model serve under a name that none serves under; one that came meanwhile stays."""
@@ -121,12 +173,19 @@ class Models:
         lineups = [slot.lineup.models() for slot in list(self.slots.values())]
         return {model.version for models in lineups for model in models if model.name == name}
 
-    def _find(self, wanted: str) -> StoredModel:
-        """What a pipeline means; a model named without a version starts with the one its last update has left."""
-        version = self._boot(wanted) if wanted in self.repository.names() else ""
-        if version and version in self.repository.versions(wanted):
-            return self.repository.version(wanted, version)
-        return self.repository.find(wanted)
+    def _committed(self, wanted: str) -> str:
+        """The version that the last update of a model has left, where a pipeline names it without one; "" leaves it to
+        the repository."""
+        if wanted not in self.repository.names():
+            return ""
+        version = self._starts.version(wanted)
+        is_there = version in self.repository.versions(wanted)
+        return version if is_there or (version and self._starts.before(wanted)) else ""
+
+    def _why(self, slot: ModelSlot) -> dict[str, str]:
+        """Why the version that serves is not the one that was committed."""
+        it = self._stand_ins.get(slot.name)
+        return {"reason": it.reason} if it is not None and it.version == slot.model.version else {}
 
     def _tell(self, name: str, doing: str) -> None:
         known = self.preparing.get(name)

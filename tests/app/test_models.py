@@ -14,9 +14,12 @@ from app_inference import models as room
 from app_inference.images import image_from_pixels
 from app_inference.model import load_model
 from app_inference.models import Models, runtime_from
+from app_inference.repository import Repository
 from app_inference.runtime import Runtime
 from app_inference.settings import InferenceSection, PipelineSection
 from app_inference.slot import Lineup
+from app_inference.updates.boot import Starts
+from app_inference.updates.journal import Journal
 from app_inference.workers import cores, streams_for, workers_for
 from eyes import save_meter
 
@@ -33,9 +36,8 @@ def wanted(*models: str) -> dict[str, PipelineSection]:
 
 
 def open_models(folder: Path) -> Models:
-    return Models(
-        InferenceSection(models_dir=str(folder), threads=1, streams=1), boot=lambda _: "", booted=lambda *_: None
-    )
+    section, repository = InferenceSection(models_dir=str(folder), threads=1, streams=1), Repository(folder)
+    return Models(section, repository, Starts(Journal(folder / ".state"), repository))
 
 
 def test_a_model_in_use_is_shown_with_what_runs_it(folder: Path) -> None:

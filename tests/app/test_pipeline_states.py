@@ -9,7 +9,10 @@ from app_inference.models import Models, Preparation
 from app_inference.pipeline_states import pipeline_states
 from app_inference.pipelines import Plan, plan_from
 from app_inference.reload import sound, wanted_models
+from app_inference.repository import Repository
 from app_inference.settings import InferenceSection, PipelineSection
+from app_inference.updates.boot import Starts
+from app_inference.updates.journal import Journal
 from eyes import save_meter
 
 
@@ -17,7 +20,8 @@ from eyes import save_meter
 def models(tmp_path: Path) -> Models:
     save_meter(tmp_path)
     section = InferenceSection(models_dir=str(tmp_path), threads=1, streams=1)
-    models = Models(section, boot=lambda _: "", booted=lambda *_: None)
+    repository = Repository(tmp_path)
+    models = Models(section, repository, Starts(Journal(tmp_path / ".state"), repository))
     models.load({"meter": PipelineSection(model="meter")})
     return models
 

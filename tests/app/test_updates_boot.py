@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from app_inference.model import load_model
 from app_inference.repository import Repository
-from app_inference.updates.boot import end_well, version_to_boot
+from app_inference.updates.boot import Starts, end_well
 from app_inference.updates.journal import Journal, Record
 from app_inference.updates.steps import SUSPECT, Step, may_follow
 from updating import MODEL, RUNTIME, write_version
@@ -17,7 +17,8 @@ from updating import MODEL, RUNTIME, write_version
 VICTIM = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from app_inference.updates.boot import version_to_boot
+from app_inference.repository import Repository
+from app_inference.updates.boot import Starts
 from app_inference.updates.journal import Journal
 from app_inference.updates.steps import Step
 from updating import MODEL, open_site
@@ -40,7 +41,7 @@ class Cut(Journal):
 async def main():
     root = Path(sys.argv[1])
     journal = Cut(root / ".state")
-    boot = version_to_boot(journal, MODEL) or "1.0.0"
+    boot = Starts(journal, Repository(root)).version(MODEL) or "1.0.0"
     async with open_site(root, boot, journal=journal) as site:
         await site.until(lambda: len(site.street.findings) > 60)
         site.wish("2.0.0", site.rollout.record.generation + 1, strategy=strategy)
@@ -107,7 +108,7 @@ def test_a_cut_while_going_back_has_gone_back(root: Path, where: str, quarantine
 def booted(root: Path) -> str:
     """The version that the next start begins with, which runs; its journal is at rest."""
     journal = Journal(root / ".state")
-    version = version_to_boot(journal, MODEL) or "1.0.0"
+    version = Starts(journal, Repository(root)).version(MODEL) or "1.0.0"
     with load_model(Repository(root).version(MODEL, version), None, RUNTIME) as model:
         model.warm_up()
     assert journal.read(MODEL).step is Step.IDLE
@@ -121,7 +122,7 @@ def test_a_candidate_under_which_the_process_dies_twice_is_quarantined(root: Pat
     for _ in range(2):
         assert run_until_cut(root, Step.OBSERVE).returncode == -signal.SIGKILL
     journal = Journal(root / ".state")
-    assert version_to_boot(journal, MODEL) in ("", "1.0.0")
+    assert Starts(journal, Repository(root)).version(MODEL) in ("", "1.0.0")
     quarantine = journal.read(MODEL).quarantine
     assert [it.version for it in quarantine] == ["2.0.0"]
     assert "died 2 times" in quarantine[0].reason
@@ -136,11 +137,11 @@ def test_a_stop_that_was_wanted_blames_nobody(tmp_path: Path) -> None:
     for step in (Step.RESOLVE, Step.VERIFY, Step.LOAD):
         journal.write(MODEL, Record(step=step, active="1.0.0", candidate="2.0.0", candidate_digest="ab"))
     end_well(journal, MODEL)
-    assert version_to_boot(journal, MODEL) == "1.0.0"
+    assert Starts(journal, Repository(tmp_path)).version(MODEL) == "1.0.0"
     assert journal.read(MODEL).boots == 0
 
 
 def test_a_damaged_journal_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / f"{MODEL}.json").write_bytes(b"\x00" * 20)
-    assert version_to_boot(Journal(tmp_path), MODEL) == ""
+    assert Starts(Journal(tmp_path), Repository(tmp_path)).version(MODEL) == ""
     assert Journal(tmp_path).read(MODEL) == Record()

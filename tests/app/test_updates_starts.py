@@ -3,11 +3,15 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from app_inference.stored import file_digest
 from app_inference.updates.journal import Journal, Record
 from edgex_kit.standin.address import Address
 from eyes import Eye, configure, run_eye
@@ -106,3 +110,98 @@ def test_a_version_that_is_being_checked_does_not_hold_up_the_end(broker: Addres
         assert eye.process.wait(20) == 0
         assert time.monotonic() - began < 15
     assert journalled(tmp_path).boots == 0
+
+
+def listed(folder: Path) -> list[dict[str, Any]]:
+    """What a manifest says of its files."""
+    files = [folder / name for name in ("model.xml", "model.bin")]
+    return [{"name": it.name, "size": it.stat().st_size, "sha256": file_digest(it)} for it in files]
+
+
+def turn_a_byte(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+
+
+def write_listed(models: Path, version: str) -> Path:
+    """A version whose manifest knows the digests of its files."""
+    folder = write_version(models, version)
+    manifest = folder / "manifest.yaml"
+    manifest.write_text(yaml.safe_dump({**yaml.safe_load(manifest.read_text()), "files": listed(folder)}))
+    return folder
+
+
+@pytest.mark.goal(22, 28)
+def test_a_committed_version_that_was_damaged_leaves_the_one_before_serving_and_says_so(
+    broker: Address, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    write_listed(models, "1.0.0")
+    damaged = write_listed(models, "2.0.0")
+    Journal(models / ".state" / "journal").write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
+        assert row(eye)["version"] == "2.0.0"
+        turn_a_byte(damaged / "model.bin")
+        eye.process.kill()
+        eye.process.wait(10)
+    for start in range(2):  # what is known is known at the next start, too
+        with run_eye(tmp_path, "-s") as eye:
+            assert row(eye)["state"] == "serving"
+            assert row(eye)["version"] == "1.0.0"
+            assert ("2.0.0 cannot serve: " in row(eye).get("reason", "")) is (start == 0)
+            report = until(lambda eye=eye: eye.status()["updates"]["models"].get(MODEL), "it is reported")
+            assert (report["active"]["version"], report["refused"]) == ("1.0.0", "2.0.0")
+            assert "model.bin: sha256 is" in report["reason"]
+            assert report["quarantined"] == ["2.0.0"]
+            assert bool(eye.said("ERROR", "version 2.0.0, which is committed, cannot serve; 1.0.0 serves")) is not start
+            (line,) = [it for it in listing(eye, models) if it["version"] == "2.0.0"]
+            assert line["state"].startswith("quarantined: ")
+    record = journalled(tmp_path)
+    assert (record.active, record.previous, record.refused) == ("1.0.0", "", "2.0.0")
+    assert [it.version for it in record.quarantine] == ["2.0.0"]
+    shutil.rmtree(damaged)
+    write_listed(models, "2.0.0")
+    wish(tmp_path, 1, version="2.0.0", strategy="swap", observe={"minFrames": 1})
+    with run_eye(tmp_path, "-s") as eye:  # mended, it may be wished again
+        until(lambda: eye.said(f"'{MODEL}': OBSERVE 2.0.0"), "it is tried", 20)
+
+
+def test_a_committed_version_that_cannot_be_read_or_is_gone_leaves_the_one_before_serving(
+    broker: Address, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    write_version(models, "1.0.0")
+    damaged = write_version(models, "2.0.0")
+    write_version(models, "3.0.0")  # newer, and never wished
+    (damaged / "model.xml").write_text("<net>")
+    journal = Journal(models / ".state" / "journal")
+    journal.write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
+        assert row(eye)["version"] == "1.0.0"
+    assert [it.version for it in journalled(tmp_path).quarantine] == ["2.0.0"]
+    shutil.rmtree(damaged)
+    journal.write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(tmp_path, "-s") as eye:
+        assert row(eye)["version"] == "1.0.0"
+    assert not journalled(tmp_path).quarantine
+
+
+def test_with_no_good_version_before_it_a_damaged_one_stays_a_failure(broker: Address, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for version in ("1.0.0", "2.0.0"):
+        turn_a_byte(write_listed(models, version) / "model.bin")
+    write_version(models, "3.0.0")  # newer, and never wished
+    Journal(models / ".state" / "journal").write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
+        assert row(eye)["state"] == "failed"
+        assert "2.0.0/model.bin: sha256 is" in row(eye)["reason"]
+        assert "nor can 1.0.0" in row(eye)["reason"]
+    assert journalled(tmp_path) == Record(active="2.0.0", previous="1.0.0")
+
+
+def listing(eye: Eye, models: Path) -> list[dict[str, Any]]:
+    """What `edgex-models list` says."""
+    asked = ["list", "--json", "--models-dir", str(models), "--url", eye.url]
+    command = [sys.executable, "-m", "app_inference.cli", *asked]
+    rows: list[dict[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+    return rows

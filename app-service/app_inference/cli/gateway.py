@@ -48,6 +48,15 @@ class Gateway:
                     states.setdefault(f"{name}@{report[role]['version']}", []).append(role)
         return states
 
+    def quarantined(self) -> dict[str, str]:
+        """The versions that are not tried again by themselves, as `name@version`, and why if it is the last that was
+        refused."""
+        found: dict[str, str] = {}
+        for name, report in (self.status().get("updates") or {}).get("models", {}).items():
+            why = {report.get("refused"): report.get("reason", "")}
+            found |= {f"{name}@{version}": why.get(version, "") for version in report.get("quarantined", ())}
+        return found
+
     def desired(self) -> Desired:
         """The desired document; an empty one where nobody has written any. Raises Invalid for one that is wrong."""
         return parse_desired(self._value("Desired"))

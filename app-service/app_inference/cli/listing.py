@@ -18,9 +18,9 @@ from app_inference.retention import pinned
 def list_models(models_dir: o.ModelsDir = o.MODELS_DIR, url: o.Url = o.URL, as_json: o.AsJson = False) -> None:
     """The versions on disk, and which of them serve."""
     repository = Repository(models_dir)
-    states = _states(url)
+    states, refused = _states(url), _refused(url)
     rows = [
-        _row(repository, name, version, states or {})
+        _row(repository, name, version, states or {}, refused)
         for name in repository.names()
         for version in repository.versions(name)
     ]
@@ -129,6 +129,13 @@ def _states(url: str) -> dict[str, list[str]] | None:
         return None
 
 
+def _refused(url: str) -> dict[str, str]:
+    try:
+        return Gateway(url, "", "", "").quarantined()
+    except EdgexError:
+        return {}
+
+
 def _task(stored: StoredModel) -> str:
     """As the manifest says, or as the type in it does."""
     if stored.manifest is None:
@@ -137,8 +144,13 @@ def _task(stored: StoredModel) -> str:
     return stored.manifest.task or (decoder.task if decoder else "")
 
 
-def _row(repository: Repository, name: str, version: str, known: dict[str, list[str]]) -> dict[str, Any]:
-    states = sorted(set(known.get(f"{name}@{version}", [])))
+def _row(
+    repository: Repository, name: str, version: str, known: dict[str, list[str]], refused: dict[str, str]
+) -> dict[str, Any]:
+    key = f"{name}@{version}"
+    states = sorted(set(known.get(key, [])))
+    if key in refused:
+        states.append(f"quarantined: {refused[key]}".removesuffix(": "))
     if version in pinned(repository, name):
         states.append("pinned")
     row = {"name": name, "version": version, "format": "", "task": "", "bytes": 0, "digest": "", "license": ""}

@@ -1,6 +1,7 @@
 """All rollouts of a service: reads what is desired, hands each model its wish, and reports what became of it."""
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class Engine:
         if not self._is_watching:
             self._is_watching = True
             self._intents.watch(self._hint)
+        self._remember()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow(tasks), name="desired")
@@ -125,9 +127,22 @@ class Engine:
             log.warning("model '%s': version %s could not be quarantined: %s", stored.name, stored.version, error)
 
     def recheck(self) -> None:
-        """Look at the wishes again: pipelines changed, so a model may have a slot now."""
+        """Look at the wishes again: pipelines changed, so a model may have a slot now, and have been loaded anew."""
+        for rollout in self.rollouts.values():
+            if rollout.record.step is Step.IDLE:
+                with contextlib.suppress(EdgexError):  # what cannot be read now stays as it was last known
+                    rollout.reread()
+        self._remember()
         self._seen = None
         self._hints.put(True)
+
+    def _remember(self) -> None:
+        """Models that have been updated before are reported from the start, wished or not."""
+        for name in self._journal.names():
+            if name not in self.rollouts and self._is_ours(name):
+                with contextlib.suppress(EdgexError):  # a wish for it is refused with this reason
+                    self.rollout(name)
+                    self._tell()
 
     def _hint(self) -> None:
         self._hints.put(True)
