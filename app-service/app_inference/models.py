@@ -192,8 +192,9 @@ class Models:
         self.preparing[name] = Preparation(name, doing, known.since if known else time.monotonic())
 
     def _fail(self, name: str, reason: str) -> None:
-        self.failures[name] = Failure(name, reason)
         log.warning("model '%s' cannot serve: %s", name, reason)
+        if name not in self.slots:  # an update may have brought it back meanwhile
+            self.failures[name] = Failure(name, reason)
 
 
 def runtime_from(section: InferenceSection) -> Runtime:

@@ -3,11 +3,22 @@
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
+from app_inference.model import load_model
+from app_inference.models import Models
+from app_inference.pipelines import Plan, plan_from
+from app_inference.reload import Serving
+from app_inference.repository import Repository
+from app_inference.settings import InferenceSection, PipelineSection
+from app_inference.updates.boot import Starts
+from app_inference.updates.journal import Journal
+from app_inference.view import View
 from eyes import METER, Eye, Stage, Told, configure, open_stage, run_eye, save_meter
 from peers import until
 
@@ -192,3 +203,21 @@ def test_a_model_that_cannot_be_had_leaves_the_old_one_serving_and_is_a_failed_r
     rig.result(lambda it: it.said["model"]["name"] == "second", "the next change")
     assert {row["name"] for row in rig.eye.status()["models"]} == {"meter", "second"}
     assert rig.lost_none()
+
+
+def test_a_model_that_is_brought_back_meanwhile_leaves_alone_what_a_change_has_loaded(tmp_path: Path) -> None:
+    for name in ("meter", "second"):
+        save_meter(tmp_path, name)
+    repository = Repository(tmp_path)
+    section = InferenceSection(models_dir=str(tmp_path), threads=1, streams=1)
+    models = Models(section, repository, Starts(Journal(tmp_path / ".state"), repository))
+    before = {"old": PipelineSection(model="meter")}  # could not be loaded at the start
+    coming = {**before, "new": PipelineSection(model="second")}
+    plan = replace(plan_from(before, models.slots, Plan()), coming=coming)
+    serving = Serving(models, SimpleNamespace(plan=plan), View())  # type: ignore[arg-type]
+    models.load({"second": coming["new"]})  # the change has come so far
+    serving.fill("meter", load_model(repository.find("meter")))
+    assert serving.analyst.plan.models == {"meter"}
+    assert models.slots.keys() == {"meter", "second"}
+    serving.take_over(plan_from(before, models.slots, plan))
+    assert models.slots.keys() == {"meter"}
