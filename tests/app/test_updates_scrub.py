@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from app_inference.repository import Repository, StoredModel
+from app_inference.staging import remove
 from app_inference.updates.scrub import Scrubber
 
 FAST = 1e12  # bytes a second
@@ -66,6 +67,13 @@ async def test_a_file_that_is_gone_is_damage_too(tmp_path: Path) -> None:
     file.unlink()
     await scrubber.round(lambda _stored, complaint: told.append(complaint))
     assert "there is no such file" in told[0]
+
+
+async def test_a_version_that_is_removed_while_it_is_read_is_not_damaged(tmp_path: Path) -> None:
+    file = place(tmp_path, "net", listed=True)
+    stored = Repository(tmp_path).version("net", "1.0.0")
+    remove(file.parent)
+    assert await Scrubber(Repository(tmp_path), rate=FAST).complaint(stored) == ""
 
 
 async def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:

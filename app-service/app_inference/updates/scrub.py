@@ -53,7 +53,7 @@ class Scrubber:
                 await self._tell(stored, await self.complaint(stored), damaged)
 
     async def complaint(self, stored: StoredModel) -> str:
-        """What is wrong with a version's files; empty when nothing is."""
+        """What is wrong with a version's files; empty when nothing is, or when it was removed meanwhile."""
         try:
             for listed in stored.manifest.files if stored.manifest else ():
                 file = stored.folder / listed.name
@@ -64,7 +64,7 @@ class Scrubber:
                 if self._seen.setdefault(file, found) != found:
                     return f"{file}: its bytes are others than when it was first read"
         except (EdgexError, OSError) as error:
-            return str(error)
+            return str(error) if stored.folder.is_dir() else ""
         return ""
 
     async def _tell(self, stored: StoredModel, complaint: str, damaged: Damaged) -> None:
