@@ -1,7 +1,8 @@
 """V4L2 cameras attached to this machine, as /sys and /dev tell, each with an identity that survives a re-plug; pure.
 
 A serial number is an identity only while no second camera has it (many models give every piece the same); then the
-place where it is plugged in is. /dev/videoN is none: the number follows the order of plugging in.
+place where it is plugged in is. /dev/videoN is none: the number follows the order of plugging in. Cameras of one piece of
+hardware, such as the inputs of a capture card, share their place; the second is known as its #1, the third as its #2.
 """
 
 import re
@@ -47,14 +48,26 @@ def find_usb_cameras(sysfs: Path, dev: Path) -> list[UsbCamera]:
     nodes = sorted((sysfs / "class/video4linux").glob("video*"), key=lambda node: (len(node.name), node.name))
     cameras = [node for node in nodes if _read(node / "index") in ("0", "")]  # the others carry metadata
     serials = Counter(_serial(node) for node in cameras)
-    return [_camera(node, dev, is_unique=serials[_serial(node)] == 1) for node in cameras]
+    ports = _own_ports(cameras)
+    return [_camera(node, dev, ports[node], is_unique=serials[_serial(node)] == 1) for node in cameras]
 
 
-def _camera(node: Path, dev: Path, *, is_unique: bool) -> UsbCamera:
+def _own_ports(cameras: list[Path]) -> dict[Path, str]:
+    """The port of each camera, numbered where several share it."""
+    taken: Counter[str] = Counter()
+    own = {}
+    for node in cameras:
+        port = _port(node)
+        own[node] = f"{port}#{taken[port]}" if taken[port] else port
+        taken[port] += 1
+    return own
+
+
+def _camera(node: Path, dev: Path, port: str, *, is_unique: bool) -> UsbCamera:
     serial = _serial(node) if is_unique else ""
     links = list(_links(dev / "v4l" / ("by-id" if serial else "by-path"), node.name))
     own = str(dev / node.name)
-    return UsbCamera(own, _read(node / "name") or node.name, _port(node), serial, str(links[0]) if links else own)
+    return UsbCamera(own, _read(node / "name") or node.name, port, serial, str(links[0]) if links else own)
 
 
 def _links(folder: Path, node: str) -> Iterator[Path]:

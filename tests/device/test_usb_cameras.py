@@ -97,3 +97,12 @@ def test_nodes_come_in_the_order_of_their_numbers(machine: Machine) -> None:
         machine.plug_in(number, f"1-{number}", "Cam")
     names = [Path(found.node).name for found in find_usb_cameras(machine.sysfs, machine.dev)]
     assert names == ["video0", "video2", "video10"]
+
+
+def test_cameras_of_one_piece_of_hardware_have_places_and_names_of_their_own(machine: Machine) -> None:
+    for number in (0, 1, 2):
+        machine.plug_in(number, "1-1", "Grabber")
+    found = find_usb_cameras(machine.sysfs, machine.dev)
+    place = "pci-0000:00:14.0-1-1:1.0"
+    assert [it.identity for it in found] == [place, f"{place}#1", f"{place}#2"]
+    assert len({it.name for it in found}) == 3
