@@ -1,11 +1,15 @@
 """Calls to other EdgeX services: requests on worker threads, its errors translated here and nowhere else."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+from requests.utils import get_environ_proxies
 
 from edgex_kit import codec
 from edgex_kit.errors import Malformed, Unreachable, error_from_status
@@ -62,10 +66,14 @@ class HttpClient:
 
 
 def fetch_text(url: str, wait: float) -> str:
-    """The text at `url`, blocking. Raises Unreachable, or the error its status stands for."""
+    """The text at `url`, blocking. Raises Unreachable, or the error its status stands for.
+
+    It may lie anywhere, so that a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is asked, as EdgeX's own
+    services do it; none stands between the services themselves.
+    """
     try:
         with open_session() as session:
-            answer = session.get(url, timeout=wait)
+            answer = session.get(url, timeout=wait, proxies=_proxies(url))
     except OSError as error:  # requests' own are among them
         raise Unreachable(f"{redact(url)} does not answer: {_cause(error)}") from error
     if answer.status_code >= 400:
@@ -80,6 +88,15 @@ def open_session() -> requests.Session:
     session.trust_env = False
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
     return session
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Those of the environment for `url`; none for this machine itself, as Go has it."""
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):  # a name
+        if ip_address(host).is_loopback:
+            return {}
+    return {} if host == "localhost" else get_environ_proxies(url)
 
 
 def _message(answer: requests.Response) -> str:

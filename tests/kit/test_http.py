@@ -122,7 +122,37 @@ async def test_many_calls_at_once_share_one_client(http: HttpClient) -> None:
     assert [answer["query"] for answer in answers] == [f"n={n}" for n in range(20)]
 
 
-async def test_no_proxy_of_the_environment_is_asked(
+async def test_a_text_from_elsewhere_comes_through_the_proxy_of_the_environment_and_no_netrc_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    (tmp_path / ".netrc").write_text("machine files.example login me password hunter22\n")
+    proxy = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "gateway.invalid")
+    client = HttpClient("http://files.example.invalid", name="core-metadata", wait=1)
+    async with proxy:
+        assert await asyncio.to_thread(fetch_text, "http://files.example/devices.yaml", 5) == "hello"
+        with pytest.raises(Unreachable, match=r"gateway\.invalid"):
+            await asyncio.to_thread(fetch_text, "http://gateway.invalid/devices.yaml", 5)
+        with pytest.raises(Unreachable):
+            await client.call("GET", "/api/v3/ping")
+    client.close()
+    assert [it.splitlines()[0] for it in asked] == ["GET http://files.example/devices.yaml HTTP/1.1"]
+    assert "authorization" not in asked[0].lower()
+
+
+async def test_no_proxy_of_the_environment_is_asked_for_a_service_or_this_machine(
     http: HttpClient, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
