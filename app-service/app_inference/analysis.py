@@ -108,7 +108,7 @@ class Analyst:
     def _look(self, camera: str, arrival: Arrival) -> Leave | None:
         frame = frame_from_event(codec.event_of(codec.decode_envelope(arrival.data)))
         if frame.camera != camera:  # as core-data checks it (contract 1.8); it also bounds what we keep by name
-            raise Malformed(f"an event of '{frame.camera[:80]}' came on the topic of '{camera}'")
+            raise Malformed(f"an event of '{frame.camera[:80]}' came on the topic of '{camera[:80]}'")
         self._view.arrived(frame, arrival.missed)
         due = self._due(frame)
         if not due:

@@ -69,7 +69,7 @@ class Tally:
             return
         if camera and reason != NO_PICTURE:  # most devices are no cameras, and have no place on the page
             self._view.failed(camera, "frame", _text(error))
-        self._say(camera, reason, f"a frame of '{camera or '?'}' was dropped", error)
+        self._say(camera, reason, f"a frame of '{camera[:80] or '?'}' was dropped", error)
 
     def processed(self, pipeline: str) -> None:
         """A pipeline has looked at a frame."""
@@ -91,7 +91,7 @@ class Tally:
         """A pipeline could not look at a frame, or its result could not go out."""
         self._metrics.counter(f"PipelineProcessingErrors-{pipeline}", pipeline=pipeline).add()
         self._view.failed(camera, pipeline, _text(error))
-        self._say(camera, f"pipeline {pipeline}", f"pipeline '{pipeline}' failed on '{camera}'", error)
+        self._say(camera, f"pipeline {pipeline}", f"pipeline '{pipeline}' failed on '{camera[:80]}'", error)
 
     def forget(self, cameras: Set[str]) -> None:
         """Cameras are gone, and made room for others."""

@@ -115,3 +115,9 @@ def test_a_camera_that_is_forgotten_leaves_nothing(rig: Rig, caplog: pytest.LogC
     assert "gate" not in counts_by_camera(rig.metrics)
     assert "yard" in counts_by_camera(rig.metrics)
     assert set(rig.tally._said) == {"yard"}
+
+
+def test_the_name_of_a_camera_that_fills_pages_is_cut_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.tally.dropped("x" * 3000, "Malformed", Malformed("no event"))
+    rig.tally.failed("x" * 3000, "p", Malformed("no answer"))
+    assert [len(record.getMessage()) < 250 for record in caplog.records] == [True, True]

@@ -63,13 +63,14 @@ class CommandDoor:
             self._refusals.note(message, error)
             return
         serve = self._get if topic.method == "get" else self._set
+        asked = f"{topic.method} of '{topic.command[:80]}' of device '{topic.device[:80]}'"
         try:
             await serve(topic, envelope)
         except EdgexError as error:
-            log.info("%s of '%s' of device '%s' refused: %s", topic.method, topic.command, topic.device, error)
+            log.info("%s refused: %s", asked, str(error)[:400])
             self._reply_error(envelope, error)
         except Exception:  # one command's failure is its own; it is answered, and the others are served on
-            log.exception("%s of '%s' of device '%s' failed", topic.method, topic.command, topic.device)
+            log.exception("%s failed", asked)
             self._reply_error(envelope, EdgexError("internal error"))
 
     async def _get(self, topic: CommandTopic, envelope: Envelope) -> None:
