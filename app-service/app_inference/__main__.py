@@ -8,7 +8,6 @@ results leave when nobody makes new ones.
 import asyncio
 import contextlib
 import logging
-import sys
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +21,7 @@ from edgex_kit.supervision import Lasting, keep
 from edgex_kit.topics import matches
 
 from app_inference.analysis import Analyst
+from app_inference.aside import aside, leave
 from app_inference.departures import follow_departures
 from app_inference.http_trigger import trigger_route
 from app_inference.inbox import Inbox
@@ -60,7 +60,7 @@ async def serve(service: Service[AppSettings]) -> None:
     with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
         journal = Journal(inference.state_path / "journal")
         models = models_of(inference, journal)
-        models.load(wanted_models(pipelines))  # on the main thread, before any worker: see `model`
+        await aside(models.load, wanted_models(pipelines))  # before any worker: see `model`; a signal ends it
 
         tally = Tally(metrics, view := View())
         outbox = outbox_of(service)
@@ -144,7 +144,7 @@ async def let_in(service: Service[AppSettings], inbox: Inbox, publisher: Publish
 def main() -> None:
     """Entry point."""
     packaged = Path(str(files("app_inference").joinpath("res")))
-    sys.exit(run(serve, NAME, "app-services", AppSettings, packaged))
+    leave(run(serve, NAME, "app-services", AppSettings, packaged))
 
 
 if __name__ == "__main__":

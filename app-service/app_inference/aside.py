@@ -5,13 +5,17 @@ A compilation takes minutes and cannot be stopped; asyncio's own threads are joi
 
 import asyncio
 import contextlib
+import logging
+import os
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_NAME = "aside:"  # what the names of these threads begin with
 
 
 async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -27,8 +31,18 @@ async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_tell, answer, tell)
 
-    threading.Thread(target=run, name=f"aside:{getattr(work, '__name__', 'work')}", daemon=True).start()
+    threading.Thread(target=run, name=f"{_NAME}{getattr(work, '__name__', 'work')}", daemon=True).start()
     return await answer
+
+
+def leave(status: int) -> NoReturn:
+    """End the process, at once if such work still goes on: Python would end its thread in the midst of foreign code,
+    which aborts the process."""
+    if any(thread.name.startswith(_NAME) for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _tell(answer: "asyncio.Future[T]", tell: Callable[[], None]) -> None:

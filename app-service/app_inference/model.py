@@ -2,7 +2,7 @@
 open sessions.
 
 Rules that keep it alive, each found by running into it:
-* `Model.warm_up()` runs on the main thread before a worker starts: the binding's first use by two threads at once
+* `Model.warm_up()` ends before a worker starts, on one thread alone: the binding's first use by two threads at once
   can deadlock.
 * `read_model` comes before compiling, and the cache's folder is named by digest, build and device: given a path to
   compile, the cache answers with the old weights after an update that leaves the .xml as it was.
@@ -39,17 +39,7 @@ from app_inference.runtime import Runtime
 from app_inference.session import Session, Timings, short_cause
 from app_inference.ultralytics import export_from_props
 
-__all__ = [
-    "Model",
-    "OpenedModel",
-    "Runtime",
-    "Session",
-    "Timings",
-    "available_devices",
-    "load_model",
-    "open_model",
-    "ports",
-]
+__all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_devices", "load_model", "open_model"]
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +100,7 @@ class Model:
         return Session(self.resolved, self.outputs, _Request(self._compiled))
 
     def warm_up(self) -> Timings:
-        """Analyse a black picture. On the main thread, before any worker starts: see the rules above."""
+        """Analyse a black picture. On one thread alone, before any worker starts: see the rules above."""
         width, height = self.input_size
         return self.session().analyse(image_from_pixels(np.zeros((height, width, 3), np.uint8)))[1]
 
@@ -196,6 +186,11 @@ def load_model(
 # The same file with the same preprocessing, run the same way, takes its memory once, under all its names. Each of them
 # holds it for itself: one that is updated, let go or closed leaves the others as they were.
 _in_use: WeakValueDictionary[tuple[object, ...], ov.CompiledModel] = WeakValueDictionary()
+
+
+def digests_in_use() -> set[str]:
+    """Of the models that are loaded in this process."""
+    return {str(digest) for digest, *_ in list(_in_use)}
 
 
 def _compiled(opened: OpenedModel, digest: str, runtime: Runtime) -> ov.CompiledModel:

@@ -80,7 +80,7 @@ class Models:
     def load(self, wanted: Mapping[str, PipelineSection]) -> None:
         """Bring in what is missing of `wanted`. Blocking.
 
-        The first call belongs on the main thread, before any worker starts (see `model`). A model that cannot be had
+        The first call ends before any worker starts (see `model`). A model that cannot be had
         is a `Failure`, not an exception: the others serve on.
         """
         self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}

@@ -3,12 +3,17 @@
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from app_inference.staging import remove
+
 log = logging.getLogger(__name__)
+
+_DIGITS = 16  # of a model's digest in the name of what is compiled of it
+_FOLDER = re.compile(rf"[0-9a-f]{{{_DIGITS}}}-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,22 @@ class Runtime:
         folder = self._cache_folder(digest, build)
         return properties if folder is None else {**properties, "CACHE_DIR": str(folder)}
 
+    def sweep(self, digests: Collection[str]) -> list[str]:
+        """Remove what is compiled of other models than those with `digests`; the folders that are gone. Blocking."""
+        inside = self.cache_dir.iterdir() if self.cache_dir is not None and self.cache_dir.is_dir() else ()
+        kept = {digest[:_DIGITS] for digest in digests}
+        gone = [it for it in inside if _FOLDER.match(it.name) and it.name[:_DIGITS] not in kept]
+        for folder in gone:
+            remove(folder)
+        return [folder.name for folder in gone]
+
     def _cache_folder(self, digest: str, build: str) -> Path | None:
         """A folder of this model, build and device alone; None where none can be written: we run without it."""
         if self.cache_dir is None:
             return None
-        folder = self.cache_dir / "-".join(re.sub(r"[^\w.]+", "-", part) for part in (digest[:16], build, self.device))
+        folder = self.cache_dir / "-".join(
+            re.sub(r"[^\w.]+", "-", part) for part in (digest[:_DIGITS], build, self.device)
+        )
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -42,3 +42,23 @@ def test_a_process_ends_while_it_goes_on() -> None:
     started = time.monotonic()
     assert subprocess.run([sys.executable, "-c", program], timeout=25).returncode == 0
     assert time.monotonic() - started < 20
+
+
+def test_a_process_that_leaves_while_foreign_code_runs_ends_with_its_own_status() -> None:
+    program = (
+        "import asyncio, sys\nimport numpy as np\nimport openvino as ov\nfrom openvino import opset13 as op\n"
+        "from app_inference.aside import aside, leave\n"
+        "x = op.parameter([1, 3, 64, 64], np.float32)\nnode = x\n"
+        "for _ in range(300):\n"
+        "    weights = op.constant(np.full((3, 3, 3, 3), 0.1, np.float32))\n"
+        "    node = op.tanh(op.convolution(node, weights, [1, 1], [1, 1], [1, 1], [1, 1]))\n"
+        "graph, core = ov.Model([node], [x], 'deep'), ov.Core()\n"
+        "async def main():\n"
+        "    task = asyncio.create_task(aside(core.compile_model, graph, 'CPU'))\n"
+        "    await asyncio.sleep(0.1)\n"
+        "    print(task.done(), flush=True)\n"
+        "    task.cancel()\n"
+        "asyncio.run(main())\nleave(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "False\n", "")

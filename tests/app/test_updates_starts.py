@@ -112,6 +112,20 @@ def test_a_version_that_is_being_checked_does_not_hold_up_the_end(broker: Addres
     assert journalled(tmp_path).boots == 0
 
 
+def test_a_model_that_is_being_loaded_does_not_hold_up_the_end(broker: Address, tmp_path: Path) -> None:
+    models, size = tmp_path / "models", 100 << 30
+    folder = write_version(models, "1.0.0", files=[{"name": "huge.bin", "size": size, "sha256": "0" * 64}])
+    with (folder / "huge.bin").open("wb") as file:
+        file.truncate(size)  # a hole: it takes no room, and minutes to read
+    with run_eye(site(tmp_path, broker), "-s", wait=False) as eye:
+        until(lambda: eye.said("loading model"), "it is being loaded", 20)
+        began = time.monotonic()
+        eye.process.send_signal(signal.SIGTERM)
+        assert eye.process.wait(20) == 0
+        assert time.monotonic() - began < 10
+        assert eye.said("app-inference stopped")
+
+
 def listed(folder: Path) -> list[dict[str, Any]]:
     """What a manifest says of its files."""
     files = [folder / name for name in ("model.xml", "model.bin")]

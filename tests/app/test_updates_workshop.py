@@ -9,6 +9,7 @@ from pathlib import Path
 import app_inference.stored as stored_module
 import pytest
 import yaml
+from app_inference.model import load_model
 from app_inference.repository import Repository
 from app_inference.retention import pin
 from app_inference.runtime import Runtime
@@ -153,6 +154,26 @@ async def test_old_versions_go_after_a_commit_and_never_one_that_is_needed(tmp_p
         await site.settled()
         await site.until(lambda: len(repository.versions(MODEL)) == 6)
     assert repository.versions(MODEL) == ["3.0.0", "2.0.0", "1.0.0", "0.5.0", "0.2.0", "0.1.0"]
+
+
+async def test_what_was_compiled_of_versions_that_are_gone_goes_too_and_nothing_else(tmp_path: Path) -> None:
+    for version, score in (("0.1.0", 0.5), ("0.2.0", 0.9), ("0.3.0", 0.7), ("1.0.0", 0.8)):
+        write_version(tmp_path, version, [(0, score)])
+    for name in ("model.xml", "model.bin"):
+        shutil.copy(tmp_path / MODEL / "0.2.0" / name, tmp_path / MODEL / "1.0.0" / name)
+    repository, cache = Repository(tmp_path), tmp_path / "cache"
+    runtime = Runtime(streams=1, threads=1, cache_dir=cache)
+    for version in ("0.1.0", "0.2.0", "0.3.0"):
+        load_model(repository.version(MODEL, version), None, runtime).close()
+    elsewhere = write_version(tmp_path / "elsewhere", "1.0.0", [(0, 0.6)])
+    used = load_model(stored_module.stored_model(elsewhere), None, runtime)  # loaded, and in no repository
+    (cache / "notes").mkdir()  # none of ours
+    digests = {version: repository.version(MODEL, version).digest()[:16] for version in repository.versions(MODEL)}
+    assert digests["0.2.0"] == digests["1.0.0"]
+    await Workshop(repository, runtime, keep=1).prune(MODEL, "1.0.0", {"1.0.0"})
+    assert repository.versions(MODEL) == ["1.0.0", "0.3.0"]
+    kept = {digests["0.3.0"], digests["1.0.0"], used.digest[:16], "notes"}
+    assert {it.name.partition("-")[0] for it in cache.iterdir()} == kept
 
 
 async def test_a_repository_that_cannot_be_changed_keeps_all_and_the_update_stands(

@@ -5,6 +5,7 @@ and device; this process then only reads the result. A model that kills its comp
 """
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -19,7 +20,7 @@ from edgex_kit.errors import EdgexError
 from app_inference.aside import aside
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.manifest import version_key
-from app_inference.model import Model, load_model
+from app_inference.model import Model, digests_in_use, load_model
 from app_inference.repository import Repository, StoredModel
 from app_inference.retention import prune
 from app_inference.runtime import Runtime
@@ -76,7 +77,8 @@ class Workshop:
     async def prune(self, name: str, active: str, needed: Collection[str]) -> None:
         """Let go of the oldest versions beyond `keep`, of none that is needed, pinned, aliased or newer than `active`.
 
-        A folder that cannot be changed keeps them; that costs disk and nothing else.
+        What was compiled of versions that are gone, whoever removed them, goes with them. A folder that cannot be
+        changed keeps them; that costs disk and nothing else.
         """
         if not self.keep:
             return
@@ -87,6 +89,10 @@ class Workshop:
             return
         for version in gone:
             audit.info("model '%s': version %s is removed, %d older ones are kept", name, version, self.keep)
+        try:
+            await aside(_sweep, self.repository, self.runtime)
+        except OSError as error:
+            log.warning("what is compiled of old versions could not be removed: %s", error)
 
 
 def _verified(stored: StoredModel) -> str:
@@ -96,6 +102,20 @@ def _verified(stored: StoredModel) -> str:
 def _prune(repository: Repository, name: str, keep: int, active: str, needed: set[str]) -> list[str]:
     newer = {it for it in repository.versions(name) if version_key(it) > version_key(active)}
     return prune(repository, name, keep, needed | newer | set(repository.aliases(name).values()))
+
+
+def _sweep(repository: Repository, runtime: Runtime) -> None:
+    """Versions may share a digest, with those of other models too, and a model may be loaded from elsewhere."""
+    if runtime.cache_dir is None:
+        return
+    digests = digests_in_use()
+    for name in repository.names():
+        for version in repository.versions(name):
+            with contextlib.suppress(EdgexError):  # of no use, so that nothing is compiled of it
+                stored = repository.version(name, version)
+                digests.add(stored.listed_digest() or stored.digest())
+    for folder in runtime.sweep(digests):
+        log.info("compiled model %s is removed, no version has its digest any more", folder)
 
 
 def _load_warm(stored: StoredModel, overrides: Mapping[str, Any] | None, runtime: Runtime) -> Model:
