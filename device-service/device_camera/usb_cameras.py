@@ -1,8 +1,8 @@
 """V4L2 cameras attached to this machine, as /sys and /dev tell, each with an identity that survives a re-plug; pure.
 
 A serial number is an identity only while no second camera has it (many models give every piece the same); then the
-place where it is plugged in is. /dev/videoN is none: the number follows the order of plugging in. Cameras of one piece of
-hardware, such as the inputs of a capture card, share their place; the second is known as its #1, the third as its #2.
+place where it is plugged in is. /dev/videoN is none: the number follows the order of plugging in. Cameras of one piece
+of hardware, such as inputs of a capture card, share their place; the second is known as its #1, the third as its #2.
 """
 
 import re
