@@ -19,6 +19,9 @@ MAX_PIXELS = 100_000_000
 # Only these scales have a fast path in libjpeg-turbo; 3/8 or 5/8 cost more than the whole picture.
 _REDUCED = {4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
 
+_BLOCK = 16  # rows that a JPEG codes at once, at the most
+_NO_DATA = 128
+
 _SOI, _SOS, _EOI, _TEM, _APP1 = 0xD8, 0xDA, 0xD9, 0x01, 0xE1
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _WITHOUT_LENGTH = frozenset({_TEM, *range(0xD0, 0xD8)})
@@ -70,20 +73,43 @@ class _Header(NamedTuple):
 
 
 def _decoded(data: bytes | memoryview, header: _Header, needed: Size | None, keeps_ratio: bool) -> NDArray[np.uint8]:
-    """simplejpeg gives the very pixels that OpenCV gives, sooner, and only for a JPEG without fault or orientation."""
+    """simplejpeg gives the very pixels that OpenCV gives, sooner, and only for a JPEG without orientation."""
     width, height = header.size
     if width * height > MAX_PIXELS:
         raise ImageBroken(f"JPEG of {width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels")
     by = _reduction(header.size, needed, keeps_ratio)
     if not header.may_be_turned:
-        with contextlib.suppress(ValueError):
-            return simplejpeg.decode_jpeg(  # type: ignore[no-any-return]
-                data, "BGR", min_height=-(-height // by), min_width=-(-width // by)
-            )
+        with contextlib.suppress(ValueError):  # a JPEG of a rarer kind
+            return _upright(data, header.size, by)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
     if pixels is None:
         raise ImageBroken(f"JPEG of {width}x{height} in {len(data)} bytes is cut off or damaged")
     return pixels  # type: ignore[no-any-return]
+
+
+def _upright(data: bytes | memoryview, size: Size, by: int) -> NDArray[np.uint8]:
+    """At 1/`by` of its size. Raises ValueError for what simplejpeg cannot read, ImageBroken where much is lost.
+
+    Many a camera leaves out the end marker or spoils the last row of each picture, and these are worth a look.
+    """
+    width, height = size
+    least = {"min_height": -(-height // by), "min_width": -(-width // by)}
+    try:
+        return simplejpeg.decode_jpeg(data, "BGR", **least)  # type: ignore[no-any-return]
+    except ValueError as fault:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "BGR", **least, strict=False)
+        lost = _lost_rows(pixels)
+        if lost * by > _BLOCK:
+            share = lost / len(pixels)
+            text = f"JPEG of {width}x{height} in {len(data)} bytes is cut off or damaged, {share:.0%} of it is lost"
+            raise ImageBroken(f"{text}: {fault}") from fault
+        return pixels
+
+
+def _lost_rows(pixels: NDArray[np.uint8]) -> int:
+    """Rows at the bottom for which there was no data: libjpeg leaves them at the middle of the range."""
+    is_grey = (pixels == _NO_DATA).all(axis=(1, 2))[::-1]
+    return len(pixels) if is_grey.all() else int(is_grey.argmin())
 
 
 def _header(data: bytes | memoryview) -> _Header:

@@ -114,7 +114,7 @@ def test_a_grey_jpeg_has_three_channels() -> None:
         b"\xff\xd8" + b"\xff\xe0\x00\x00" * 50,
         b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x00\x00\x00" + bytes(20),
         jpeg(64, 48)[:200],
-        jpeg(640, 480)[:-40],
+        jpeg(640, 480)[:-1000],
         b"not a picture at all",
     ],
     ids=["empty", "one byte", "start", "start and end", "png", "endless", "no size", "header", "cut off", "text"],
@@ -188,3 +188,33 @@ def test_a_jpeg_with_bytes_between_its_segments_is_left_to_opencv() -> None:
     scan = data.index(b"\xff\xda")
     odd = data[:scan] + b"\0\0\0" + data[scan:]
     assert np.array_equal(decode_jpeg(odd), decode_jpeg(data))
+
+
+def scene(width: int = 640, height: int = 480) -> bytes:
+    noise = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
+    return cv2.imencode(".jpg", cv2.GaussianBlur(noise, (0, 0), 5))[1].tobytes()
+
+
+@pytest.mark.parametrize("needed", [None, (320, 240), (160, 120)])
+@pytest.mark.parametrize("tail", [2, 40], ids=["no end marker", "last row cut"])
+def test_a_picture_that_lacks_its_very_end_is_looked_at(
+    tail: int, needed: tuple[int, int] | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = decode_jpeg(scene(), needed)
+    cut = decode_jpeg(scene()[:-tail], needed)
+    above = len(whole) - 17  # a row that is coded at once, and one that is smoothed with it
+    assert np.array_equal(cut[:above], whole[:above])
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("needed", [None, (320, 240), (160, 120)])
+@pytest.mark.parametrize("damage", [b"\xff\xd9", b"\xff\xd3", b""], ids=["end marker", "restart marker", "cut off"])
+def test_a_picture_that_ends_in_the_middle_is_refused_with_what_is_lost_and_nothing_is_printed(
+    damage: bytes, needed: tuple[int, int] | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = scene()
+    middle = len(data) // 2
+    broken = data[:middle] + damage + (data[middle + 2 :] if damage else b"")
+    with pytest.raises(ImageBroken, match=r"640x480 in \d+ bytes is cut off or damaged, (49|50|51)% of it is lost: "):
+        decode_jpeg(broken, needed)
+    assert capfd.readouterr().err == ""
