@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import requests
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 REFRESH = 0.5  # seconds
 QUIET_REFRESH = 5.0  # seconds between lines when nobody watches
@@ -18,11 +19,15 @@ async def show(status_url: str, console: Console) -> None:
     if not console.is_terminal:
         while True:
             await asyncio.sleep(QUIET_REFRESH)
-            for row in cameras(await fetch(status_url)):
+            status = await fetch(status_url)
+            for row in cameras(status):
                 console.print("  ".join(f"{name} {value}" for name, value in row.items()))
+            for note in notes(status):
+                console.print(Text(note))
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            live.update(table(await fetch(status_url)), refresh=True)
+            status = await fetch(status_url)
+            live.update(Group(table(status), *(Text(note, style="yellow") for note in notes(status))), refresh=True)
             await asyncio.sleep(REFRESH)
 
 
@@ -51,6 +56,20 @@ def cameras(status: dict[str, Any]) -> list[dict[str, str]]:
             "dropped": str(row["framesReplaced"] + sum(row["dropped"].values())),
         }
         for row in status.get("cameras", ())
+    ]
+
+
+def notes(status: dict[str, Any]) -> list[str]:
+    """Pipelines that do not run as configured, and models of which another version serves; each with the reason."""
+    waiting = [
+        f"pipeline {key} is {it['state']}: {it['note']}"
+        for key, it in status.get("pipelineStates", {}).items()
+        if it.get("note")
+    ]
+    serving = [row for row in status.get("models", ()) if row["state"] == "serving" and row.get("reason")]
+    return [
+        *waiting,
+        *(f"model {row['name']} serves with version {row['version']}: {row['reason']}" for row in serving),
     ]
 
 

@@ -10,7 +10,7 @@ from demo.audit import facts, reason_of, title_of
 from demo.ledger import PATIENCE, Ledger, Page
 from demo.options import parse_options
 from demo.samples import lend_model
-from demo.table import cameras
+from demo.table import cameras, notes
 
 
 def row(*seen: tuple[int, str]) -> dict[str, object]:
@@ -34,6 +34,21 @@ def test_the_table_shows_what_pipelines_found_and_not_what_each_did_not(
     seen: tuple[tuple[int, str]], shown: str
 ) -> None:
     assert cameras({"cameras": [row(*seen)]})[0]["seen"] == shown
+
+
+def test_what_does_not_run_as_configured_is_told_with_its_reason() -> None:
+    pipelines = {
+        "faces": {"state": "preparing", "isAtWork": False, "note": "model 'face': compiling it for CPU"},
+        "gauge": {"state": "failed", "isAtWork": False, "note": "model 'gauge' cannot serve: it is not there"},
+        "people": {"state": "running", "isAtWork": True},
+    }
+    models = [{"name": "eye", "state": "serving", "version": "1.0.0", "reason": "2.0.0 cannot serve: it is damaged"}]
+    assert notes({"pipelineStates": pipelines, "models": [*models, {"name": "face", "state": "preparing"}]}) == [
+        "pipeline faces is preparing: model 'face': compiling it for CPU",
+        "pipeline gauge is failed: model 'gauge' cannot serve: it is not there",
+        "model eye serves with version 1.0.0: 2.0.0 cannot serve: it is damaged",
+    ]
+    assert notes({}) == []
 
 
 def test_one_camera_has_the_samples_name_and_several_are_numbered() -> None:
