@@ -25,13 +25,16 @@ def prune(repository: Repository, name: str, keep: int, spare: Collection[str] =
 
 
 def drop(repository: Repository, name: str, version: str, spare: Collection[str] = ()) -> None:
-    """Remove one version; raises NotFound, and Conflict for one that is in use or pinned."""
+    """Remove one version; raises NotFound, and Conflict for one that is in use, pinned or has an alias."""
     if version not in repository.versions(name):
         raise NotFound(f"no version {version!r} of model {name!r} in {repository.root}")
     if version in spare:
         raise Conflict(f"{name}@{version} is in use")
     if version in pinned(repository, name):
         raise Conflict(f"{name}@{version} is pinned")
+    meant = sorted(alias for alias, it in repository.aliases(name).items() if it == version)
+    if meant:
+        raise Conflict(f"{name}@{version} is what '{meant[0]}' stands for; move that alias first")
     folder = repository.root / name
     remove(folder / version)
     if not any(folder.iterdir()):

@@ -42,6 +42,15 @@ def test_a_pin_is_taken_out_again(repository: Repository) -> None:
         pin(repository, "net", "1.0.0")
 
 
+def test_what_an_alias_stands_for_is_not_removed_by_hand(repository: Repository) -> None:
+    repository.point("net", "stable", "1.0.0")
+    with pytest.raises(Conflict, match="'stable' stands for"):
+        drop(repository, "net", "1.0.0")
+    repository.point("net", "stable", "1.1.0")
+    drop(repository, "net", "1.0.0")
+    assert "1.0.0" not in repository.versions("net")
+
+
 def test_what_is_in_use_is_not_removed_by_hand(repository: Repository) -> None:
     with pytest.raises(Conflict, match=r"net@1.2.0 is in use"):
         drop(repository, "net", "1.2.0", spare=("1.2.0",))

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from app_inference.updates import observation
 from app_inference.updates.desired import ModelWish, ObserveWish
 from app_inference.updates.observation import Breach, Compared, Observation, Pair
 from app_inference.updates.samples import Evidence, Sample
@@ -44,3 +45,17 @@ async def test_a_version_that_is_as_quick_in_turn_is_not_blamed_for_a_busy_machi
 async def test_a_version_that_is_slower_in_turn_goes_back(tmp_path: Path) -> None:
     with pytest.raises(Breach, match=r"50\.0 times as long"):
         await observe(tmp_path, work=60)
+
+
+async def test_an_excuse_does_not_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observation, "EXCUSED", 0.0)
+    timed: list[float] = []
+
+    def in_turn(*_: object) -> tuple[float, float]:
+        timed.append(50.0 if timed else 1.0)
+        return 1.0, timed[-1]
+
+    monkeypatch.setattr(observation, "in_turn_ms", in_turn)
+    with pytest.raises(Breach):
+        await observe(tmp_path, work=0)
+    assert timed == [1.0, 50.0]

@@ -45,7 +45,7 @@ def device_opener(core: Core, folders: pytest.TempPathFactory) -> Iterator[OpenD
         key = f"{key}_{instance}" if instance else key
         keys.add(key)
         try:
-            url = "" if waits else until(lambda: _address(core, key, process, log), f"{key} is up", 20)
+            url = "" if waits else until(lambda: _address(core, key, process, log), f"{key} is up", 60)
             yield Device(key, url, process, log)
         finally:
             if process.poll() is None:

@@ -17,6 +17,7 @@ from app_inference.updates.timing import in_turn_ms
 log = logging.getLogger(__name__)
 
 TELL_EVERY = 2.0  # seconds of an observation that goes on: who watches it sees that it does
+EXCUSED = 5.0  # seconds for which a candidate that was no slower in turn may seem so
 NOTHING_YET = Judgement(Verdict.HOLD, "", {})
 
 Compared = tuple[Evidence, Evidence, float | None]  # the version before, the candidate, how far they agree
@@ -54,15 +55,16 @@ class Observation:
 
         Raises Breach.
         """
-        self._is_promoted, is_excused = False, False
-        started = time.monotonic()
+        self._is_promoted = False
+        started, excused_until = time.monotonic(), 0.0
         while not (self._is_promoted or wish().promoted):
             now = wish()
             before, candidate, agreed = pair.compared()
-            held_s = time.monotonic() - started
-            judgement = judge(before, candidate, held_s, now.gate, now.observe, agreed, is_timed=not is_excused)
+            looked = time.monotonic()
+            is_timed = looked > excused_until
+            judgement = judge(before, candidate, looked - started, now.gate, now.observe, agreed, is_timed=is_timed)
             if judgement.is_of_time and not await self._is_slower(pair, now):
-                is_excused = True
+                excused_until = time.monotonic() + EXCUSED
                 continue
             self._note(judgement)
             if judgement.verdict is Verdict.BREACH and now.on_fail == "rollback":
