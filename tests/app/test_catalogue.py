@@ -124,3 +124,17 @@ def test_what_cannot_be_had_is_said(tmp_path: Path, source: str, error: type[Exc
     with pytest.raises(error, match=said):
         pull(wanted, tmp_path / "out" / "net.onnx")
     assert not (tmp_path / "out" / "net.onnx").exists()
+
+
+def test_an_index_that_does_not_answer_is_said_and_no_version_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    wanted = Pullable("pypi:no-such-sample==1.0#model.onnx", 1, "0" * 64)
+    with pytest.raises(ModelUnavailable, match="the package index does not answer"):
+        pull(wanted, tmp_path / "model.onnx")
