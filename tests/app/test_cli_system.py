@@ -138,6 +138,7 @@ def test_a_version_that_does_not_fit_is_refused_with_the_reason_and_exit_code_1(
 
 @pytest.mark.goal(50)
 def test_a_version_is_deployed_promoted_watched_and_taken_back(running: Running) -> None:
+    running.said("deploy", "gauge@2.0.0", "--wait", "--timeout", "40", code=1)  # one that is on record as bad
     plan = running.said("plan", "gauge@1.1.0", "--no-measure")
     wished = running.said("deploy", "gauge@1.1.0", "--min-frames", "1", "--hold", "0")
     assert wished["wish"]["askedBy"] == "edgex-models"
@@ -148,7 +149,7 @@ def test_a_version_is_deployed_promoted_watched_and_taken_back(running: Running)
     back = running.said("rollback", "gauge", "--wait", "--timeout", "40")
     assert (back["outcome"], back["version"]) == ("serves", "1.0.0")
     assert {row["version"]: row["state"] for row in running.said("list")} == {
-        "1.0.0": "serving", "1.1.0": "previous", "2.0.0": "",
+        "1.0.0": "serving", "1.1.0": "previous", "2.0.0": "quarantined",
     }  # fmt: skip
     line = running.models("watch", "gauge", "--seconds", "0.1").stdout
     assert line.startswith("gauge IDLE  serves: 1.0.0")
