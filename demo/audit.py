@@ -74,7 +74,7 @@ async def keep_account(ports: Ports, model: str, tell: Callable[[Page], None], r
         open_bus(BusSettings(port=ports.broker, client_id=f"demo-audit-{os.getpid()}")) as bus,
         bus.messages(*topics, bound=10_000) as messages,
     ):
-        listening = asyncio.create_task(_listen(messages, ledger))
+        listening = asyncio.create_task(_listen(messages, ledger, model))
         try:
             while not listening.done():
                 await asyncio.sleep(LOOK_EVERY)
@@ -97,7 +97,7 @@ async def keep_account(ports: Ports, model: str, tell: Callable[[Page], None], r
     return is_good
 
 
-async def _listen(messages: AsyncIterator[Message], ledger: Ledger) -> None:
+async def _listen(messages: AsyncIterator[Message], ledger: Ledger, model: str) -> None:
     async for message in messages:
         event = codec.event_of(codec.decode_envelope(message.data))
         tags = event.tags or {}
@@ -105,6 +105,8 @@ async def _listen(messages: AsyncIterator[Message], ledger: Ledger) -> None:
         if "modelVersion" not in tags:
             ledger.frame(camera, seq, now)
             continue
+        if tags.get("model") != model:
+            continue  # another pipeline looks at the same cameras
         said = next(it.object_value for it in event.readings if it.value_type == "Object")
         latency_ms = (time.time_ns() - int(tags["captureOrigin"])) / 1e6
         ledger.result(camera, seq, str(tags["modelVersion"]), said["droppedSinceLast"], latency_ms, now)

@@ -65,20 +65,23 @@ class Serving:
 async def follow_pipelines(service: Service[AppSettings], serving: Serving, changed: Callable[[], None]) -> None:
     """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
-    service.live.on_change(newest.put)
+    leave = service.live.on_change(newest.put)
     newest.put(service.live.now)  # what it failed over, when it begins again
     models, analyst = serving.models, serving.analyst
     configured = analyst.plan.wanted
-    while True:
-        before, configured = configured, (await newest.get()).writable.pipelines
-        if configured == before:
-            continue
-        wanted, refused = sound(configured, analyst.plan.wanted)
-        analyst.plan = replace(analyst.plan, coming=wanted, refused=refused)
-        await aside(models.load, wanted_models(wanted))
-        serving.take_over(replace(plan_from(wanted, models.slots, analyst.plan), refused=refused))
-        changed()
-        _say(analyst.plan)
+    try:
+        while True:
+            before, configured = configured, (await newest.get()).writable.pipelines
+            if configured == before:
+                continue
+            wanted, refused = sound(configured, analyst.plan.wanted)
+            analyst.plan = replace(analyst.plan, coming=wanted, refused=refused)
+            await aside(models.load, wanted_models(wanted))
+            serving.take_over(replace(plan_from(wanted, models.slots, analyst.plan), refused=refused))
+            changed()
+            _say(analyst.plan)
+    finally:
+        leave()
 
 
 def sound(

@@ -49,7 +49,7 @@ def staged(root: Path, target: Path | None = None, *, may_replace: bool = False)
                 yield stage
                 _seal(stage.folder)
                 _place(stage)
-            except BaseException:
+            except BaseException:  # a cancelled or interrupted one, too, leaves nothing behind; it goes on its way
                 remove(stage.folder)
                 raise
 
@@ -63,7 +63,7 @@ def _place(stage: Stage) -> None:
             remove(stage.target)
         refuse_existing(stage.target)
         stage.folder.rename(stage.target)
-    except BaseException:
+    except BaseException:  # as above: tidied up, and raised again
         if is_new:
             parent.rmdir()
         raise

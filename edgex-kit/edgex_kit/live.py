@@ -24,9 +24,10 @@ class Live(Generic[S]):
         self.tree: Tree = {}
         self.now = self._accept(layers)
 
-    def on_change(self, tell: Callable[[S], object]) -> None:
-        """Call `tell` with every new settings, on the event loop."""
+    def on_change(self, tell: Callable[[S], object]) -> Callable[[], None]:
+        """Call `tell` with every new settings, on the event loop, until what is given back is called."""
         self._listeners.append(tell)
+        return lambda: self._listeners.remove(tell)
 
     def replace(self, layers: Layers) -> None:
         """Take over new layers, or say why not."""
@@ -35,7 +36,7 @@ class Live(Generic[S]):
         except Invalid as error:
             log.warning("configuration change refused, the old one stays: %s", error)
             return
-        for tell in self._listeners:
+        for tell in tuple(self._listeners):
             tell(self.now)
 
     def _accept(self, layers: Layers) -> S:

@@ -21,6 +21,15 @@ def test_new_layers_become_the_settings_and_everyone_is_told() -> None:
     assert told == ["DEBUG"]
 
 
+def test_who_has_left_is_told_nothing() -> None:
+    live, told = Live(Settings, layers()), list[Settings]()
+    leave = live.on_change(told.append)
+    live.replace(layers())
+    leave()
+    live.replace(layers())
+    assert len(told) == 1
+
+
 def test_layers_that_cannot_be_read_change_nothing_and_are_named(caplog: pytest.LogCaptureFixture) -> None:
     live = Live(Settings, layers())
     told: list[object] = []
