@@ -31,7 +31,7 @@ run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= M
 test: $(VENV)/.developed ## everything a machine can check (PYTEST="-k camera" for a part, "-n 0" in one process)
 	@$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (EDGEX_CORE_{KEEPER,METADATA,DATA,COMMAND}= EDGEX_BROKER=)
+test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (CONTRIBUTING.md has its variables)
 	@for name in EDGEX_CORE_KEEPER EDGEX_CORE_METADATA EDGEX_CORE_DATA EDGEX_CORE_COMMAND EDGEX_BROKER; do \
 		printenv $$name >/dev/null || { echo "set $$name, e.g. http://localhost:59890 or localhost:1883" >&2; exit 1; }; done
 	@PYTHONPATH=tests/conformance $(BIN)/python -m pytest -p checklist_page --conformance docs/reference tests/conformance $(PYTEST)

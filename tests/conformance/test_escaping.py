@@ -1,7 +1,7 @@
 """Names with characters that topics and addresses are made of, on a gateway that escapes them: point 22, end to end.
 
-All services of a gateway must agree. The stand-in is one of this module's own; of EdgeX's own services the tests need
-all-services/Service/EnableNameFieldEscape "true" in core-keeper at their start, and are skipped without.
+All services of a gateway must agree. The stand-in is one of this module's own; EdgeX's own core is restarted with
+Service.EnableNameFieldEscape, and again without when these tests are done.
 """
 
 import copy
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from eyes import OpenApp
-from keys import value
+from gateway import all_services_with
 from openers import app_opener, cameras, device_opener
 from peers import (
     PROFILE,
@@ -28,10 +28,9 @@ from peers import (
     until,
 )
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)  # the core may be restarted, twice
 checklist = pytest.mark.checklist
 
-COMMON = "core-common-config-bootstrapper/all-services/Service/EnableNameFieldEscape"
 ODD = "Süd/Tor 1+#_~.%41-?&="  # everything that means something in a topic, in an address, or in Go's escapes
 EXACT = {"ds-regexcmd": "false"}  # this name is no regular expression
 
@@ -47,9 +46,8 @@ def escaped(name: str) -> str:
 @pytest.fixture(scope="module")
 def core(request: pytest.FixtureRequest) -> Iterator[Core]:
     if (named := named_core()) is not None:
-        if value(named, COMMON) != "true":
-            pytest.skip(f"{COMMON} is not true there")
-        yield named
+        with all_services_with(named, "Service/EnableNameFieldEscape", "true"):
+            yield named
         return
     with request.getfixturevalue("open_standin")("--state=:memory:", "--escape-names") as edgex:
         yield core_of(edgex)
