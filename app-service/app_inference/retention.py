@@ -1,6 +1,6 @@
 """Which versions go when there are many: the oldest, never one that serves, could serve again, or is pinned."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from edgex_kit.errors import Conflict, NotFound
@@ -11,16 +11,19 @@ from app_inference.staging import remove
 PIN = ".pin"  # `<version>.pin` beside a version's folder: the folder itself never changes
 
 
-def prune(repository: Repository, name: str, keep: int, spare: Collection[str] = ()) -> list[str]:
+def prune(repository: Repository, name: str, keep: int, spare: Callable[[], Collection[str]] = tuple) -> list[str]:
     """Remove all but the newest `keep` versions of a model; those removed.
 
-    `spare` are versions that stay and do not count: the active one, the one before, a candidate. Pinned ones as well.
+    `spare` says which versions stay and do not count: the active one, the one before, a candidate. Pinned ones as well.
+    It is asked again before each removal, so that one wanted meanwhile stays.
     """
-    kept = {*spare, *pinned(repository, name)}
+    kept = {*spare(), *pinned(repository, name)}
     free = [version for version in repository.versions(name) if version not in kept]
-    gone = free[max(0, keep) :]
-    for version in gone:
-        remove(repository.root / name / version)
+    gone = []
+    for version in free[max(0, keep) :]:
+        if version not in spare():
+            remove(repository.root / name / version)
+            gone.append(version)
     return gone
 
 

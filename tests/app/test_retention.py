@@ -25,9 +25,16 @@ def test_the_newest_stay(repository: Repository) -> None:
 
 def test_what_serves_or_could_serve_again_or_is_pinned_stays_and_does_not_count(repository: Repository) -> None:
     pin(repository, "net", "1.1.0")
-    assert prune(repository, "net", 1, spare=("1.0.0", "1.2.0")) == ["1.10.0"]
+    assert prune(repository, "net", 1, spare=lambda: ("1.0.0", "1.2.0")) == ["1.10.0"]
     assert repository.versions("net") == ["2.0.0-rc.1", "1.2.0", "1.1.0", "1.0.0"]
-    assert prune(repository, "net", 0, spare=("1.0.0",)) == ["2.0.0-rc.1", "1.2.0"]
+    assert prune(repository, "net", 0, spare=lambda: ("1.0.0",)) == ["2.0.0-rc.1", "1.2.0"]
+
+
+def test_one_that_is_wanted_while_others_go_stays(repository: Repository) -> None:
+    def wanted() -> list[str]:
+        return ["1.1.0"] if "1.2.0" not in repository.versions("net") else []
+
+    assert prune(repository, "net", 2, wanted) == ["1.2.0", "1.0.0"]
 
 
 def test_a_pin_is_taken_out_again(repository: Repository) -> None:

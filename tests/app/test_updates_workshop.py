@@ -170,7 +170,7 @@ async def test_what_was_compiled_of_versions_that_are_gone_goes_too_and_nothing_
     (cache / "notes").mkdir()  # none of ours
     digests = {version: repository.version(MODEL, version).digest()[:16] for version in repository.versions(MODEL)}
     assert digests["0.2.0"] == digests["1.0.0"]
-    await Workshop(repository, runtime, keep=1).prune(MODEL, "1.0.0", {"1.0.0"})
+    await Workshop(repository, runtime, keep=1).prune(MODEL, "1.0.0", lambda: {"1.0.0"})
     assert repository.versions(MODEL) == ["1.0.0", "0.3.0"]
     kept = {digests["0.3.0"], digests["1.0.0"], used.digest[:16], "notes"}
     assert {it.name.partition("-")[0] for it in cache.iterdir()} == kept

@@ -23,14 +23,16 @@ class Order:
 
 
 class Orders:
-    """What is wished (`now`), and what comes."""
+    """What is being followed (`now`), and what was wished last (`newest`), which is followed next."""
 
     def __init__(self) -> None:
         self.now: Order | None = None
+        self.newest: Order | None = None
         self._coming: Latest[Order] = Latest()
 
     def put(self, order: Order) -> None:
         """Follow `order` from now on, instead of any other."""
+        self.newest = order
         self._coming.put(order)
 
     async def follow(

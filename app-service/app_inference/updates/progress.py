@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -10,6 +11,15 @@ from app_inference.updates.journal import Journal, Quarantine, Record
 from app_inference.updates.steps import Step
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tallies:
+    """What became of the wishes since the start."""
+
+    swaps: int = 0
+    rollbacks: int = 0
+    refusals: int = 0
 
 
 class Progress:
@@ -41,7 +51,21 @@ class Progress:
         if added := self._with(digest, version, reason):
             self.store(quarantine=added)
 
-    def blamed(self, reason: str) -> dict[str, object]:
+    def give_up(self, reason: str, serving: str, wished: str, *, quarantine: bool) -> bool:
+        """Note that the candidate is gone, or `wished` refused where there was none; True when frames had met it."""
+        blamed = self._blamed(reason) if quarantine else {}
+        is_return = self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE)
+        if is_return:
+            log.warning("model '%s': back to %s: %s", self._name, serving, reason)
+            self.step(Step.ROLLBACK, reason=reason, **blamed)
+        if self.record.step is Step.IDLE:
+            self.store(reason=reason, refused=wished)
+        else:
+            gone = {"candidate": "", "candidate_digest": "", "refused": self.record.candidate, "boots": 0}
+            self.step(Step.IDLE, reason=reason, **gone, **blamed)
+        return is_return
+
+    def _blamed(self, reason: str) -> dict[str, object]:
         """What changes with the candidate in quarantine; nothing when its digest is unknown or there already."""
         added = self._with(self.record.candidate_digest, self.record.candidate, reason)
         return {"quarantine": added} if added else {}

@@ -7,14 +7,15 @@ Nothing here touches the serving version before SWITCH, and after it the version
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edgex_kit.errors import Conflict, EdgexError, Invalid, Locked, NotFound
+from edgex_kit.supervision import keep
 
 from app_inference.errors import ModelRejected
 from app_inference.model import Model
 from app_inference.repository import StoredModel
 from app_inference.slot import Lineup, ModelSlot
+from app_inference.updates.clearance import Clearance
 from app_inference.updates.desired import ModelWish
 from app_inference.updates.drain import Drain
 from app_inference.updates.drift import baseline_from
@@ -23,7 +24,7 @@ from app_inference.updates.journal import Journal, Record
 from app_inference.updates.observation import Breach, Compared, Observation, Pair
 from app_inference.updates.orders import Order, Orders
 from app_inference.updates.places import Places
-from app_inference.updates.progress import Progress
+from app_inference.updates.progress import Progress, Tallies
 from app_inference.updates.samples import Evidence
 from app_inference.updates.share import canary_for
 from app_inference.updates.steps import Step
@@ -34,25 +35,11 @@ log = logging.getLogger(__name__)
 JUDGE_EVERY = 0.1  # seconds
 
 
-@dataclass(slots=True)
-class Tallies:
-    """What became of the wishes since the start."""
-
-    swaps: int = 0
-    rollbacks: int = 0
-    refusals: int = 0
-
-
 class Rollout:
     """Follows the wishes for one model. `tell` is called after every change that is worth reporting."""
 
     def __init__(
-        self,
-        name: str,
-        places: Places,
-        workshop: Workshop,
-        journal: Journal,
-        tell: Callable[[], None],
+        self, name: str, places: Places, workshop: Workshop, journal: Journal, tell: Callable[[], None]
     ) -> None:
         self.name = name
         self.prepared: Prepared | None = None
@@ -65,6 +52,7 @@ class Rollout:
         self._orders = Orders()
         self._observation = Observation(name, tell)
         self._before: Evidence = Evidence()
+        self._clearance = Clearance(name, workshop, self._progress, places, self._orders)
 
     def wish(self, order: Order) -> None:
         """Follow `order` from now on, instead of any other."""
@@ -114,12 +102,14 @@ class Rollout:
 
     async def follow(self) -> None:
         """Follow wish after wish, for ever."""
-        await self._orders.follow(
-            f"rollout:{self.name}",
-            self._attempt,
-            self._adjust,
-            lambda: self._take_back("a newer wish came", quarantine=False),
-        )
+        async with asyncio.TaskGroup() as tasks:
+            keep(tasks, {f"clearance:{self.name}": self._clearance.run})
+            await self._orders.follow(
+                f"rollout:{self.name}",
+                self._attempt,
+                self._adjust,
+                lambda: self._take_back("a newer wish came", quarantine=False),
+            )
 
     def _adjust(self, order: Order) -> None:
         self._apply_threshold(order.wish)
@@ -157,7 +147,7 @@ class Rollout:
             old = self._switch(prepared, slot)
             await self._observe(prepared, old, slot)
             self._commit(prepared, slot)
-        await self._workshop.prune(self.name, self.record.active, self._needed())
+        self._clearance.begin()
 
     def _adopt(self, order: Order, slot: ModelSlot) -> None:
         """It serves already: that is then the version to boot with."""
@@ -171,6 +161,7 @@ class Rollout:
     async def _resolve(self, wish: ModelWish) -> StoredModel:
         if self.is_locked:
             raise Locked(f"model '{self.name}' is LOCKED: it is not to be updated")
+        await self._clearance.over()
         stored = self._workshop.find(self.name, wish.version)
         self._progress.step(Step.VERIFY)
         digest = await self._workshop.verify(stored)
@@ -240,10 +231,6 @@ class Rollout:
         self.prepared = None
         log.info("model '%s' serves again, with version %s", self.name, version)
 
-    def _needed(self) -> set[str]:
-        """Versions that stay on disk whatever retention says."""
-        return {self.record.active, self.record.previous, *self._places.in_use(self.name)}
-
     def _commit(self, prepared: Prepared, slot: ModelSlot) -> None:
         version, before = prepared.model.version, self.record.active
         lineup = slot.lineup
@@ -286,16 +273,10 @@ class Rollout:
             log.warning("model '%s' is back, but that could not be noted: %s", self.name, error)
 
     def _note_return(self, reason: str, slot: ModelSlot | None, *, quarantine: bool) -> None:
-        blamed = self._progress.blamed(reason) if quarantine else {}
-        if self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE):
+        serving = slot.model.version if slot is not None else "nothing"
+        wished = self.order.wish.version if self.order else ""
+        if self._progress.give_up(reason, serving, wished, quarantine=quarantine):
             self.tallies.rollbacks += 1
-            log.warning("model '%s': back to %s: %s", self.name, slot and slot.model.version, reason)
-            self._progress.step(Step.ROLLBACK, reason=reason, **blamed)
-        if self.record.step is not Step.IDLE:
-            gone = {"candidate": "", "candidate_digest": "", "refused": self.record.candidate, "boots": 0}
-            self._progress.step(Step.IDLE, reason=reason, **gone, **blamed)
-        else:
-            self._progress.store(reason=reason, refused=self.order.wish.version if self.order else "")
 
     def _apply_threshold(self, wish: ModelWish) -> None:
         slot = self._places.find(self.name)

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,16 @@ class Workshop:
             raise ModelRejected(f"{stored.name}@{stored.version} does not fit: {'; '.join(broken)}")
         await aside(self_test, model, stored)
 
-    async def prune(self, name: str, active: str, needed: Collection[str]) -> None:
+    async def prune(self, name: str, active: str, needed: Callable[[], Collection[str]]) -> None:
         """Let go of the oldest versions beyond `keep`, of none that is needed, pinned, aliased or newer than `active`.
 
-        What was compiled of versions that are gone, whoever removed them, goes with them. A folder that cannot be
-        changed keeps them; that costs disk and nothing else.
+        `needed` is asked before each removal, on another thread. What was compiled of versions that are gone, whoever
+        removed them, goes with them. A folder that cannot be changed keeps them; that costs disk and nothing else.
         """
         if not self.keep:
             return
         try:
-            gone = await aside(_prune, self.repository, name, self.keep, active, set(needed))
+            gone = await aside(_prune, self.repository, name, self.keep, active, needed)
         except (EdgexError, OSError) as error:
             log.warning("old versions of model '%s' could not be removed: %s", name, error)
             return
@@ -99,9 +99,11 @@ def _verified(stored: StoredModel) -> str:
     return stored.identity(stored.verified_digest())
 
 
-def _prune(repository: Repository, name: str, keep: int, active: str, needed: set[str]) -> list[str]:
+def _prune(
+    repository: Repository, name: str, keep: int, active: str, needed: Callable[[], Collection[str]]
+) -> list[str]:
     newer = {it for it in repository.versions(name) if version_key(it) > version_key(active)}
-    return prune(repository, name, keep, needed | newer | set(repository.aliases(name).values()))
+    return prune(repository, name, keep, lambda: {*needed(), *newer, *repository.aliases(name).values()})
 
 
 def _sweep(repository: Repository, runtime: Runtime) -> None:

@@ -1,0 +1,48 @@
+"""One model's old versions leave the disk once an update is over, beside whatever is wished next.
+
+What is wished for stays, and who wants a version waits until nothing is being removed: it is there then, or it is not.
+"""
+
+import asyncio
+
+from edgex_kit.handover import Latest
+
+from app_inference.updates.orders import Orders
+from app_inference.updates.places import Places
+from app_inference.updates.progress import Progress
+from app_inference.updates.workshop import Workshop
+
+
+class Clearance:
+    """Removes what retention lets go of one model."""
+
+    def __init__(self, name: str, workshop: Workshop, progress: Progress, places: Places, orders: Orders) -> None:
+        self._name = name
+        self._workshop = workshop
+        self._progress = progress
+        self._places = places
+        self._orders = orders
+        self._due: Latest[bool] = Latest()
+        self._removing = asyncio.Lock()
+
+    def begin(self) -> None:
+        """Remove old versions soon; nobody waits for it."""
+        self._due.put(True)
+
+    async def over(self) -> None:
+        """Wait until nothing is being removed."""
+        async with self._removing:
+            return
+
+    async def run(self) -> None:
+        """Remove whenever it is due, for ever."""
+        while True:
+            await self._due.get()
+            async with self._removing:
+                await self._workshop.prune(self._name, self._progress.record.active, self._needed)
+
+    def _needed(self) -> set[str]:
+        """Versions that stay on disk whatever retention says; asked on the removing thread, before each removal."""
+        record, newest = self._progress.record, self._orders.newest
+        wished = {newest.wish.version} if newest is not None else set()
+        return {record.active, record.previous, *self._places.in_use(self._name), *wished}
