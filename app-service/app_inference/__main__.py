@@ -29,6 +29,7 @@ from app_inference.model_doors import ModelDoors
 from app_inference.model_standing import Standings
 from app_inference.models import Models
 from app_inference.outbox import Outbox
+from app_inference.picture_sizes import PictureSizes
 from app_inference.pipelines import Plan, plan_from
 from app_inference.publishing import Publisher
 from app_inference.reload import Serving, follow_pipelines, models_in_use, wanted_models
@@ -98,6 +99,7 @@ async def serve(service: Service[AppSettings]) -> None:
                         "update meters": UpdateMeters(metrics, engine.rollouts, models.slots, tally.keep_versions).run,
                         "model devices": partial(doors.run, sock.getsockname()[1]),
                         "departures": partial(follow_departures, service, view, tally, lambda: analyst.plan),
+                        "picture sizes": PictureSizes(service, view, lambda: analyst.plan).run,
                         "profiles": partial(publish_profiles, service),
                         "configuration": service.follow,
                         "telemetry": service.report,

@@ -1,15 +1,18 @@
 """A frame event as it arrives: whose picture it is, and the picture. Pure."""
 
+import re
 from dataclasses import dataclass
 
 from edgex_kit.errors import Malformed
 from edgex_kit.messages import Event, Reading
 
 from app_inference.errors import NoPicture
+from app_inference.images import Size
 
 MEDIA_TYPES = ("image/jpeg", "image/jpg", "image/png")
 MAX_ID = 128  # characters
 MAX_INT64 = 2**63 - 1
+_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class ArrivedFrame:
     capture_ns: int  # UNIX time
     data: bytes
     media_type: str  # one of MEDIA_TYPES
+    full_size: Size | None = None  # the camera makes its pictures smaller when those who look at them ask for it
 
 
 def frame_from_event(event: Event) -> ArrivedFrame:
@@ -45,6 +49,7 @@ def frame_from_event(event: Event) -> ArrivedFrame:
         capture_ns=_whole(tags.get("captureOrigin"), _whole(event.origin, 0)),
         data=data,
         media_type=media_type,
+        full_size=_size(tags.get("fullSize")),
     )
 
 
@@ -58,6 +63,12 @@ def _picture(reading: Reading) -> tuple[str, bytes] | None:
 
 def _short(value: object) -> str:
     return value if isinstance(value, str) and len(value) <= MAX_ID else ""
+
+
+def _size(value: object) -> Size | None:
+    """Of text such as 1280x720; tags may hold anything."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _whole(value: object, default: int) -> int:

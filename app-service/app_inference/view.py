@@ -17,6 +17,7 @@ from edgex_kit.handover import Bounded
 from edgex_kit.origin import new_origin
 
 from app_inference.frames import ArrivedFrame
+from app_inference.images import Size
 from app_inference.pictures import Picture, Pictures
 from app_inference.results import Answer, top
 
@@ -31,6 +32,7 @@ class CameraView:
     name: str
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))  # seconds, monotonic
     arrived_ns: int = 0  # UNIX time of the newest
+    full_size: Size | None = None  # of a camera that makes its pictures smaller when it is asked to
     answers: dict[str, Answer] = field(default_factory=dict)  # pipeline -> newest
     answered: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
@@ -57,6 +59,7 @@ class View:
             self._pictures.put_newest(frame.camera, Picture(frame.frame_id, frame.media_type, frame.data))
             camera.arrivals.extend([time.monotonic()] * (1 + missed))
             camera.arrived_ns = time.time_ns()
+            camera.full_size = frame.full_size
 
     def answered(self, frame: ArrivedFrame, answer: Answer) -> None:
         """A result went out."""
@@ -100,6 +103,12 @@ class View:
         before = time.time_ns() - int(seconds * 1e9)
         with self._lock:
             return [it.name for it in self._cameras.values() if max(it.arrived_ns, it.last_error_ns) < before]
+
+    def full_sizes(self, seconds: float) -> dict[str, Size]:
+        """The cameras that can be asked for smaller pictures, of those that sent one in the last `seconds`."""
+        after = time.time_ns() - int(seconds * 1e9)
+        with self._lock:
+            return {it.name: it.full_size for it in self._cameras.values() if it.full_size and it.arrived_ns > after}
 
     def picture(self, camera: str, frame_id: str = "") -> Picture | None:
         """A kept frame with a result; without `frame_id`, the newest frame there is."""

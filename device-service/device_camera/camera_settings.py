@@ -39,6 +39,8 @@ class CameraSettings:
             fps=self.fps,
             capture_fps=self.capture_fps,
             size=self.encoding.size,
+            follows=self.encoding.follows,
+            needed=self.encoding.needed,
             loop=self.loop,
             credentials=self.credentials,
             open_timeout=self.open_timeout,

@@ -13,6 +13,7 @@ from device_camera.capture_loop import OFF, CaptureLoop, Facts, Wishes
 from device_camera.clock import ThreadClock
 from device_camera.frames import Frame
 from device_camera.health import Health, State, Status
+from device_camera.leases import Leases
 from device_camera.shutter import Shutter
 from device_camera.tally import Counters, Tally
 
@@ -24,12 +25,13 @@ _CLOSING = 5.0  # seconds a source may take to let go
 class Camera:
     """One camera with its thread `camera-<name>`, alive within its `with` block; any thread may call anything.
 
-    `frames` holds the newest frame; one that nobody takes is replaced and counted.
+    `frames` holds the newest frame; one that nobody takes is replaced and counted. `needs` is the event loop's alone.
     """
 
     def __init__(self, name: str, settings: CameraSettings) -> None:
         self.name = name
         self.frames: Latest[Frame] = Latest()
+        self.needs = Leases()
         self._clock = ThreadClock()
         self._tally = Tally()
         self._health = Health(self._clock)

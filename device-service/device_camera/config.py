@@ -15,7 +15,8 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
     fps: float = 5.0  # frames published a second; 0: every captured one
     quality: int = 80  # of a JPEG that we encode, 1..100
     chroma: str = "4:2:0"
-    size: str = ""  # "640x480"; empty: as the camera gives it
+    size: str = ""  # "640x480"; empty: as the camera gives it; auto: as those need it who look at the pictures
+    size_lease: str = "60s"  # for which a size holds that somebody asks for; whoever still needs it asks again
     auto_streaming: bool = True
     max_frame_age: str = "2s"  # an older frame is dropped instead of published; 0: none is
     open_timeout: str = "10s"
@@ -26,6 +27,10 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
     @property
     def max_age_s(self) -> float:
         return parse_duration(self.max_frame_age)
+
+    @property
+    def lease_s(self) -> float:
+        return parse_duration(self.size_lease)
 
 
 class CameraWritable(DeviceWritable, kw_only=True, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from edgex_kit.errors import DriverFailed
 
+from device_camera.auto_size import note_on
 from device_camera.capture import Camera
 from device_camera.frames import Size
 from device_camera.health import State
@@ -106,6 +107,7 @@ def streaming_status(camera: Camera, capture_fps: float) -> dict[str, Any]:
         "InputImageSize": text_from_size(facts.size) if facts else "",
         "OutputFps": settings.fps,
         "OutputImageSize": text_from_size(size_of(camera)),
+        "AutoSize": note_on(camera),
         "OutputFrames": counters.published,
         "CapturedFrames": counters.captured,
         "DroppedFrames": dict(counters.dropped),

@@ -40,7 +40,8 @@ class CameraDriver:
     async def _target(self, device: Device) -> Target:
         camera = await self._cameras.ready(device.name)
         fps = self._meters.capture_fps(camera)
-        return Target(device, camera, self._notes, fps, self._service.settings.patience_s)
+        settings = self._service.settings
+        return Target(device, camera, self._notes, fps, settings.patience_s, settings.writable.camera.lease_s)
 
 
 class CameraStates:

@@ -21,14 +21,20 @@ def frame_resource(profile: DeviceProfile) -> DeviceResource | None:
 
 
 def frame_tags(frame: Frame) -> dict[str, Any]:
-    """`captureOrigin` (ns) is text because Go reads JSON numbers as float64 and would round it."""
-    return {
+    """`captureOrigin` (ns) is text because Go reads JSON numbers as float64 and would round it.
+
+    `fullSize` says that the camera's size follows who looks at it: see the resource PictureNeeds.
+    """
+    tags = {
         "frameId": frame.frame_id,
         "seq": frame.seq,
         "captureOrigin": str(frame.captured_ns),
         "width": frame.width,
         "height": frame.height,
     }
+    if frame.full_size:
+        tags["fullSize"] = "{}x{}".format(*frame.full_size)
+    return tags
 
 
 def event_from_frame(frame: Frame, device: Device, resource: DeviceResource) -> Event:

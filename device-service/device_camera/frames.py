@@ -1,5 +1,6 @@
 """Picture -> Frame: JPEG passes through as it is, pixels are encoded; either can be made another size."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -28,6 +29,7 @@ CHROMA = {
     "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
 }
 _LARGEST = 65_500  # libjpeg's limit on a side, JPEG_MAX_DIMENSION
+_WORTH = 0.8  # of the pixels; saving less than a fifth of them is not worth a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Frame:
     frame_id: str  # unique
     captured_ns: int  # UNIX time, nanoseconds
     captured_mono_ns: int  # monotonic clock of this machine, nanoseconds
+    full_size: Size | None = None  # that the picture could have, of a camera whose size follows who looks at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Encoding:
     quality: int = 80  # 1..100
     chroma: str = "4:2:0"
     size: Size | None = None  # None: the camera's own; a side of 0 follows from the other
+    follows: bool = False  # pixels become as small as `needed` allows; a JPEG passes through as it is
+    needed: Size | None = None  # by those who look at the pictures; None: nobody has said
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -69,10 +74,15 @@ class Encoding:
             raise Invalid(f"size as width x height up to {_LARGEST} expected, got {self.size[0]}x{self.size[1]}")
 
 
-def frame_from_picture(picture: Picture, encoding: Encoding, taken: Moment) -> Frame:
-    """Pass a JPEG through or encode. Raises Malformed for a damaged picture."""
+def frame_from_picture(picture: Picture, encoding: Encoding, taken: Moment, full_size: Size | None = None) -> Frame:
+    """Pass a JPEG through or encode. `full_size` is of a source that can be asked for another one.
+
+    Raises Malformed for a damaged picture.
+    """
     jpeg, (width, height) = _jpeg_from_picture(picture, encoding)
-    return Frame(jpeg, width, height, taken.seq, new_id(), taken.unix_ns, taken.mono_ns)
+    if encoding.follows and not full_size and not isinstance(picture, bytes):
+        full_size = picture.shape[1], picture.shape[0]
+    return Frame(jpeg, width, height, taken.seq, new_id(), taken.unix_ns, taken.mono_ns, full_size)
 
 
 def encode_jpeg(pixels: Pixels, encoding: Encoding) -> bytes:
@@ -107,8 +117,37 @@ def _jpeg_from_picture(picture: Picture, encoding: Encoding) -> tuple[bytes, Siz
     if not picture.size:
         raise Malformed(f"pixels expected, an empty array of {picture.shape} came")
     height, width = picture.shape[:2]
-    size = _size_wanted((width, height), encoding.size)
+    own = width, height
+    size = size_for(own, encoding.needed) if encoding.follows else _size_wanted(own, encoding.size)
     return encode_jpeg(_resized(picture, size), encoding), size
+
+
+def size_for(own: Size, needed: Size | None) -> Size:
+    """The smallest size of the shape of `own` that reaches `needed` on both sides; `own` where little would be gained.
+
+    Even sides, since JPEG's colour has half of them.
+    """
+    if needed is None:
+        return own
+    width, height = _even(needed[0]), _even(needed[1])
+    across, down = (width, _even(own[1] * width / own[0])), (_even(own[0] * height / own[1]), height)
+    enough = [size for size in (across, down) if size[0] >= width and size[1] >= height]
+    size = min(enough, key=area)
+    return size if is_worth_it(size, own) else own
+
+
+def is_worth_it(size: Size, now: Size) -> bool:
+    """Whether `size` is so much smaller than `now` that a change pays."""
+    return area(size) <= _WORTH * area(now)
+
+
+def area(size: Size) -> int:
+    """Pixels."""
+    return size[0] * size[1]
+
+
+def _even(side: float) -> int:
+    return 2 * math.ceil(side / 2)
 
 
 def _size_wanted(own: Size, asked: Size | None) -> Size:

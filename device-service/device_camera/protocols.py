@@ -20,6 +20,7 @@ from device_camera.frames import Encoding, Size
 from device_camera.sources import Credentials, parse_source
 
 PROTOCOL = "Camera"
+AUTO = "auto"  # a size that follows who looks at the pictures
 FREE_FORM = "CustomMetadata"
 _TRUE, _FALSE = {"1", "t", "true", "yes", "on"}, {"0", "f", "false", "no", "off"}
 _SECRETS = ("password", "passwd", "pwd", "token")
@@ -72,8 +73,14 @@ def parse_size(text: str) -> Size | None:
     except ValueError:
         times = ""
     if not times:
-        raise Invalid(f"a size such as 640x480 expected, got '{text}'")
+        raise Invalid(f"a size such as 640x480 or auto expected, got '{text}'")
     return size
+
+
+def parse_sizing(text: str) -> tuple[Size | None, bool]:
+    """A size as `parse_size` reads it, or `auto`: (None, True) is that it follows who looks at the pictures."""
+    is_auto = text.strip().lower() == AUTO
+    return (None, True) if is_auto else (parse_size(text), False)
 
 
 def _asked(properties: Properties, defaults: CameraDefaults, credentials: Credentials | None) -> Asked:
@@ -85,11 +92,11 @@ def _asked(properties: Properties, defaults: CameraDefaults, credentials: Creden
         except (Invalid, ValueError) as error:
             raise Invalid(f"protocols.Camera.{key}: {error}") from error
 
-    size = get("Size", parse_size(defaults.size), parse_size)
+    sizing = get("Size", parse_sizing(defaults.size), parse_sizing)
     settings = CameraSettings(
         source=parse_source(str(properties["Source"])),
         fps=get("Fps", defaults.fps, _number),
-        encoding=Encoding(get("Quality", defaults.quality, _integer), get("Chroma", defaults.chroma, str), size),
+        encoding=Encoding(get("Quality", defaults.quality, _integer), get("Chroma", defaults.chroma, str), *sizing),
         capture_fps=get("CaptureFps", 0.0, _number),
         loop=get("Loop", True, _boolean),
         credentials=credentials,

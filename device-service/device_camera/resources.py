@@ -12,7 +12,7 @@ from edgex_kit.device.driver import Tagged
 from edgex_kit.devices import Device, DeviceResource
 from edgex_kit.errors import DriverFailed, EdgexError, Invalid
 
-from device_camera import tuning
+from device_camera import auto_size, tuning
 from device_camera.camera_settings import CameraSettings
 from device_camera.capture import Camera
 from device_camera.capture_loop import OFF
@@ -39,6 +39,7 @@ class Target:
     notes: Notes
     capture_fps: float
     patience: float  # seconds a function may wait for the camera
+    lease: float  # seconds a size holds that somebody asks for
 
 
 Getter = Callable[[Target], Awaitable[Any]]
@@ -158,6 +159,10 @@ def _last_error(target: Target) -> str:
     return "" if status.state is State.STREAMING or status.reason == OFF else status.reason
 
 
+async def _picture_needs(target: Target, value: Any) -> None:
+    auto_size.ask(target.camera, value or {}, target.lease)
+
+
 async def _friendly_name(target: Target, value: Any) -> None:
     await target.notes.put_friendly_name(target.device.name, str(value))
 
@@ -177,6 +182,7 @@ GETTERS: dict[str, Getter] = {
     "FrameWidth": _at_once(lambda it: size_of(it.camera)[0]),
     "FrameHeight": _at_once(lambda it: size_of(it.camera)[1]),
     "FrameSize": _at_once(lambda it: text_from_size(size_of(it.camera))),
+    "PictureNeeds": _at_once(lambda it: auto_size.needs_of(it.camera)),
     "FrameRateFps": _at_once(lambda it: it.camera.settings.fps),
     "JpegQuality": _at_once(lambda it: it.camera.settings.encoding.quality),
     "FramesCaptured": _at_once(lambda it: it.camera.counters.captured),
@@ -201,6 +207,7 @@ SETTERS: dict[str, Setter] = {
     "FrameRateFps": _setter(tuning.with_fps),
     "JpegQuality": _setter(tuning.with_quality),
     "FrameSize": _setter(tuning.with_size),
+    "PictureNeeds": _picture_needs,
     "FrameRate": _setter(tuning.with_frame_rate),
     "PixelFormat": _setter(tuning.with_pixel_format),
     "FriendlyName": _friendly_name,

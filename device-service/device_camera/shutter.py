@@ -68,7 +68,7 @@ class Shutter:
         """The frame of a grabbed picture; None, and counted, when there is none."""
         dropped = FAILED
         try:
-            self.newest = frame_from_picture(source.retrieve(), self._encoding, taken)
+            self.newest = frame_from_picture(source.retrieve(), self._encoding, taken, source.full_size)
             self._damaged_since = None
             dropped = ""
             return self.newest

@@ -39,6 +39,7 @@ class Source(Protocol):
     native_fps: float  # pictures a second the source says it makes; 0 when it does not know
     size: Size  # of its pictures; (0, 0) until it is known
     is_jpeg: bool  # retrieve() gives the camera's own JPEG
+    full_size: Size | None = None  # that it has unasked; None: it cannot be asked for others
 
     def grab(self) -> bool:
         """Wait for the next picture and take it, undecoded where that is possible.
@@ -83,6 +84,8 @@ class SourceOptions:
     fps: float = 5.0  # a folder's pictures a second
     capture_fps: float = 0.0  # asked of a V4L2 camera; 0: as it likes
     size: Size | None = None  # asked of a V4L2 camera; None: as it likes
+    follows: bool = False  # a V4L2 camera is asked for its smallest mode that reaches `needed`
+    needed: Size | None = None
     loop: bool = True  # files and folders: begin again at the end
     credentials: Credentials | None = None
     open_timeout: float = 10.0  # seconds until the first answer

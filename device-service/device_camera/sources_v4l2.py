@@ -1,20 +1,23 @@
 """USB and built-in cameras through V4L2; one that makes MJPG itself has its pictures passed through."""
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-from edgex_kit.errors import Unavailable
+from edgex_kit.errors import EdgexError, Unavailable
 
-from device_camera.frames import Picture
+from device_camera.frames import Picture, Size, area, is_worth_it
 from device_camera.jpeg import jpeg_end, with_huffman_tables
 from device_camera.sources import Source, SourceOptions, SourceSpec, cause_from_error
 from device_camera.sources_opencv import capture_from, fps_of, picture_of, size_of
+from device_camera.v4l2 import open_node
 
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+_SAME_SHAPE = 0.02  # of the ratio of its sides
 
 
 @contextmanager
@@ -37,7 +40,13 @@ class V4l2Source(Source):
         self._spec = spec
         self._options = options
         self._capture = capture
-        self.is_jpeg = _choose_format(capture, options)
+        # The pixel format first: sizes and rates depend on it.
+        capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
+        self._own = size_of(capture)
+        self._modes = _modes_like(self._own, spec) if options.follows else []
+        self.full_size = self._own if self._modes else None
+        _set_size(capture, mode_for(options.needed, self._own, self._modes, self._own) if self._modes else options.size)
+        self.is_jpeg = _choose_rate(capture, options)
         self.native_fps = fps_of(capture)
         self.size = size_of(capture)
 
@@ -56,19 +65,48 @@ class V4l2Source(Source):
         return with_huffman_tables(buffer[: jpeg_end(buffer)])
 
     def adapt(self, options: SourceOptions) -> bool:
-        return (options.size, options.capture_fps) == (self._options.size, self._options.capture_fps)
+        """Another mode means opening anew, a short gap."""
+        if _asked_of_it(options) != _asked_of_it(self._options):
+            return False
+        return not self._modes or mode_for(options.needed, self._own, self._modes, self.size) == self.size
 
 
-def _choose_format(capture: cv2.VideoCapture, options: SourceOptions) -> bool:
+def mode_for(needed: Size | None, own: Size, modes: Sequence[Size], now: Size) -> Size:
+    """The smallest of a camera's sizes that reaches `needed`; the one it has `now` where little would be gained."""
+    if needed is None:
+        return own
+    enough = [size for size in modes if size[0] >= needed[0] and size[1] >= needed[1]]
+    best = min(enough, key=area, default=own)
+    return now if now in enough and not is_worth_it(best, now) else best
+
+
+def _modes_like(own: Size, spec: SourceSpec) -> list[Size]:
+    """Smaller sizes of the same shape: another shape shows another part of the world. None where none are told."""
+    with contextlib.suppress(EdgexError), open_node(spec.location) as node:
+        sizes = list(node.sizes(node.pixel_format().fourcc))
+        return [size for size in sizes if area(size) <= area(own) and _is_like(size, own)]
+    return []
+
+
+def _is_like(size: Size, own: Size) -> bool:
+    return abs(size[0] * own[1] / (size[1] * own[0]) - 1) < _SAME_SHAPE
+
+
+def _asked_of_it(options: SourceOptions) -> tuple[Size | None, float, bool]:
+    return options.size, options.capture_fps, options.follows
+
+
+def _choose_rate(capture: cv2.VideoCapture, options: SourceOptions) -> bool:
     """Set what is asked for; True when the camera delivers MJPG and OpenCV hands it over as it is."""
-    # The pixel format first: sizes and rates depend on it.
-    capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
-    for side, wanted in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), options.size or (), strict=False):
-        if wanted:
-            capture.set(side, wanted)
     if options.capture_fps:
         capture.set(cv2.CAP_PROP_FPS, options.capture_fps)
     return int(capture.get(cv2.CAP_PROP_FOURCC)) == _MJPG and bool(capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
+
+
+def _set_size(capture: cv2.VideoCapture, size: Size | None) -> None:
+    for side, wanted in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), size or (), strict=False):
+        if wanted:
+            capture.set(side, wanted)
 
 
 def _check_node(spec: SourceSpec) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from edgex_kit.errors import Invalid
 
 from device_camera.camera_settings import CameraSettings
-from device_camera.protocols import parse_size
+from device_camera.frames import Size
+from device_camera.protocols import parse_sizing
 from device_camera.sources import Kind
 
 Change = Callable[[CameraSettings, Any], CameraSettings]
@@ -24,8 +25,14 @@ def with_quality(settings: CameraSettings, value: Any) -> CameraSettings:
 
 
 def with_size(settings: CameraSettings, value: Any) -> CameraSettings:
-    """`640x480`; a side of 0 follows from the other; empty is the camera's own."""
-    return replace(settings, encoding=replace(settings.encoding, size=parse_size(str(value))))
+    """`640x480`; a side of 0 follows from the other; empty is the camera's own; `auto` follows who looks at it."""
+    size, follows = parse_sizing(str(value))
+    return replace(settings, encoding=replace(settings.encoding, size=size, follows=follows, needed=None))
+
+
+def with_need(settings: CameraSettings, needed: Size | None) -> CameraSettings:
+    """What those who look at its pictures need now; None while nobody says."""
+    return replace(settings, encoding=replace(settings.encoding, needed=needed))
 
 
 def with_capture_fps(settings: CameraSettings, value: Any) -> CameraSettings:

@@ -82,6 +82,10 @@ class Topics:
         """Filter of all command requests to `service`."""
         return self.join("device", "command", "request", self.name(service), "#")
 
+    def core_command_request(self, device: str, command: str, method: str) -> str:
+        """A request to core-command, which knows the device's service and passes it on."""
+        return self.join("core", "command", "request", *map(self.name, (device, command)), method)
+
     def parse_command(self, topic: str) -> CommandTopic:
         """Device, command and method: the last three levels (contract 1.9). Raises Malformed."""
         levels = self._levels(topic)

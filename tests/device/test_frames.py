@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from device_camera.frames import CHROMA, Encoding, Moment, Pixels, decode_picture, encode_jpeg, frame_from_picture
+from device_camera.frames import CHROMA, Encoding, Moment, Pixels, Size, decode_picture, encode_jpeg, frame_from_picture
 from device_camera.jpeg import jpeg_size
 from device_camera.sources_pattern import number_in
 from edgex_kit.errors import Invalid, Malformed
@@ -103,3 +103,36 @@ def test_an_impossible_encoding_is_invalid(wrong: dict[str, object]) -> None:
 def test_every_chroma_name_is_known_to_the_encoder(pictures: list[Pixels]) -> None:
     for chroma in CHROMA:
         assert cv2.imdecode(np.frombuffer(encode_jpeg(pictures[0], Encoding(chroma=chroma)), np.uint8), 1) is not None
+
+
+@pytest.mark.parametrize(
+    ("own", "needed", "size"),
+    [
+        ((1280, 720), (534, 300), (534, 300)),
+        ((1280, 720), (300, 300), (534, 300)),
+        ((1280, 720), (416, 234), (416, 234)),
+        ((1280, 720), (415, 10), (416, 234)),
+        ((640, 480), (300, 300), (400, 300)),
+        ((720, 1280), (300, 300), (300, 534)),
+        ((1280, 720), (534, 400), (712, 400)),
+        ((1280, 720), (1200, 10), (1280, 720)),  # not worth it
+        ((1280, 720), (4000, 3000), (1280, 720)),  # never more than there is
+        ((1280, 720), None, (1280, 720)),
+    ],
+)
+def test_a_size_that_follows_is_the_smallest_of_the_pictures_shape_that_is_enough(
+    own: Size, needed: Size | None, size: Size
+) -> None:
+    pixels = np.zeros((own[1], own[0], 3), np.uint8)
+    frame = frame_from_picture(pixels, Encoding(follows=True, needed=needed), TAKEN)
+    assert (frame.width, frame.height) == jpeg_size(frame.jpeg) == size
+    assert frame.full_size == own, "who looks at it learns that the camera can be asked"
+
+
+def test_a_jpeg_passes_through_whoever_needs_less(pictures: list[Pixels]) -> None:
+    jpeg = encode_jpeg(pictures[0], Encoding())
+    follows = Encoding(follows=True, needed=(32, 24))
+    frame = frame_from_picture(jpeg, follows, TAKEN)
+    assert frame.jpeg is jpeg
+    assert frame.full_size is None, "nobody is told to ask"
+    assert frame_from_picture(jpeg, follows, TAKEN, full_size=(640, 480)).full_size == (640, 480)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from device_camera.frames import Encoding, Moment, frame_from_picture
+from device_camera.frames import Encoding, Moment, Size, frame_from_picture
 from device_camera.sources import SourceOptions, open_source, parse_source
+from device_camera.sources_v4l2 import mode_for
 from edgex_kit.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -44,3 +45,27 @@ def test_a_real_camera_gives_pictures(clock: "FakeClock") -> None:
             assert source.grab()
             frame = frame_from_picture(source.retrieve(), Encoding(), Moment(number, 0, 0))
             assert (frame.width, frame.height) == source.size
+
+
+OWN = (1280, 720)
+MODES = [(1280, 720), (960, 540), (640, 360), (576, 324), (320, 180)]
+
+
+@pytest.mark.parametrize(
+    ("needed", "now", "mode"),
+    [
+        (None, (320, 180), OWN),
+        ((534, 300), OWN, (576, 324)),
+        ((534, 300), (960, 540), (576, 324)),
+        ((600, 300), (576, 324), (640, 360)),  # what is needed comes before what would be saved
+        ((1000, 10), (960, 540), OWN),
+        ((4000, 3000), (960, 540), OWN),
+    ],
+)
+def test_a_camera_is_asked_for_its_smallest_mode_that_is_enough(needed: Size | None, now: Size, mode: Size) -> None:
+    assert mode_for(needed, OWN, MODES, now) == mode
+
+
+def test_a_mode_is_not_changed_for_less_than_a_fifth_of_its_pixels() -> None:
+    assert mode_for((580, 300), OWN, [OWN, (640, 360), (600, 338)], (640, 360)) == (640, 360)
+    assert mode_for((580, 300), OWN, [OWN, (640, 360), (600, 338)], (600, 338)) == (600, 338)

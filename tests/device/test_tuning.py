@@ -51,3 +51,13 @@ def test_a_pixel_format_gives_a_size_and_nothing_else() -> None:
     assert tuning.with_pixel_format(USB, {"Width": "640", "Height": "480"}).encoding.size == (640, 480)
     with pytest.raises(Invalid, match="cannot be chosen"):
         tuning.with_pixel_format(USB, {"PixelFormat": "YUYV"})
+
+
+def test_a_size_may_follow_those_who_look_and_a_set_one_ends_that() -> None:
+    follows = tuning.with_size(tuning.with_size(PATTERN, "320x240"), "Auto")
+    assert (follows.encoding.size, follows.encoding.follows) == (None, True)
+    needed = tuning.with_need(follows, (534, 300))
+    assert (needed.source_options.follows, needed.source_options.needed) == (True, (534, 300))
+    fixed = tuning.with_options(needed, {"OutputImageSize": "640x0"})
+    assert (fixed.encoding.size, fixed.encoding.follows, fixed.encoding.needed) == ((640, 0), False, None)
+    assert tuning.with_options(PATTERN, {"OutputImageSize": "auto"}).encoding.follows

@@ -1,0 +1,64 @@
+"""Cameras with `Size: auto`: their pictures become as small as those who look at them allow, and grow again.
+
+Whoever looks writes the size it needs to the resource PictureNeeds, again and again. Nobody asks: the camera's own one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from edgex_kit.errors import DriverFailed, Invalid
+
+from device_camera import tuning
+from device_camera.capture import Camera
+
+_LOOK_EVERY = 1.0  # seconds; a lease may last so much longer
+
+
+def ask(camera: Camera, sizes: Mapping[str, Any], seconds: float) -> None:
+    """Note who needs what for so long, and follow it. Raises Invalid, and DriverFailed for a camera that cannot."""
+    if not camera.settings.encoding.follows:
+        raise Invalid("its size is set; the size auto, of the device or as FrameSize, lets others choose it")
+    if _passes_through(camera):
+        raise DriverFailed(f"{camera.settings.source} {_LEFT_ALONE}")
+    camera.needs.ask(sizes, time.monotonic(), seconds)
+    _follow(camera)
+
+
+def needs_of(camera: Camera) -> dict[str, str]:
+    """Who needs which size now."""
+    return camera.needs.in_force(time.monotonic())
+
+
+def note_on(camera: Camera) -> str:
+    """For people: what `auto` comes to; empty for a camera whose size is set."""
+    if not camera.settings.encoding.follows:
+        return ""
+    if _passes_through(camera):
+        return _LEFT_ALONE
+    return ", ".join(f"{size} for {who}" for who, size in needs_of(camera).items()) or "its own: nobody asks for less"
+
+
+async def run(cameras: Callable[[], Iterable[Camera]]) -> None:
+    """Notice leases that have ended, for ever."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        for camera in cameras():
+            _follow(camera)
+
+
+def _follow(camera: Camera) -> None:
+    settings = camera.settings
+    needed = camera.needs.size(time.monotonic()) if settings.encoding.follows else None
+    if needed != settings.encoding.needed:
+        camera.change(tuning.with_need(settings, needed))
+
+
+def _passes_through(camera: Camera) -> bool:
+    """Whether its frames are the camera's own JPEGs, and it has no other modes."""
+    facts, newest = camera.facts, camera.newest
+    return bool(facts and facts.is_jpeg and not (newest and newest.full_size))
+
+
+_LEFT_ALONE = "gives JPEGs that pass through as they are: making them smaller costs more than it spares"
