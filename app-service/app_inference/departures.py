@@ -1,7 +1,8 @@
 """Cameras that core-metadata has deleted leave the page, the status and the metrics; silent ones that exist stay there.
 
-A deletion that is announced counts after GRACE seconds: frames of the camera may still be under way. Announcements get
-lost while the broker is away, so that whoever is silent for SILENCE seconds is asked for, and goes if it is not known.
+A deletion that is announced counts after GRACE seconds: frames of the camera may still be under way, or it is added
+again. Announcements get lost while the broker is away, so that whoever is silent for SILENCE seconds is asked for, and
+goes if it is not known.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import contextlib
 from collections.abc import Callable
 
 from edgex_kit import codec
-from edgex_kit.bus import Message
 from edgex_kit.codec import convert
 from edgex_kit.device.refusals import Refusals
 from edgex_kit.devices import Device
@@ -24,6 +24,7 @@ from app_inference.view import View
 
 GRACE = 2.0  # seconds
 SILENCE = 30.0  # seconds; also between two times of asking
+ADDED, DELETED = "add", "delete"  # actions of core-metadata
 
 
 async def follow_departures(service: Service[AppSettings], view: View, tally: Tally, plan: Callable[[], Plan]) -> None:
@@ -38,21 +39,37 @@ async def follow_departures(service: Service[AppSettings], view: View, tally: Ta
         tasks.create_task(_ask(service, view, forget), name="silent cameras")
 
 
+class Farewells:
+    """Cameras that were deleted, until their grace is over; one that comes back meanwhile stays as it was."""
+
+    def __init__(self, forget: Callable[[str], None]) -> None:
+        self._forget = forget
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
+
+    def heed(self, change: SystemEvent) -> None:
+        """Follow one change of a device; raises Malformed."""
+        if change.action not in (ADDED, DELETED):
+            return
+        camera = convert(change.details, Device).name
+        if leaving := self._leaving.pop(camera, None):
+            leaving.cancel()
+        if change.action == DELETED:
+            self._leaving[camera] = asyncio.get_running_loop().call_later(GRACE, self._leave, camera)
+
+    def _leave(self, camera: str) -> None:
+        del self._leaving[camera]
+        self._forget(camera)
+
+
 async def _hear(service: Service[AppSettings], forget: Callable[[str], None]) -> None:
     """Follow what core-metadata announces."""
-    refusals, loop = Refusals(service.metrics, "deleted cameras"), asyncio.get_running_loop()
-    async with service.bus.messages(service.topics.deleted_devices()) as messages:
+    refusals, farewells = Refusals(service.metrics, "deleted cameras"), Farewells(forget)
+    async with service.bus.messages(service.topics.device_changes()) as messages:
         async for message in messages:
             try:
-                loop.call_later(GRACE, forget, _deleted(message))
+                farewells.heed(codec.payload_as(codec.decode_envelope(message.data), SystemEvent))
             except Malformed as error:
                 refusals.note(message, error)
-
-
-def _deleted(message: Message) -> str:
-    """The name of the device that is gone; raises Malformed."""
-    event = codec.payload_as(codec.decode_envelope(message.data), SystemEvent)
-    return convert(event.details, Device).name
 
 
 async def _ask(service: Service[AppSettings], view: View, forget: Callable[[str], None]) -> None:

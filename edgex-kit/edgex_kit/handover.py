@@ -36,11 +36,15 @@ class Latest(Generic[T]):
 
     @contextlib.contextmanager
     def given_to(self, taker: Callable[[T], object]) -> Iterator[None]:
-        """Within the block nothing is left here: `taker`, which must not block or raise, is called by who puts."""
+        """Within the block nothing is left here: `taker`, which must not block or raise, is called by who puts.
+
+        It has what was left here before anything newer; who puts meanwhile waits.
+        """
         with self._lock:
-            self._taker, item, self._item = taker, self._item, None
-        if item is not None:
-            taker(item)
+            item, self._item = self._item, None
+            if item is not None:
+                taker(item)
+            self._taker = taker
         try:
             yield
         finally:

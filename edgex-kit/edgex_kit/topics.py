@@ -113,9 +113,9 @@ class Topics:
         """Filter of profile deletions, whoever owns them (contract 1.7)."""
         return self.join("system-events", "core-metadata", "deviceprofile", "delete", "#")
 
-    def deleted_devices(self) -> str:
-        """Filter of device deletions, whoever owns them."""
-        return self.join("system-events", "core-metadata", "device", "delete", "#")
+    def device_changes(self) -> str:
+        """Filter of devices that come, change and go, whoever owns them."""
+        return self.join("system-events", "core-metadata", "device", "#")
 
     def telemetry(self, service: str, metric: str) -> str:
         """Never escaped (contract 1.7, row 16)."""

@@ -110,6 +110,23 @@ async def test_an_announced_deletion_takes_the_camera_away_after_the_frames_unde
         assert await names(view, "yard")
 
 
+async def test_a_camera_that_is_deleted_and_added_again_at_once_stays_as_it_was(
+    edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(departures, "GRACE", 0.4)
+    gone = f"gone-{camera}"
+    registrar.add(camera)
+    registrar.add(gone)
+    view = seen(camera, gone)
+    async with following(edgex, edgex.metadata, view):
+        await asyncio.to_thread(registrar.delete, camera)
+        await asyncio.to_thread(registrar.add, camera)
+        await asyncio.to_thread(registrar.delete, gone)
+        assert await names(view, camera)  # the other, deleted after it, has gone
+        await asyncio.to_thread(registrar.delete, camera)
+        assert await names(view)
+
+
 async def test_of_the_silent_ones_those_go_that_core_metadata_does_not_know(
     edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,3 +116,24 @@ def test_a_taker_is_called_by_the_thread_that_puts_for_as_long_as_it_wants() -> 
     assert taken[1][1] is thread
     assert box.put(4) is False
     assert box.take() == 4
+
+
+def test_who_puts_while_a_taker_has_what_was_left_waits_its_turn() -> None:
+    box: Latest[int] = Latest()
+    taken: list[int] = []
+    within = threading.Lock()
+    box.put(1)
+    threads: list[threading.Thread] = []
+
+    def take(item: int) -> None:
+        assert within.acquire(blocking=False), "two threads at once"
+        taken.append(item)
+        if item == 1:
+            threads.append(threading.Thread(target=box.put, args=(2,)))
+            threads[0].start()
+            threads[0].join(0.1)
+        within.release()
+
+    with box.given_to(take):
+        threads[0].join(5)
+        assert taken == [1, 2]

@@ -66,7 +66,7 @@ def test_topics_are_those_of_the_catalogue() -> None:
     assert topics.frame("cam", "p", "d", "s") == "edgex/frames/cam/p/d/s"
     assert topics.command_request("cam", "d", "c", "get") == "edgex/device/command/request/cam/d/c/get"
     assert topics.response("cam", "id") == "edgex/response/cam/id"
-    assert topics.deleted_devices() == "edgex/system-events/core-metadata/device/delete/#"
+    assert topics.device_changes() == "edgex/system-events/core-metadata/device/#"
     assert topics.deleted_profiles() == "edgex/system-events/core-metadata/deviceprofile/delete/#"
     assert topics.below("events/#") == "edgex/events/#"
     assert config_change("edgex/v4/cam/Writable/LogLevel") == "edgex/configs/edgex/v4/cam/Writable/LogLevel"
