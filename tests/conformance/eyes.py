@@ -38,9 +38,11 @@ METER = {"Model": "meter"}  # a pipeline
 CLOSED_PORT = 9  # discard: nobody answers there
 
 
-def save_meter(models: Path, name: str = "meter", version: str = "1.0.0", label: str = "lamp", trips: int = 0) -> Path:
+def save_meter(
+    models: Path, name: str = "meter", version: str = "1.0.0", label: str = "lamp", trips: int = 0, side: int = 32
+) -> Path:
     """A detector whose one box has the picture's lightness as its score; it works `trips` times 20 µs on white."""
-    picture = op.parameter([1, 3, 32, 32], np.float32, name="picture")
+    picture = op.parameter([1, 3, side, side], np.float32, name="picture")
     light = op.multiply(op.reduce_mean(picture, np.arange(4)), np.float32(1 / 255))
     score = op.add(light, _labour(light, trips)) if trips else light
     ends = [op.constant(np.array(values, np.float32)) for values in ([0, 0], [0.25, 0.25, 0.75, 0.75])]
