@@ -67,3 +67,11 @@ def test_tags_may_hold_anything(frame_id: Any, seq: Any, capture: Any, origin: i
 @pytest.mark.parametrize(("given", "taken"), [("12", 12), (12.0, 12), (" 12 ", 12), ("1e3", 5), ("", 5), (-1, 5)])
 def test_a_capture_time_is_read_however_it_is_written(given: Any, taken: int) -> None:
     assert frame_from_event(event(tags={"captureOrigin": given})).capture_ns == taken
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [("1280x720", (1280, 720)), ("0x720", None), ("1280", None), ("123456x1", None), (1280, None), (None, None)],
+)
+def test_a_camera_says_how_large_its_pictures_could_be(said: object, size: object) -> None:
+    assert frame_from_event(event(tags={"fullSize": said})).full_size == size

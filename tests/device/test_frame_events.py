@@ -1,6 +1,8 @@
 """A frame as an EdgeX event."""
 
-from device_camera.frame_events import event_from_frame, frame_resource
+import dataclasses
+
+from device_camera.frame_events import event_from_frame, frame_resource, frame_tags
 from device_camera.frames import Frame
 from edgex_kit.codec import convert
 from edgex_kit.devices import Device, DeviceProfile
@@ -48,3 +50,8 @@ def test_a_frame_carries_what_follows_it_through_every_service() -> None:
     assert reading.binary_value is JPEG, "the picture is not copied"
     assert (reading.origin, reading.media_type) == (1_795_332_391_463_325_606, "image/jpeg")
     assert event_from_frame(FRAME, DEVICE, resource).origin > event.origin
+
+
+def test_a_frame_says_of_a_camera_that_follows_how_large_it_could_be() -> None:
+    assert "fullSize" not in frame_tags(FRAME)
+    assert frame_tags(dataclasses.replace(FRAME, full_size=(1280, 720)))["fullSize"] == "1280x720"

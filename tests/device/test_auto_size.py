@@ -1,0 +1,120 @@
+"""Cameras with `Size: auto`, by the commands of the shipped profile."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from device_camera import auto_size
+from device_camera.frames import Encoding, Pixels, encode_jpeg
+from edgex_kit.devices import Device, DeviceProfile
+from edgex_kit.errors import DriverFailed, Invalid
+from waiting import until_soon
+
+OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
+NEEDS = "PictureNeeds"
+
+
+def with_camera(device: Device, **properties: Any) -> Device:
+    return msgspec.structs.replace(device, protocols={"Camera": properties})
+
+
+async def object_of(room: Any, name: str, resource: str) -> Any:
+    return (await room.commands.read(name, resource)).readings[0].object_value
+
+
+async def test_frames_shrink_to_what_is_needed_and_grow_when_the_lease_ends(
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto_size, "_LOOK_EVERY", 0.02)
+    async with open_room() as room:
+        room.devices.put_profile(camera_profile)
+        room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=0, Size="auto"))
+        name = pattern_device.name
+        camera = room.cameras.get(name)
+        following = asyncio.create_task(auto_size.run(room.cameras.all))
+        try:
+            await until_soon(lambda: camera.newest, "there is a picture")
+            assert (camera.newest.width, camera.newest.full_size) == (640, (640, 480))
+            assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == "its own: nobody asks for less"
+            await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
+            await until_soon(lambda: (camera.newest.width, camera.newest.height) == (400, 300), "it is small")
+            assert await object_of(room, name, NEEDS) == {"eye": "300x300"}
+            assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == "300x300 for eye"
+            auto_size.ask(camera, {"eye": "300x300"}, 0.1)
+            await until_soon(lambda: camera.newest.width == 640, "the lease has ended")
+            assert await object_of(room, name, NEEDS) == {}
+        finally:
+            following.cancel()
+
+
+async def test_a_device_that_is_changed_otherwise_keeps_what_is_needed(
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto_size, "_LOOK_EVERY", 0.02)
+    async with open_room() as room:
+        room.devices.put_profile(camera_profile)
+        room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=0, Size="auto"))
+        name = pattern_device.name
+        following = asyncio.create_task(auto_size.run(room.cameras.all))
+        try:
+            await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
+            room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=20, Size="auto"))
+            camera = room.cameras.get(name)
+            await until_soon(lambda: camera.settings.encoding.needed == (300, 300), "it is followed again")
+            assert camera.settings.fps == 20
+        finally:
+            following.cancel()
+
+
+async def test_a_camera_whose_size_is_set_is_not_asked_for_another(
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile
+) -> None:
+    async with open_room() as room:
+        room.devices.put_profile(camera_profile)
+        room.devices.put(pattern_device)
+        name = pattern_device.name
+        camera = room.cameras.get(name)
+        await until_soon(lambda: camera.newest, "there is a picture")
+        assert camera.newest.full_size is None
+        with pytest.raises(Invalid, match="its size is set"):
+            await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
+        assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == ""
+        await room.commands.write(name, "FrameSize", {"FrameSize": "auto"})
+        await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
+        await until_soon(lambda: camera.newest.width == 400, "now it is")
+        await room.commands.write(name, "FrameSize", {"FrameSize": "320x240"})
+        await until_soon(lambda: camera.newest.width == 320, "a size that is set goes before")
+        assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == ""
+
+
+async def test_jpegs_that_pass_through_are_left_alone_and_who_asks_is_told(
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile, tmp_path: Path, pictures: list[Pixels]
+) -> None:
+    jpeg = encode_jpeg(pictures[0], Encoding())
+    (tmp_path / "1.jpg").write_bytes(jpeg)
+    async with open_room() as room:
+        room.devices.put_profile(camera_profile)
+        room.devices.put(with_camera(pattern_device, Source=str(tmp_path), Fps=20, Size="auto"))
+        name = pattern_device.name
+        camera = room.cameras.get(name)
+        await until_soon(lambda: camera.newest, "there is a picture")
+        with pytest.raises(DriverFailed, match="pass through as they are"):
+            await room.commands.write(name, NEEDS, {NEEDS: {"eye": "32x24"}})
+        assert (await object_of(room, name, "StreamingStatus"))["AutoSize"].startswith("gives JPEGs that pass through")
+        assert camera.newest.jpeg == jpeg
+        assert camera.newest.full_size is None
+
+
+@pytest.mark.parametrize("value", [{"eye": "small"}, ["300x300"], "300x300"])
+async def test_what_is_no_need_is_refused(
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile, value: object
+) -> None:
+    async with open_room() as room:
+        room.devices.put_profile(camera_profile)
+        room.devices.put(with_camera(pattern_device, Source="pattern:", Size="auto"))
+        with pytest.raises(Invalid):
+            await room.commands.write(pattern_device.name, NEEDS, {NEEDS: value})
