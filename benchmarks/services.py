@@ -39,6 +39,12 @@ class Running:
         """What it answers."""
         return requests.get(f"{self.url}/api/v3/{path}", timeout=5).json()
 
+    def put(self, path: str, body: Any) -> None:
+        """Raises NotMeasured with what it answers where it does not do so."""
+        answer = requests.put(f"{self.url}/api/v3/{path}", json=body, timeout=15)
+        if answer.status_code != 200:
+            raise NotMeasured(f"{path}: {answer.text}")
+
 
 @contextlib.contextmanager
 def open_broker(cores: Set[int]) -> Iterator[Address]:

@@ -11,6 +11,7 @@ from typing import Any
 from edgex_kit.errors import DriverFailed, Invalid
 
 from device_camera import tuning
+from device_camera.camera_settings import CameraSettings
 from device_camera.capture import Camera
 
 _LOOK_EVERY = 1.0  # seconds; a lease may last so much longer
@@ -48,11 +49,16 @@ async def run(cameras: Callable[[], Iterable[Camera]]) -> None:
             _follow(camera)
 
 
-def _follow(camera: Camera) -> None:
-    settings = camera.settings
+def with_needs(camera: Camera, settings: CameraSettings) -> CameraSettings:
+    """`settings` with what is needed of this camera now, where they leave that to others."""
     needed = camera.needs.size(time.monotonic()) if settings.encoding.follows else None
-    if needed != settings.encoding.needed:
-        camera.change(tuning.with_need(settings, needed))
+    return settings if needed == settings.encoding.needed else tuning.with_need(settings, needed)
+
+
+def _follow(camera: Camera) -> None:
+    settings = with_needs(camera, camera.settings)
+    if settings is not camera.settings:
+        camera.change(settings)
 
 
 def _passes_through(camera: Camera) -> bool:

@@ -17,6 +17,7 @@ from edgex_kit.device.cache import Devices
 from edgex_kit.devices import Device
 from edgex_kit.errors import DriverFailed, EdgexError
 
+from device_camera.auto_size import with_needs
 from device_camera.capture import Camera
 from device_camera.health import State, Status
 from device_camera.protocols import Asked
@@ -45,7 +46,7 @@ class _Held:
         began = self.asked.auto_streaming and self.is_active
         begins = asked.auto_streaming and is_active
         if asked.settings != self.asked.settings:
-            self.camera.change(asked.settings)
+            self.camera.change(with_needs(self.camera, asked.settings))
         if begins and not began:
             self.camera.start_streaming()
         elif self.is_active and not is_active:

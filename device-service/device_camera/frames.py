@@ -161,9 +161,16 @@ def _size_wanted(own: Size, asked: Size | None) -> Size:
 
 
 def _resized(pixels: Pixels, size: Size) -> Pixels:
-    height, width = pixels.shape[:2]
-    if size == (width, height):
-        return pixels
-    # Linear skips source pixels below half the size and aliases; area averages them but costs six times as much.
-    way = cv2.INTER_AREA if size[0] * 2 < width or size[1] * 2 < height else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, size, interpolation=way), np.uint8)
+    """Halved as often as that is possible: linear takes the mean of four pixels, and would skip some in a larger step.
+
+    INTER_AREA, which takes that of all, costs more at 720p than encoding the whole picture: 6 ms against 0.9.
+    """
+    now = pixels.shape[1], pixels.shape[0]
+    while now != size:
+        now = _nearer(now[0], size[0]), _nearer(now[1], size[1])
+        pixels = np.asarray(cv2.resize(pixels, now, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return pixels
+
+
+def _nearer(side: int, wanted: int) -> int:
+    return max(wanted, side // 2)

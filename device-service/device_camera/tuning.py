@@ -27,7 +27,8 @@ def with_quality(settings: CameraSettings, value: Any) -> CameraSettings:
 def with_size(settings: CameraSettings, value: Any) -> CameraSettings:
     """`640x480`; a side of 0 follows from the other; empty is the camera's own; `auto` follows who looks at it."""
     size, follows = parse_sizing(str(value))
-    return replace(settings, encoding=replace(settings.encoding, size=size, follows=follows, needed=None))
+    needed = settings.encoding.needed if follows else None
+    return replace(settings, encoding=replace(settings.encoding, size=size, follows=follows, needed=needed))
 
 
 def with_need(settings: CameraSettings, needed: Size | None) -> CameraSettings:

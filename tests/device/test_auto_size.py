@@ -52,22 +52,20 @@ async def test_frames_shrink_to_what_is_needed_and_grow_when_the_lease_ends(
 
 
 async def test_a_device_that_is_changed_otherwise_keeps_what_is_needed(
-    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile
 ) -> None:
-    monkeypatch.setattr(auto_size, "_LOOK_EVERY", 0.02)
     async with open_room() as room:
         room.devices.put_profile(camera_profile)
         room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=0, Size="auto"))
         name = pattern_device.name
-        following = asyncio.create_task(auto_size.run(room.cameras.all))
-        try:
-            await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
-            room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=20, Size="auto"))
-            camera = room.cameras.get(name)
-            await until_soon(lambda: camera.settings.encoding.needed == (300, 300), "it is followed again")
-            assert camera.settings.fps == 20
-        finally:
-            following.cancel()
+        await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
+        room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=20, Size="auto"))
+        settings = room.cameras.get(name).settings
+        assert (settings.fps, settings.encoding.needed) == (20, (300, 300))
+        await room.commands.write(name, "StartStreaming", {"StartStreaming": {"OutputImageSize": "auto"}})
+        assert room.cameras.get(name).settings.encoding.needed == (300, 300)
+        room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=20, Size="320x0"))
+        assert room.cameras.get(name).settings.encoding.needed is None
 
 
 async def test_a_camera_whose_size_is_set_is_not_asked_for_another(

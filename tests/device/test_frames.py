@@ -136,3 +136,10 @@ def test_a_jpeg_passes_through_whoever_needs_less(pictures: list[Pixels]) -> Non
     assert frame.jpeg is jpeg
     assert frame.full_size is None, "nobody is told to ask"
     assert frame_from_picture(jpeg, follows, TAKEN, full_size=(640, 480)).full_size == (640, 480)
+
+
+def test_what_is_too_fine_for_a_small_picture_becomes_grey_and_no_pattern() -> None:
+    stripes = np.where(np.indices((720, 1280)).sum(0) % 4 < 2, 255, 0).astype(np.uint8)
+    small = decode_picture(frame_from_picture(stripes, Encoding(size=(200, 112)), TAKEN).jpeg)
+    assert abs(float(small.mean()) - 127.5) < 2
+    assert small.std() < 8
