@@ -27,18 +27,14 @@ def ask(camera: Camera, sizes: Mapping[str, Any], seconds: float) -> None:
     _follow(camera)
 
 
-def needs_of(camera: Camera) -> dict[str, str]:
-    """Who needs which size now."""
-    return camera.needs.in_force(time.monotonic())
-
-
 def note_on(camera: Camera) -> str:
     """For people: what `auto` comes to; empty for a camera whose size is set."""
     if not camera.settings.encoding.follows:
         return ""
     if _passes_through(camera):
         return _LEFT_ALONE
-    return ", ".join(f"{size} for {who}" for who, size in needs_of(camera).items()) or "its own: nobody asks for less"
+    needs = camera.needs.in_force(time.monotonic())
+    return ", ".join(f"{size} for {who}" for who, size in needs.items()) or "its own: nobody asks for less"
 
 
 async def run(cameras: Callable[[], Iterable[Camera]]) -> None:

@@ -182,7 +182,6 @@ GETTERS: dict[str, Getter] = {
     "FrameWidth": _at_once(lambda it: size_of(it.camera)[0]),
     "FrameHeight": _at_once(lambda it: size_of(it.camera)[1]),
     "FrameSize": _at_once(lambda it: text_from_size(size_of(it.camera))),
-    "PictureNeeds": _at_once(lambda it: auto_size.needs_of(it.camera)),
     "FrameRateFps": _at_once(lambda it: it.camera.settings.fps),
     "JpegQuality": _at_once(lambda it: it.camera.settings.encoding.quality),
     "FramesCaptured": _at_once(lambda it: it.camera.counters.captured),
