@@ -103,12 +103,13 @@ class Camera:
         self._clock.wake()
 
     def snapshot(self, seconds: float) -> Frame:
-        """The newest whole picture; opens the source for one while streaming is off. Blocking.
+        """The newest whole picture, in full size; opens the source for one while streaming is off. Blocking.
 
         Raises Unavailable with the camera's reason, TimedOut when none came in time.
         """
         newest = self._shutter.newest
-        if newest and newest.seq == self._shutter.seq and self.status.state is State.STREAMING:
+        is_whole = not self.settings.encoding.needed
+        if newest and is_whole and newest.seq == self._shutter.seq and self.status.state is State.STREAMING:
             return newest
         if self._wishes.is_closing or not self._thread.is_alive():
             raise Unavailable(f"camera {self.name}: closed")

@@ -120,7 +120,8 @@ class CaptureLoop:
         self._streaming_ns = self._streaming_ns or frame.captured_mono_ns
         if self._health.become(State.STREAMING):
             log.info("camera %s streams %dx%d from %s", self._camera, frame.width, frame.height, self._settings.source)
-        self._wishes.snapshots.serve(frame)
+        if self._wishes.snapshots.are_wanted:
+            self._wishes.snapshots.serve(self._shutter.in_full(source, frame))
 
     def _photograph(self) -> None:
         """Open the source for those who want one picture, and close it again."""
@@ -128,7 +129,7 @@ class CaptureLoop:
             while self._wishes.snapshots.are_wanted and not self._wishes.is_closing:
                 self._clock.settle()
                 if source.grab() and (frame := self._shutter.take_one(source)):
-                    self._wishes.snapshots.serve(frame)
+                    self._wishes.snapshots.serve(self._shutter.in_full(source, frame))
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Source]:

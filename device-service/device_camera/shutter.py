@@ -1,5 +1,8 @@
 """Picture by picture: due or not, whole or damaged, taken or replaced; each counted exactly once."""
 
+import contextlib
+from dataclasses import replace
+
 from edgex_kit.errors import Malformed, Unavailable
 from edgex_kit.handover import Latest
 
@@ -58,6 +61,15 @@ class Shutter:
         frame = self._develop(source, self._moment())
         if frame:
             self._tally.count_dropped(SNAPSHOT)
+        return frame
+
+    def in_full(self, source: Source, frame: Frame) -> Frame:
+        """The same picture as large as the source gave it, where `frame` is smaller for who looks at the stream."""
+        if frame.full_size in (None, (frame.width, frame.height)) or source.is_jpeg:
+            return frame
+        taken = Moment(frame.seq, frame.captured_ns, frame.captured_mono_ns)
+        with contextlib.suppress(Malformed):  # a file that is gone by now
+            return frame_from_picture(source.retrieve(), replace(self._encoding, needed=None), taken)
         return frame
 
     def _moment(self) -> Moment:

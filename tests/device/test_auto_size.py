@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from device_camera import auto_size
 from device_camera.frames import Encoding, Pixels, encode_jpeg
+from device_camera.jpeg import jpeg_size
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.errors import DriverFailed, Invalid
 from waiting import until_soon
@@ -44,6 +45,10 @@ async def test_frames_shrink_to_what_is_needed_and_grow_when_the_lease_ends(
             assert event is None, "it is said again and again, and not stored each time"
             await until_soon(lambda: (camera.newest.width, camera.newest.height) == (400, 300), "it is small")
             assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == "300x300 for eye"
+            snapshot = await room.commands.read(name, "Snapshot")
+            assert snapshot.tags["width"] == 640, "a person's picture is not the models'"
+            assert jpeg_size(snapshot.readings[0].binary_value) == (640, 480)
+            assert camera.newest.width == 400
             auto_size.ask(camera, {"eye": "300x300"}, 0.1)
             await until_soon(lambda: camera.newest.width == 640, "the lease has ended")
             assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == "its own: nobody asks for less"
@@ -56,9 +61,11 @@ async def test_a_device_that_is_changed_otherwise_keeps_what_is_needed(
 ) -> None:
     async with open_room() as room:
         room.devices.put_profile(camera_profile)
-        room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=0, Size="auto"))
         name = pattern_device.name
+        stopped = with_camera(pattern_device, Source="pattern:?fps=50", Fps=0, Size="auto", AutoStreaming=False)
+        room.devices.put(stopped)
         await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
+        assert (await room.commands.read(name, "Snapshot")).tags["width"] == 640, "in full while nothing streams, too"
         room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=20, Size="auto"))
         settings = room.cameras.get(name).settings
         assert (settings.fps, settings.encoding.needed) == (20, (300, 300))
