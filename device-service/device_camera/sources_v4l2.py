@@ -72,10 +72,13 @@ class V4l2Source(Source):
 
 
 def mode_for(needed: Size | None, own: Size, modes: Sequence[Size], now: Size) -> Size:
-    """The smallest of a camera's sizes that reaches `needed`; the one it has `now` where little would be gained."""
+    """The smallest of a camera's sizes that reaches `needed`; the one it has `now` where little would be gained.
+
+    `own`, which it has unasked, is the largest of them; `modes` are the others.
+    """
     if needed is None:
         return own
-    enough = [size for size in modes if size[0] >= needed[0] and size[1] >= needed[1]]
+    enough = [size for size in (own, *modes) if size[0] >= needed[0] and size[1] >= needed[1]]
     best = min(enough, key=area, default=own)
     return now if now in enough and not is_worth_it(best, now) else best
 
@@ -84,7 +87,7 @@ def _modes_like(own: Size, spec: SourceSpec) -> list[Size]:
     """Smaller sizes of the same shape: another shape shows another part of the world. None where none are told."""
     with contextlib.suppress(EdgexError), open_node(spec.location) as node:
         sizes = list(node.sizes(node.pixel_format().fourcc))
-        return [size for size in sizes if area(size) <= area(own) and _is_like(size, own)]
+        return [size for size in sizes if area(size) < area(own) and _is_like(size, own)]
     return []
 
 

@@ -1,13 +1,16 @@
 """device_camera.sources_v4l2: what can be said without a USB camera, and with one where there is one."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
+from device_camera import sources_v4l2
 from device_camera.frames import Encoding, Moment, Size, frame_from_picture
 from device_camera.sources import SourceOptions, open_source, parse_source
-from device_camera.sources_v4l2 import mode_for
+from device_camera.sources_v4l2 import V4l2Source, mode_for
 from edgex_kit.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ def test_a_real_camera_gives_pictures(clock: "FakeClock") -> None:
 
 
 OWN = (1280, 720)
-MODES = [(1280, 720), (960, 540), (640, 360), (576, 324), (320, 180)]
+MODES = [(960, 540), (640, 360), (576, 324), (320, 180)]
 
 
 @pytest.mark.parametrize(
@@ -67,5 +70,44 @@ def test_a_camera_is_asked_for_its_smallest_mode_that_is_enough(needed: Size | N
 
 
 def test_a_mode_is_not_changed_for_less_than_a_fifth_of_its_pixels() -> None:
-    assert mode_for((580, 300), OWN, [OWN, (640, 360), (600, 338)], (640, 360)) == (640, 360)
-    assert mode_for((580, 300), OWN, [OWN, (640, 360), (600, 338)], (600, 338)) == (600, 338)
+    assert mode_for((580, 300), OWN, [(640, 360), (600, 338)], (640, 360)) == (640, 360)
+    assert mode_for((580, 300), OWN, [(640, 360), (600, 338)], (600, 338)) == (600, 338)
+    assert mode_for((1200, 300), OWN, [(1200, 676)], OWN) == OWN
+
+
+class Modes:
+    """What OpenCV's capture does of a camera that has MODES and its own, and comes up with its own."""
+
+    def __init__(self) -> None:
+        self.has = {cv2.CAP_PROP_FRAME_WIDTH: OWN[0], cv2.CAP_PROP_FRAME_HEIGHT: OWN[1], cv2.CAP_PROP_FPS: 30.0}
+
+    def set(self, key: int, value: float) -> bool:
+        self.has[key] = value
+        return True
+
+    def get(self, key: int) -> float:
+        return self.has.get(key, 0.0)
+
+
+def opened(options: SourceOptions) -> V4l2Source:
+    return V4l2Source(parse_source("v4l2:/dev/video0"), options, Modes())  # type: ignore[arg-type]
+
+
+def test_a_camera_that_follows_is_opened_in_the_mode_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources_v4l2, "_modes_like", lambda *_: MODES)
+    follows = SourceOptions(follows=True, needed=(534, 300))
+    source = opened(follows)
+    assert (source.size, source.full_size, source.is_jpeg) == ((576, 324), OWN, True)
+    assert source.adapt(replace(follows, needed=(570, 320), fps=9)), "nothing to be opened anew for"
+    assert not source.adapt(replace(follows, needed=(600, 300)))
+    assert not source.adapt(replace(follows, needed=None))
+    assert not source.adapt(replace(follows, follows=False))
+    assert opened(replace(follows, needed=None)).size == OWN
+
+
+def test_a_camera_without_other_modes_tells_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources_v4l2, "_modes_like", lambda *_: [])
+    source = opened(follows := SourceOptions(follows=True, needed=(534, 300)))
+    assert (source.size, source.full_size) == (OWN, None)
+    assert source.adapt(replace(follows, needed=(100, 100)))
+    assert opened(SourceOptions(size=(640, 360))).size == (640, 360), "a size that is set is asked for as ever"
