@@ -1,11 +1,13 @@
 import asyncio
 import gc
+import shutil
 
 import pytest
 from edgex_kit.bus import BusSettings, open_bus
 from edgex_kit.errors import Invalid, Unavailable
 from edgex_kit.standin.address import Address, free_port
 from edgex_kit.standin.broker import open_broker
+from edgex_kit.standin.mosquitto import open_mosquitto
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -37,6 +39,13 @@ def test_a_taken_port_is_named_with_the_remedy(choice: str) -> None:
         said = rf"127.0.0.1:{first.address.port}.*--broker <host>:<port>"
         with pytest.raises(Unavailable, match=said), open_broker(choice, "127.0.0.1", first.address.port):
             pass
+
+
+def test_a_mosquitto_that_ends_at_once_is_told_from_one_that_is_slow() -> None:
+    address = Address("127.0.0.1", free_port("127.0.0.1"))
+    said = f"mosquitto ended with code 1 before it listened on {address}"
+    with pytest.raises(Unavailable, match=said), open_mosquitto(str(shutil.which("false")), address):
+        pass
 
 
 def test_a_broker_elsewhere_is_taken_as_it_is() -> None:

@@ -68,10 +68,13 @@ class Mosquitto:
         )
         try:
             wait_until_it_listens(self.address, lambda: child.poll() is None, START_WAIT)
-        except Unavailable:
+        except Unavailable as error:
+            code = child.poll()
             child.kill()
             child.wait()
-            raise
+            if code is None:
+                raise
+            raise Unavailable(f"mosquitto ended with code {code} before it listened on {self.address}") from error
         return child
 
 
