@@ -38,7 +38,7 @@ test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (CONTRI
 
 conformance: $(VENV)/.developed ## docs/reference/conformance.md anew, from tests against the stand-in
 	@PYTHONPATH=tests/conformance $(BIN)/python -m pytest -p checklist_page --conformance docs/reference \
-		tests/conformance tests/standin/test_points.py tests/standin/test_go_services.py $(PYTEST)
+		tests/conformance tests/standin/test_points_*.py tests/standin/test_go_services.py $(PYTEST)
 
 check: $(VENV)/.developed ## format, lint, types, import contracts, spelling
 	@$(BIN)/ruff format --check .

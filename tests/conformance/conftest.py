@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eyes import OpenApp, Stage, open_stage
+from eyes import Eye, OpenApp, Stage, open_stage
 from go_services import go_services_folder
 from openers import app_opener, cameras, device_opener
-from peers import AddCamera, Bus, Core, Device, Metadata, OpenDevice, core_of, named_core, open_bus
+from peers import AddCamera, Bus, Core, Device, Metadata, OpenDevice, core_of, named_core, open_bus, short
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +80,27 @@ def stage(core: Core) -> Iterator[Stage]:
 @pytest.fixture
 def go_services() -> Path:
     return go_services_folder()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Folders of profiles, devices and watchers to be provisioned."""
+    for name in ("profiles", "devices", "watchers"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def app(open_app: OpenApp) -> Iterator[Eye]:
+    """A service for all tests that need nothing special. It hears events of devices beside frames."""
+    topics = {"Trigger": {"SubscribeTopics": "frames/#, events/#"}}
+    with open_app(f"eye-{short()}", "-r", sections=topics) as running:
+        yield running
+
+
+@pytest.fixture
+def app_stage(core: Core, app: Eye) -> Iterator[Stage]:
+    """Shows frames to everybody, and hears the results of `app` alone."""
+    with open_stage(*core.broker) as stage:
+        stage.service = app.key
+        yield stage

@@ -29,7 +29,7 @@ import paho.mqtt.client as paho
 import requests
 import yaml
 from openvino import opset13 as op
-from peers import until
+from peers import WAIT, until
 
 START_WAIT = 60.0  # seconds
 PROFILE = "vision-camera"
@@ -280,3 +280,14 @@ def open_stage(host: str, port: int, base: str = "edgex") -> Iterator[Stage]:
         yield stage
     finally:
         stage.close()
+
+
+def result_of(stage: Stage, camera: str) -> Told:
+    """The first result of a camera, waited for."""
+    told: Told = until(lambda: next(iter(stage.of(camera)), None), f"a result of {camera}")
+    return told
+
+
+def post(eye: Eye, body: bytes, content_type: str = "application/cbor") -> requests.Response:
+    """A request of the HTTP trigger."""
+    return requests.post(f"{eye.url}/api/v3/trigger", data=body, headers={"Content-Type": content_type}, timeout=WAIT)

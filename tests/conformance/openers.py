@@ -124,3 +124,12 @@ def app_opener(core: Core, folders: pytest.TempPathFactory) -> OpenApp:
             delete(core, key)
 
     return run
+
+
+def provisioning(files: Path) -> dict[str, str]:
+    """The settings that have a device service take in what lies in the folders of `files`."""
+    return {
+        "DEVICE_PROFILESDIR": str(files / "profiles"),
+        "DEVICE_DEVICESDIR": str(files / "devices"),
+        "DEVICE_PROVISIONWATCHERSDIR": str(files / "watchers"),
+    }

@@ -59,6 +59,11 @@ def until(check: Callable[[], Any], what: str, wait: float = WAIT) -> Any:
     return found
 
 
+def short() -> str:
+    """The end of a name that nobody else has."""
+    return uuid.uuid4().hex[:6]
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """A message of the bus, with its payload in plain data."""
@@ -242,6 +247,11 @@ class Device:
     def value(self, device: str, resource: str) -> Any:
         (reading,) = self.event(device, resource, **{"ds-regexcmd": "false"})["readings"]
         return reading.get("value", reading.get("objectValue"))
+
+
+def events_of(device: Device, camera: str, source: str = "#") -> str:
+    """The topic of a camera's events."""
+    return f"edgex/events/device/{device.service}/{camera}/{camera}/{source}"
 
 
 OpenDevice = Callable[..., AbstractContextManager[Device]]

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import threading
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,23 +11,12 @@ import cbor2
 import paho.mqtt.client as paho
 import pytest
 import requests
-from peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, until
+from keys import delete, put
+from peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, short, until
 
 pytestmark = pytest.mark.timeout(60)
 checklist = pytest.mark.checklist
 COMMON = "core-common-config-bootstrapper"
-
-
-def short() -> str:
-    return uuid.uuid4().hex[:6]
-
-
-def key_url(core: Core, path: str) -> str:
-    return f"{core.keeper}/api/v3/kvs/key/edgex/v4/{path}"
-
-
-def put(core: Core, path: str, value: str) -> None:
-    assert requests.put(key_url(core, path), json={"value": value}, timeout=WAIT).status_code == 200
 
 
 def config(device: Device) -> Any:
@@ -43,7 +31,7 @@ def set_to(core: Core, path: str, value: str, after: str | None = None) -> Itera
         yield
     finally:
         if after is None:
-            requests.delete(key_url(core, path), timeout=WAIT)
+            delete(core, path)
         else:
             put(core, path, after)
 

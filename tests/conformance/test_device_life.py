@@ -1,28 +1,32 @@
-"""A device service's start, life and end: the checklist's points 28 to 33 and 59 to 71.
+"""A device service's start, life and end: the checklist's points 13, 28 to 33, 59 to 65, 68, 70 and 71.
 
 The same tests run against the stand-in and, with EDGEX_CORE_KEEPER and its like, against EdgeX's own services.
 """
 
 import copy
 import signal
-import time
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from peers import PROFILE, WAIT, AddCamera, Bus, Core, Device, Heard, Metadata, OpenDevice, until
+from openers import provisioning
+from peers import (
+    PROFILE,
+    WAIT,
+    AddCamera,
+    Bus,
+    Core,
+    Device,
+    Heard,
+    Metadata,
+    OpenDevice,
+    events_of,
+    short,
+    until,
+)
 
 checklist = pytest.mark.checklist
-
-
-def short() -> str:
-    return uuid.uuid4().hex[:6]
-
-
-def events_of(device: Device, camera: str, source: str = "#") -> str:
-    return f"edgex/events/device/{device.service}/{camera}/{camera}/{source}"
 
 
 def answers(url: str) -> bool:
@@ -30,22 +34,6 @@ def answers(url: str) -> bool:
         return requests.get(url, timeout=WAIT).status_code == 200
     except requests.ConnectionError:
         return False
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    """Folders of profiles, devices and watchers to be provisioned."""
-    for name in ("profiles", "devices", "watchers"):
-        (tmp_path / name).mkdir()
-    return tmp_path
-
-
-def provisioning(files: Path) -> dict[str, str]:
-    return {
-        "DEVICE_PROFILESDIR": str(files / "profiles"),
-        "DEVICE_DEVICESDIR": str(files / "devices"),
-        "DEVICE_PROVISIONWATCHERSDIR": str(files / "watchers"),
-    }
 
 
 @checklist(28, 29, 31)
@@ -227,145 +215,6 @@ def test_a_locked_service_refuses_commands_and_discovery(
         assert requests.post(f"{one.url}/api/v3/discovery", timeout=WAIT).status_code == 423
         metadata.change("deviceService", {"name": one.service, "adminState": "UNLOCKED"}, key="service")
         until(lambda: one.get(camera, "Rate").status_code == 200, "the service is open again")
-
-
-@checklist(66)
-def test_auto_events_begin_after_an_interval_and_have_fresh_correlation_ids(
-    device: Device, add_camera: AddCamera, bus: Bus
-) -> None:
-    with bus.listen(f"edgex/events/device/{device.service}/#") as ear:
-        begin = time.monotonic()
-        camera = add_camera(autoEvents=[{"interval": "700ms", "onChange": False, "sourceName": "Tuning"}])
-
-        def is_ours(heard: Heard) -> bool:
-            return heard.topic.endswith(f"/{camera}/Tuning")
-
-        first, second, third = ear.next(is_ours), ear.next(is_ours), ear.next(is_ours)
-    assert first.at - begin >= 0.7
-    assert third.at - first.at == pytest.approx(1.4, abs=0.3)
-    ids = {str(uuid.UUID(heard.envelope["correlationID"])) for heard in (first, second, third)}
-    assert len(ids) == 3
-
-
-@checklist(67)
-def test_on_change_events_keep_quiet_until_something_changes_enough(
-    device: Device, add_camera: AddCamera, bus: Bus
-) -> None:
-    auto = {"interval": "100ms", "onChange": True, "onChangeThreshold": 1.5, "sourceName": "R.te"}
-    with bus.listen(f"edgex/events/device/{device.service}/#") as ear:
-        camera = add_camera(autoEvents=[auto])
-
-        def is_ours(heard: Heard) -> bool:
-            return heard.topic.endswith(f"/{camera}/R.te")
-
-        assert ear.next(is_ours).payload["event"]["readings"][0]["value"] == "5e+00"
-        assert ear.is_silent(0.4, is_ours)
-        assert device.put(camera, "Rate", {"Rate": 6}).status_code == 200
-        assert ear.is_silent(0.4, is_ours), "1 is below the threshold"
-        assert device.put(camera, "Rate", {"Rate": 7}).status_code == 200
-        assert ear.next(is_ours).payload["event"]["readings"][0]["value"] == "7e+00", "2 since the last one sent"
-
-
-@checklist(67)
-def test_pictures_are_compared_by_their_content(device: Device, add_camera: AddCamera, bus: Bus) -> None:
-    protocols = {"Camera": {"Source": "pattern:", "AutoStreaming": False}}
-    auto = {"interval": "300ms", "onChange": True, "sourceName": "Frame"}
-    with bus.listen(f"edgex/events/device/{device.service}/#") as ear:
-        camera = add_camera(autoEvents=[auto], protocols=protocols)
-
-        def is_ours(heard: Heard) -> bool:
-            return heard.topic.endswith(f"/{camera}/Frame")
-
-        first = ear.next(is_ours)
-        assert first.payload["event"]["readings"][0]["binaryValue"]
-        assert ear.is_silent(1, is_ours), "every opening of the pattern gives the same first picture"
-
-
-@checklist(68)
-def test_discovery_is_accepted_where_it_is_enabled(open_device: OpenDevice, device: Device, bus: Bus) -> None:
-    refused = requests.post(f"{device.url}/api/v3/discovery", timeout=WAIT)
-    assert (refused.status_code, refused.json()["message"]) == (503, "device discovery disabled")
-    with open_device(f"finds-{short()}", DEVICE_DISCOVERY_ENABLED="true") as finds:
-        topic = f"edgex/system-events/{finds.service}/device/discovery/{finds.service}"
-        request_id = str(uuid.uuid4())
-        with bus.listen(topic) as ear:
-            answer = requests.post(
-                f"{finds.url}/api/v3/discovery", headers={"X-Correlation-ID": request_id}, timeout=WAIT
-            )
-            assert answer.status_code == 202
-            body = answer.json()
-            assert (body["requestId"], body["statusCode"]) == (request_id, 202)
-            assert body["message"] == "Device Discovery is triggered."
-            began, ended = ear.next(), ear.next()
-        assert began.payload["details"] == {"requestId": request_id, "progress": 0}
-        assert (ended.payload["details"]["progress"], ended.payload["details"]["requestId"]) == (100, request_id)
-        assert (ended.payload["type"], ended.payload["action"], ended.payload["owner"]) == (
-            "device",
-            "discovery",
-            finds.service,
-        )
-        assert requests.delete(f"{finds.url}/api/v3/discovery", timeout=WAIT).status_code == 200
-
-
-def plug_in(sysfs: Path, dev: Path, number: int, port: str, serial: str) -> None:
-    """A made-up camera below made-up /sys and /dev."""
-    usb = sysfs / "devices/pci0000:00/0000:00:14.0/usb1" / port
-    node = usb / f"{port}:1.0/video4linux/video{number}"
-    node.mkdir(parents=True)
-    (usb / "serial").write_text(serial + "\n")
-    (node / "name").write_text("HD Cam: HD Cam\n")
-    (node / "index").write_text("0\n")
-    (node / "device").symlink_to(node.parent.parent)
-    (sysfs / "class/video4linux").mkdir(parents=True, exist_ok=True)
-    (sysfs / f"class/video4linux/video{number}").symlink_to(node)
-    dev.mkdir(exist_ok=True)
-    (dev / f"video{number}").touch()
-
-
-@checklist(69)
-def test_discovered_cameras_are_taken_in_where_an_unlocked_watcher_wants_them(
-    open_device: OpenDevice, metadata: Metadata, bus: Bus, files: Path, unique: str
-) -> None:
-    sysfs, dev = files / "sys", files / "dev"
-    (files / "profiles/a.yaml").write_text(f"name: {unique}\ndeviceResources: []\n")
-    wanted = f"discoveredDevice: {{profileName: {unique}, adminState: LOCKED}}\n"
-    (files / "watchers/locked.yaml").write_text(
-        f"name: {unique}-locked\nadminState: LOCKED\nidentifiers: {{Source: v4l2}}\n{wanted}"
-    )
-    (files / "watchers/open.yaml").write_text(
-        f"name: {unique}-open\nidentifiers: {{Source: '^v4l2', SerialNumber: '^{unique[-8:]}'}}\n"
-        f"blockingIdentifiers: {{SerialNumber: ['{unique[-8:]}C']}}\n{wanted}"
-    )
-    for number, name in enumerate("ABC"):
-        plug_in(sysfs, dev, number, f"1-{number}", f"{unique[-8:]}{name}")
-    plug_in(sysfs, dev, 3, "1-3", "somebody-else")
-    found = [f"HD-Cam-HD-Cam-{unique[-8:]}{name}" for name in "AB"]
-    places = {"DRIVER_SYSFS": str(sysfs), "DRIVER_DEV": str(dev), "DEVICE_DISCOVERY_ENABLED": "true"}
-    try:
-        with open_device(f"taken-{short()}", **places, **provisioning(files)) as one:
-            topic = f"edgex/system-events/{one.service}/device/discovery/{one.service}"
-            with bus.listen(topic) as ear:
-                for _ in range(2):  # the second time they are known
-                    assert requests.post(f"{one.url}/api/v3/discovery", timeout=WAIT).status_code == 202
-                    ended = ear.next(lambda heard: heard.payload["details"]["progress"] == 100)
-                    assert ended.payload["details"]["discoveredDeviceCount"] == 4
-            devices = metadata.get(f"device/service/name/{one.service}")["devices"]
-            assert sorted(device["name"] for device in devices) == found
-            assert {(device["adminState"], device["profileName"]) for device in devices} == {("LOCKED", unique)}
-            assert devices[0]["protocols"]["Camera"]["Source"].startswith(f"v4l2:{dev}/video")
-    finally:
-        for name in found:
-            metadata.delete(f"device/name/{name}")
-        for name in ("locked", "open"):
-            metadata.delete(f"provisionwatcher/name/{unique}-{name}")
-        metadata.delete(f"deviceprofile/name/{unique}")
-
-
-@checklist(68)
-def test_what_a_camera_service_does_not_do_is_said(device: Device) -> None:
-    assert requests.post(f"{device.url}/api/v3/profilescan", json={}, timeout=WAIT).status_code == 501
-    wrong = requests.get(f"{device.url}/api/v3/discovery", timeout=WAIT)
-    assert (wrong.status_code, wrong.json()) == (405, {"message": "Method Not Allowed"})
 
 
 @checklist(70)

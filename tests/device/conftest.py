@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ import cv2
 import pytest
 import yaml
 from device_camera.__main__ import PACKAGED
+from device_camera.backoff import Backoff
+from device_camera.camera_settings import CameraSettings
 from device_camera.cameras import Cameras, open_cameras
+from device_camera.capture import Camera
 from device_camera.clock import Clock
 from device_camera.config import CameraService
 from device_camera.driver import CameraDriver, CameraStates
@@ -28,6 +31,7 @@ from device_camera.protocols import asked_of
 from device_camera.provisioning import profiles_from
 from device_camera.publishing import FrameStream
 from device_camera.reports import Reports
+from device_camera.sources import parse_source
 from device_camera.sources_pattern import PatternSource, parse_pattern
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.commands import Commands
@@ -40,6 +44,8 @@ from edgex_kit.standin.address import Address
 
 SECOND = 1_000_000_000  # ns
 SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Debian's gi belongs to
+OpenCamera = Callable[..., Camera]
+SOON = Backoff(first=0.05, most=0.2)
 
 
 class FakeClock(Clock):
@@ -311,3 +317,18 @@ def camera_profile() -> DeviceProfile:
     """The profile that ships."""
     (profile,) = profiles_from(read_folder("./res/profiles", PACKAGED, 1.0))
     return profile
+
+
+@pytest.fixture
+def open_camera() -> Iterator[OpenCamera]:
+    """Cameras that are closed in the end: open_camera("pattern:", fps=10)."""
+    with ExitStack() as opened:
+
+        def start(source: str, *, is_streaming: bool = True, **settings: Any) -> Camera:
+            wanted = CameraSettings(source=parse_source(source), **{"backoff": SOON, **settings})
+            camera = opened.enter_context(Camera("test", wanted))
+            if is_streaming:
+                camera.start_streaming()
+            return camera
+
+        yield start

@@ -1,19 +1,34 @@
 """What several test files of the kit stand on."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 from edgex_kit.bus import Bus, BusSettings, open_bus
+from edgex_kit.flags import parse_flags
 from edgex_kit.keeper import Keeper
+from edgex_kit.provider import Provider
 from edgex_kit.standin.address import Address
 
 WAIT = 20.0  # seconds
+PRIVATE = """
+Writable:
+  LogLevel: INFO
+Service:
+  Host: localhost
+  Port: 59985
+  Open: true
+Camera:
+  Rate: 5.0
+"""
 
 Until = Callable[..., Awaitable[None]]
+Open = Callable[..., Provider]
 OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]
 
 
@@ -70,3 +85,29 @@ async def keeper(edgex: Any) -> AsyncIterator[Keeper]:
     client = Keeper(edgex.keeper)
     yield client
     client.close()
+
+
+class Edgex(Protocol):
+    keeper: str
+    provider: str
+    broker: Address
+
+
+@pytest.fixture
+def packaged(tmp_path: Path) -> Path:
+    (tmp_path / "configuration.yaml").write_text(PRIVATE)
+    return tmp_path
+
+
+@pytest.fixture
+async def open_provider(edgex: Edgex, packaged: Path, unique: str) -> AsyncIterator[Open]:
+    """The provider of a service of this test, with flags of its own."""
+    with contextlib.ExitStack() as opened:
+
+        def open_provider(*argv: str) -> Provider:
+            flags = parse_flags([f"-cp={edgex.provider}", *argv], {})
+            found = Provider(unique, "device-services", flags, packaged)
+            opened.callback(found.close)
+            return found
+
+        yield open_provider

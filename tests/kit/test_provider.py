@@ -1,75 +1,30 @@
-"""Where configuration comes from, what is stored of it, and how a running service follows it."""
+"""Where configuration comes from, and what is stored of it."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
-from edgex_kit import codec, provider
 from edgex_kit.bus import Bus
-from edgex_kit.errors import Invalid, NotFound, Unavailable, Unreachable
+from edgex_kit.errors import Invalid, NotFound, Unavailable
 from edgex_kit.flags import Flags, parse_flags
-from edgex_kit.keeper import COMMON, ROOT, Keeper
-from edgex_kit.messages import KeyValue
+from edgex_kit.keeper import ROOT, Keeper
 from edgex_kit.provider import Layers, Provider, remote_hosts
-from edgex_kit.rest import Json, build_app
+from edgex_kit.rest import build_app
 from edgex_kit.server import open_server
 from edgex_kit.settings import ServiceSection
-from edgex_kit.standin.address import Address, free_port
-from edgex_kit.topics import config_change
+from edgex_kit.standin.address import free_port
+from slow_keeper import SlowKeeper
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-PRIVATE = """
-Writable:
-  LogLevel: INFO
-Service:
-  Host: localhost
-  Port: 59985
-  Open: true
-Camera:
-  Rate: 5.0
-"""
-
-
-class Edgex(Protocol):
-    keeper: str
-    provider: str
-    broker: Address
-
-
-@pytest.fixture
-def packaged(tmp_path: Path) -> Path:
-    (tmp_path / "configuration.yaml").write_text(PRIVATE)
-    return tmp_path
-
-
 Open = Callable[..., Provider]
-
-
-@pytest.fixture
-async def open_provider(edgex: Edgex, packaged: Path, unique: str) -> AsyncIterator[Open]:
-    """The provider of a service of this test, with flags of its own."""
-    with contextlib.ExitStack() as opened:
-
-        def open_provider(*argv: str) -> Provider:
-            flags = parse_flags([f"-cp={edgex.provider}", *argv], {})
-            found = Provider(unique, "device-services", flags, packaged)
-            opened.callback(found.close)
-            return found
-
-        yield open_provider
 
 
 def from_files(packaged: Path, *argv: str) -> Provider:
     return Provider("device-cam", "device-services", parse_flags(argv, {}), packaged)
-
-
-# -- files
 
 
 async def test_without_a_provider_the_file_and_the_environment_are_all(packaged: Path) -> None:
@@ -133,9 +88,6 @@ async def test_without_a_provider_there_is_nothing_to_read_again(packaged: Path,
     assert [layers async for layers in alone.changes(bus)] == []
 
 
-# -- core-keeper
-
-
 async def test_the_first_start_stores_the_file_and_the_environment_key_by_key_as_text(
     open_provider: Open, keeper: Keeper, unique: str
 ) -> None:
@@ -185,37 +137,8 @@ async def test_a_keeper_that_never_comes_ends_the_start_after_the_start_up_time(
     waiting.close()
 
 
-class Slow:
-    """A core-keeper that becomes ready in steps."""
-
-    def __init__(self) -> None:
-        self.pings = 0
-        self.ready = "false"
-        self.common = {f"{COMMON}/all-services/A": "1", f"{COMMON}/device-services/B": "2"}
-
-    async def ping(self, _request: Request) -> Response:
-        self.pings += 1
-        return Json({"serviceName": "core-keeper"}, 503 if self.pings < 3 else 200)
-
-    async def key(self, request: Request) -> Response:
-        prefix = request.path_params["key"].replace("%2F", "/").replace("%2D", "-")
-        held = {f"{COMMON}/IsCommonConfigReady": self.ready, **self.common}
-        pairs = [{"key": key, "value": value} for key, value in held.items() if key.startswith(prefix)]
-        return Json({"response": pairs}, 200 if pairs else 404)
-
-    async def put(self, _request: Request) -> Response:
-        return Json({})
-
-    def routes(self) -> list[Route]:
-        return [
-            Route("/api/v3/ping", self.ping),
-            Route("/api/v3/kvs/key/{key}", self.key),
-            Route("/api/v3/kvs/key/{key}", self.put, methods=["PUT"]),
-        ]
-
-
 async def test_a_start_waits_until_core_keeper_is_ready_and_holds_the_common_configuration(packaged: Path) -> None:
-    slow = Slow()
+    slow = SlowKeeper()
     async with open_server(build_app(slow.routes(), ServiceSection()), "127.0.0.1", 0) as port:
         flags = Flags(provider=f"http://127.0.0.1:{port}", startup_s=10, interval_s=0.01)
         waiting = Provider("device-cam", "device-services", flags, packaged)
@@ -229,7 +152,7 @@ async def test_a_start_waits_until_core_keeper_is_ready_and_holds_the_common_con
 
 
 async def test_a_keeper_without_a_common_configuration_is_no_place_to_start_from(packaged: Path) -> None:
-    slow = Slow()
+    slow = SlowKeeper()
     slow.ready, slow.common = "true", {}
     async with open_server(build_app(slow.routes(), ServiceSection()), "127.0.0.1", 0) as port:
         flags = Flags(provider=f"http://127.0.0.1:{port}", startup_s=5, interval_s=0.01)
@@ -237,172 +160,6 @@ async def test_a_keeper_without_a_common_configuration_is_no_place_to_start_from
         with pytest.raises(Unavailable, match="no common configuration 'all-services' and 'device-services'"):
             await alone.load({})
         alone.close()
-
-
-# -- changes
-
-
-class Followed:
-    """A provider whose changes are collected."""
-
-    def __init__(self, provider_: Provider, service: str) -> None:
-        self.provider = provider_
-        self.private = f"{ROOT}/{service}"
-        self.seen: list[dict[str, Any]] = []
-
-    async def follow(self, bus: Bus) -> None:
-        async for layers in self.provider.changes(bus):
-            self.seen.append(layers.merged())
-
-
-@pytest.fixture
-async def followed(open_provider: Open, bus: Bus, unique: str) -> AsyncIterator[Followed]:
-    provider_ = open_provider()
-    await provider_.load({})
-    followed = Followed(provider_, unique)
-    task = asyncio.create_task(followed.follow(bus))
-    await asyncio.sleep(0)
-    assert await bus.settle(10)
-    yield followed
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not bus._subscriptions.patterns
-
-
-async def test_a_changed_key_arrives_as_new_layers(followed: Followed, keeper: Keeper, until: Any) -> None:
-    await keeper.put(f"{followed.private}/Writable/LogLevel", "DEBUG")
-    await until(lambda: followed.seen)
-    assert followed.seen[-1]["Writable"]["LogLevel"] == "DEBUG"
-    await keeper.put(f"{followed.private}/Writable/Novel/Key", "1")
-    await until(lambda: followed.seen[-1]["Writable"].get("Novel") == {"Key": "1"})
-    await keeper.delete(f"{followed.private}/Writable/Novel")
-    await until(lambda: "Novel" not in followed.seen[-1]["Writable"])
-
-
-async def nothing_is_seen(followed: Followed, keeper: Keeper, until: Any) -> None:
-    """Only the marker that comes after is seen."""
-    await keeper.put(f"{followed.private}/Writable/Marker", "1")
-    await until(lambda: followed.seen)
-    assert followed.seen[0]["Writable"]["Marker"] == "1"
-    assert len(followed.seen) == 1
-
-
-async def test_a_stale_change_message_changes_nothing(
-    followed: Followed, keeper: Keeper, other: Bus, until: Any
-) -> None:
-    key = f"{followed.private}/Writable/LogLevel"
-    other.publish(config_change(key), codec.encode(KeyValue(key=key, value="ERROR")))
-    await nothing_is_seen(followed, keeper, until)
-    assert followed.seen[0]["Writable"]["LogLevel"] == "INFO"
-
-
-async def test_a_message_that_cannot_be_understood_changes_nothing(
-    followed: Followed, keeper: Keeper, other: Bus, until: Any
-) -> None:
-    other.publish(config_change(f"{followed.private}/Writable/LogLevel"), b"\xff")
-    await nothing_is_seen(followed, keeper, until)
-
-
-async def test_a_key_stored_again_with_the_same_value_changes_nothing(
-    followed: Followed, keeper: Keeper, until: Any
-) -> None:
-    await keeper.put(f"{followed.private}/Writable/LogLevel", "INFO")
-    await nothing_is_seen(followed, keeper, until)
-
-
-async def test_a_common_key_that_the_private_configuration_covers_changes_nothing(
-    followed: Followed, keeper: Keeper, until: Any
-) -> None:
-    try:
-        await keeper.put(f"{COMMON}/all-services/Writable/LogLevel", "ERROR")
-        await keeper.put(f"{COMMON}/device-services/Writable/LogLevel", "WARN")
-        await nothing_is_seen(followed, keeper, until)
-    finally:
-        await keeper.delete(f"{COMMON}/all-services/Writable/LogLevel")
-        await keeper.delete(f"{COMMON}/device-services/Writable/LogLevel")
-
-
-async def test_a_common_key_that_nothing_covers_arrives(
-    followed: Followed, keeper: Keeper, unique: str, until: Any
-) -> None:
-    key = f"{COMMON}/all-services/Writable/Telemetry/Tags/{unique}"
-    try:
-        await keeper.put(key, "1")
-        await until(lambda: followed.seen)
-        assert followed.seen[-1]["Writable"]["Telemetry"]["Tags"] == {unique: "1"}
-    finally:
-        await keeper.delete(key)
-
-
-async def test_a_change_that_no_message_told_of_is_found_after_a_while(
-    open_provider: Open, bus: Bus, keeper: Keeper, unique: str, until: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(provider, "REREAD", 0.1)
-    provider_ = open_provider()
-    await provider_.load({})
-    followed = Followed(provider_, unique)
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(followed.follow(bus))
-        await keeper.put(f"{ROOT}/{unique}/Camera/Rate", "9")  # outside Writable: nobody tells us
-        await until(lambda: followed.seen)
-        assert followed.seen[0]["Camera"]["Rate"] == "9"
-        task.cancel()
-
-
-async def test_what_changed_between_loading_and_following_is_found_at_once(
-    open_provider: Open, bus: Bus, keeper: Keeper, unique: str, until: Any
-) -> None:
-    provider_ = open_provider()
-    await provider_.load({})
-    await keeper.put(f"{ROOT}/{unique}/Writable/LogLevel", "DEBUG")
-    followed = Followed(provider_, unique)
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(followed.follow(bus))
-        await until(lambda: followed.seen)
-        task.cancel()
-
-
-async def test_following_that_begins_again_leaves_nothing_of_the_first_time(
-    open_provider: Open, bus: Bus, keeper: Keeper, unique: str, until: Any
-) -> None:
-    provider_ = open_provider()
-    await provider_.load({})
-    for level in ("DEBUG", "WARN"):
-        await keeper.put(f"{ROOT}/{unique}/Writable/LogLevel", level)
-        followed = Followed(provider_, unique)
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(followed.follow(bus))
-            await until(lambda followed=followed: followed.seen)
-            task.cancel()
-    assert len(bus._on_connected) == 1
-    assert not bus._subscriptions.patterns
-
-
-async def test_a_keeper_that_went_away_is_said_once_and_the_old_configuration_stays(
-    packaged: Path, bus: Bus, until: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(provider, "REREAD", 0.02)
-    slow = Slow()
-    slow.ready, slow.pings = "true", 5
-    async with open_server(build_app(slow.routes(), ServiceSection()), "127.0.0.1", 0) as port:
-        flags = Flags(provider=f"http://127.0.0.1:{port}", startup_s=5, interval_s=0.01)
-        gone = Provider("device-cam", "device-services", flags, packaged)
-        await gone.load({})
-    followed = Followed(gone, "device-cam")
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(followed.follow(bus))
-        await until(lambda: "the configuration cannot be read again: core-keeper" in caplog.text)
-        await asyncio.sleep(0.2)
-        task.cancel()
-    assert caplog.text.count("cannot be read again") == 1
-    assert not followed.seen
-    with pytest.raises(Unreachable):
-        await gone.read()
-    gone.close()
-
-
-# -- other hosts
 
 
 def test_remote_hosts_replace_ours_theirs_and_the_bind_address() -> None:
