@@ -14,14 +14,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from device_camera.clock import ThreadClock
 from device_camera.sources import SourceOptions, open_source, parse_source
 from device_camera.usb_cameras import find_usb_cameras
 from device_camera.v4l2 import open_node
 from edgex_kit.errors import Unavailable
+
+T = TypeVar("T")
 
 _S_CTRL = 0xC008561C  # VIDIOC_S_CTRL: id, value
 _DISCONNECT = 0x00F0F041  # vivid's button that pulls the plug
@@ -99,7 +102,7 @@ def ask(url: str, body: Any = None, method: str = "GET") -> Any:
         return json.loads(answer.read() or b"null")
 
 
-def until(look: Callable[[], Any], what: str) -> Any:
+def until(look: Callable[[], T], what: str) -> T:
     """The first answer that says yes; a service that does not answer yet says no."""
     end = time.monotonic() + _WAIT
     while time.monotonic() < end:
@@ -122,7 +125,7 @@ def services() -> Iterator[None]:
             stack.callback(child.wait)
             stack.callback(child.terminate)
             place = _METADATA if module == "edgex_kit.standin" else _CAMERA
-            until(lambda place=place: ask(f"{place}/ping"), f"an answer of {module}")
+            until(partial(ask, f"{place}/ping"), f"an answer of {module}")
         yield
 
 
