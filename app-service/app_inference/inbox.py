@@ -1,14 +1,14 @@
 """Where frames wait for a worker: one place a camera, the newest wins, and every replaced one is counted.
 
 The network thread only stores bytes here; parsing them is the worker's job, so a frame that is replaced costs no more
-than its arrival. Cameras take turns: whose frame was looked at the longest time ago is next, however many it sends.
+than its arrival. Cameras take turns, however many frames they send; among those that had about as many turns the one
+with the freshest frame is next, as the others' frames are soon replaced by fresher ones (decision 17).
 Results of one camera leave in the order in which its frames were taken, even when several workers look at several of
 them at once.
 
 Nothing in here grows without bound: cameras, bytes that wait, and frames of one camera that are under way are limited.
 """
 
-import heapq
 import logging
 import threading
 import time
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 MAX_LANES = 1000  # more frame topics than this are a mistake or an attack; the longest silent ones make room
 ROOM = 100  # for so many others, at once
 MAX_WAITING = 256 * 1024 * 1024  # bytes of all waiting frames together
+LEAD = 2  # turns: so far a camera with fresher frames may get ahead of another that waits
 MAX_UNDER_WAY = 16  # frames of one camera: behind one that takes for ever, the results of no more than these wait
 
 Leave = Callable[[int], None]  # takes how many frames of its lane, itself and replaced ones included, have gone by
@@ -34,10 +35,10 @@ class Lane:
     topic: str
     waiting: bytes | None = None
     received_ns: int = 0
+    came: int = 0  # the inbox's count of frames then: larger is fresher
     replaced: int = 0  # since the last frame taken
     taken: int = 0
-    last_taken: int = 0  # the inbox's count of takes then
-    is_offered: bool = False  # has its place among those whose turn will come
+    turns: int = 0  # taken, and those it is held to have had while it was not there
 
     left: int = 0
     gone_by: int = 0
@@ -78,9 +79,9 @@ class Inbox:
         self._forget = forget
         self._ready = threading.Condition()
         self._lanes: OrderedDict[str, Lane] = OrderedDict()  # the longest silent first
-        self._turns: list[tuple[int, int, Lane]] = []  # a heap of lanes with a waiting frame, by their last turn
-        self._takes = 0
-        self._offers = 0
+        self._offered: dict[str, Lane] = {}  # those whose turn will come
+        self._least_turns = 0  # of those that were offered at the last take, and never less than before
+        self._puts = 0
         self._bytes = 0
         self._closed = False
 
@@ -94,20 +95,19 @@ class Inbox:
             if lane.waiting is not None:
                 lane.replaced += 1
                 self._bytes -= len(lane.waiting)
-            lane.waiting, lane.received_ns = data, time.time_ns()
+            self._puts += 1
+            lane.waiting, lane.received_ns, lane.came = data, time.time_ns(), self._puts
             self._bytes += len(data)
             self._offer(lane)
 
     def take(self) -> "Arrival | None":
         """Wait for a frame; None once the inbox is closed."""
         with self._ready:
-            while not self._turns and not self._closed:
+            while not self._offered and not self._closed:
                 self._ready.wait()
             if self._closed:
                 return None
-            _, _, lane = heapq.heappop(self._turns)
-            self._takes += 1
-            lane.is_offered, lane.last_taken = False, self._takes
+            lane = self._next()
             data, lane.waiting = lane.waiting or b"", None
             self._bytes -= len(data)
             missed, lane.replaced = lane.replaced, 0
@@ -126,13 +126,24 @@ class Inbox:
             self._closed = True
             self._ready.notify_all()
 
+    def _next(self) -> Lane:
+        """The lane whose turn it is, no longer offered."""
+        least = min(lane.turns for lane in self._offered.values())
+        lane = max((it for it in self._offered.values() if it.turns < least + LEAD), key=lambda it: it.came)
+        self._least_turns = max(self._least_turns, least)
+        lane.turns += 1
+        return self._offered.pop(lane.topic)
+
     def _offer(self, lane: Lane) -> None:
-        """Let a worker have what waits in `lane`, unless too many of its frames are under way already."""
-        if lane.waiting is not None and not lane.is_offered and lane.taken - lane.left < MAX_UNDER_WAY:
-            lane.is_offered = True
-            self._offers += 1
-            heapq.heappush(self._turns, (lane.last_taken, self._offers, lane))
-            self._ready.notify()
+        """Let a worker have what waits in `lane`, unless too many of its frames are under way already.
+
+        A slow camera comes to the head of the others, and no further: what it missed is not made up for.
+        """
+        if lane.waiting is None or lane.topic in self._offered or lane.taken - lane.left >= MAX_UNDER_WAY:
+            return
+        lane.turns = max(lane.turns, self._least_turns - LEAD)
+        self._offered[lane.topic] = lane
+        self._ready.notify()
 
     def _lane(self, topic: str) -> Lane | None:
         """The lane of `topic`, made if need be; None while every lane there may be is busy."""
@@ -147,8 +158,8 @@ class Inbox:
             for gone in silent:
                 del self._lanes[gone]
             self._forget(silent)
-        # As if it had just had its turn: a flood of new topics gets no lead over the cameras that are there.
-        lane = self._lanes[topic] = Lane(topic, last_taken=self._takes)
+        # As if it had just had its turns: a flood of new topics gets no lead over the cameras that are there.
+        lane = self._lanes[topic] = Lane(topic, turns=self._least_turns + LEAD)
         return lane
 
 

@@ -71,7 +71,7 @@ def test_a_camera_with_many_frames_waits_its_turn_like_the_others(rig: Rig) -> N
         rig.inbox.put("slow", b"x")
         rig.inbox.put("slower", b"x")
         taken += [rig.take_and_leave() for _ in range(2)]
-    assert set(Counter(taken).values()) == {20}
+    assert {abs(count - 20) for count in Counter(taken).values()} <= {0, 1}
 
 
 def test_new_topics_get_no_lead_over_a_camera_that_is_there(rig: Rig) -> None:
@@ -81,14 +81,38 @@ def test_new_topics_get_no_lead_over_a_camera_that_is_there(rig: Rig) -> None:
         rig.inbox.put(f"noise/{number}", b"x")
     rig.inbox.put("yard", b"x")
     rig.inbox.put("gate", b"x")
-    assert [rig.take_and_leave(), rig.take_and_leave()] == ["gate", "noise/0"]
+    assert {rig.take_and_leave(), rig.take_and_leave()} == {"gate", "yard"}
 
 
-def test_replacing_a_frame_does_not_cost_its_camera_its_turn(rig: Rig) -> None:
-    rig.inbox.put("gate", b"1")
-    rig.inbox.put("yard", b"1")
-    rig.inbox.put("gate", b"2")
-    assert [rig.take().topic, rig.take().topic] == ["gate", "yard"]
+def test_the_freshest_frame_of_all_cameras_goes_first(rig: Rig) -> None:
+    for camera in CAMERAS:
+        rig.inbox.put(camera, b"1")
+    rig.inbox.put("yard", b"2")
+    assert [rig.take().topic for _ in CAMERAS] == ["yard", "dock", "gate"]
+
+
+def test_fresher_frames_of_others_keep_a_camera_waiting_for_a_few_turns_only(rig: Rig) -> None:
+    for camera in CAMERAS:
+        rig.pass_through(camera)
+    rig.inbox.put("gate", b"old")
+    taken = []
+    while "gate" not in taken:
+        for camera in CAMERAS[1:]:
+            rig.inbox.put(camera, b"fresh")
+        taken.append(rig.take_and_leave())
+    assert len(taken) <= 2 * len(CAMERAS[1:]) * room.LEAD
+
+
+def test_a_camera_that_seldom_sends_is_served_at_once_among_busy_ones(rig: Rig) -> None:
+    rig.pass_through("gate")
+    for _ in range(50):
+        for camera in CAMERAS[1:]:
+            rig.inbox.put(camera, b"x")
+        rig.take_and_leave()
+    rig.inbox.put("gate", b"x")
+    for camera in CAMERAS[1:]:
+        rig.inbox.put(camera, b"fresher")
+    assert rig.take_and_leave() == "gate"
 
 
 def test_results_leave_in_the_order_of_their_frames(rig: Rig) -> None:
@@ -138,11 +162,11 @@ def test_frames_behind_one_that_hangs_do_not_pile_up_and_other_cameras_go_on(rig
         rig.inbox.put("gate", b"x")
         rig.inbox.put("yard", b"y")
         rig.take().leave(lambda _: None)
-        if rig.inbox._turns:
+        if rig.inbox._offered:
             rig.take().leave(lambda _: None)
     assert len(hanging.lane._early) == room.MAX_UNDER_WAY - 1
     assert rig.inbox._lanes["yard"].left == 100
-    assert not rig.inbox._turns  # of the gate one frame waits, and no worker gets it
+    assert not rig.inbox._offered  # of the gate one frame waits, and no worker gets it
     hanging.leave(None)
     assert rig.take().data == b"x"
 
@@ -214,13 +238,13 @@ def test_whatever_happens_sent_is_results_and_dropped_and_waiting(steps: list[tu
         if step == "put":
             rig.inbox.put(what, b"%d" % sent[what])
             sent[what] += 1
-        elif step == "take" and rig.inbox._turns:
+        elif step == "take" and rig.inbox._offered:
             under_way.append(rig.take())
             missed[under_way[-1].topic] += under_way[-1].missed
         elif step in ("leave", "fail") and under_way:
             arrival = under_way.pop(what % len(under_way))
             arrival.leave(_leaving(arrival, out, gone_by) if step == "leave" else None)
-        assert len(rig.inbox._turns) <= len(CAMERAS)
+        assert len(rig.inbox._offered) <= len(CAMERAS)
     for lane in rig.inbox._lanes.values():
         camera = lane.topic
         assert sent[camera] == lane.taken + missed[camera] + lane.replaced + (lane.waiting is not None)
