@@ -88,6 +88,7 @@ def main() -> int:
     options, console = parse_options(sys.argv[1:]), Console()
     with own_foreground():
         try:
+            console.print("looking at ports, camera and model", highlight=False)
             check_ports(options.ports)
             sample = SAMPLES[options.sample]
             source, login = split_login(options.source or str(sample_video(sample, options.cache)))

@@ -130,6 +130,12 @@ def _constant_behind(value: ov.Output) -> ov.Node:
     return node
 
 
+def _from_here(folder: Path) -> Path:
+    """As short as a command typed here can take it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m demo.versions", description=__doc__)
     parser.add_argument("--run", type=Path, default=ROOT / "run", help="folder of the run; run/ if not said")
@@ -139,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         make_versions(Repository(run / "models"), sample_video(SAMPLE, CACHE), folder)
         for change in CHANGES:
-            print(f"{folder / change.version}  {change.description}")
+            print(f"{_from_here(folder / change.version)}  {change.description}")
     except EdgexError as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from app_inference.aside import aside
+from app_inference.aside import aside, in_short_turns
 
 
 async def test_its_answer_and_its_error_come_back() -> None:
@@ -17,10 +17,15 @@ async def test_its_answer_and_its_error_come_back() -> None:
 
 
 async def test_who_does_not_wait_any_more_is_told_nothing() -> None:
-    ended, problems = threading.Event(), list[object]()
+    begun, ended, problems = threading.Event(), threading.Event(), list[object]()
+
+    def wait() -> bool:
+        begun.set()
+        return ended.wait(5)
+
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
-    waiting = asyncio.create_task(aside(ended.wait, 5))
-    await asyncio.sleep(0.05)
+    waiting = asyncio.create_task(aside(wait))
+    assert await asyncio.to_thread(begun.wait, 5)
     (thread,) = [it for it in threading.enumerate() if it.name == "aside:wait"]
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -62,3 +67,10 @@ def test_a_process_that_leaves_while_foreign_code_runs_ends_with_its_own_status(
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25)
     assert (done.returncode, done.stdout, done.stderr) == (3, "False\n", "")
+
+
+def test_turns_are_short_within_the_block_alone() -> None:
+    before = sys.getswitchinterval()
+    with in_short_turns():
+        assert sys.getswitchinterval() < before / 10
+    assert sys.getswitchinterval() == before
