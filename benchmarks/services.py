@@ -96,8 +96,14 @@ def _eye_environment(model: str, folder: Path) -> dict[str, str]:
 
 
 def _await_eye(eye: Running) -> None:
-    _await(eye, lambda: bool(eye.get("vision/status")["isBrokerConnected"]))
+    _await(eye, lambda: _is_ready(eye.get("vision/status")))
     time.sleep(0.2)  # the broker grants the subscription
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    """Whether every pipeline runs, or never will; REST answers while models are still being loaded."""
+    states = {it["state"] for it in status["pipelineStates"].values()}
+    return bool(status["isBrokerConnected"]) and "preparing" not in states
 
 
 @contextlib.contextmanager

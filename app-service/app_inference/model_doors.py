@@ -14,7 +14,7 @@ from edgex_kit.device.outbox import Outbox
 from edgex_kit.device.routes import command_routes
 from edgex_kit.service import Service
 from edgex_kit.supervision import keep
-from starlette.routing import BaseRoute
+from starlette.routing import Route
 
 from app_inference.model_devices import ModelDevices
 from app_inference.model_driver import ModelDriver
@@ -42,7 +42,7 @@ class ModelDoors:
         self._joining = Joining(service, self._cache, partial(publish_model_profile, service, self._cache))
         self._devices = ModelDevices(service, self._cache, self._operating, standings, self._driver, engine)
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         return command_routes(self._service, self._commands, self._outbox)
 
     def models_changed(self) -> None:

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from edgex_kit.errors import EdgexError
 
+from app_inference.cores import streams_for
 from app_inference.errors import ModelRejected
 from app_inference.model import Model, load_model
 from app_inference.repository import Repository
 from app_inference.runtime import Runtime
 from app_inference.settings import InferenceSection, PipelineSection
 from app_inference.slot import ModelSlot
-from app_inference.workers import streams_for
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +195,11 @@ class Models:
         log.warning("model '%s' cannot serve: %s", name, reason)
         if name not in self.slots:  # an update may have brought it back meanwhile
             self.failures[name] = Failure(name, reason)
+
+
+def wanted_models(pipelines: Mapping[str, PipelineSection]) -> dict[str, PipelineSection]:
+    """The models that enabled pipelines name, by their key."""
+    return {section.model_key: section for section in pipelines.values() if section.enabled}
 
 
 def runtime_from(section: InferenceSection) -> Runtime:

@@ -12,18 +12,13 @@ from edgex_kit.service import Service
 from app_inference.analysis import Analyst
 from app_inference.aside import aside
 from app_inference.model import Model
-from app_inference.models import Models
+from app_inference.models import Models, wanted_models
 from app_inference.pipelines import Plan, plan_from
 from app_inference.settings import AppSettings, PipelineSection
 from app_inference.slot import ModelSlot
 from app_inference.view import View
 
 log = logging.getLogger(__name__)
-
-
-def wanted_models(pipelines: Mapping[str, PipelineSection]) -> dict[str, PipelineSection]:
-    """The models that enabled pipelines name, by their key."""
-    return {section.model_key: section for section in pipelines.values() if section.enabled}
 
 
 def models_in_use(plan: Plan) -> set[str]:

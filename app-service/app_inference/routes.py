@@ -1,69 +1,32 @@
 """What this service says over REST beside the common routes: status, pictures, a live stream, and the page."""
 
 import asyncio
-import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
-from edgex_kit import API_VERSION, __version__
-from edgex_kit.errors import NotFound
-from edgex_kit.metrics import Counter, Metrics
-from edgex_kit.origin import new_origin
+from edgex_kit.errors import NotFound, Unavailable
 from edgex_kit.rest import Json, name_of
-from edgex_kit.service import Service
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app_inference.models import Models
 from app_inference.page import PAGE, PAGE_HEADERS, PICTURE_HEADERS
-from app_inference.pipeline_states import pipeline_states
-from app_inference.pipelines import Plan
 from app_inference.results import Answer
-from app_inference.settings import AppSettings
-from app_inference.tally import REPLACED
-from app_inference.updates.reported import Reported
+from app_inference.status import Status
 from app_inference.view import View
 
 LIVE_HZ = 12.0  # pictures a second and camera on the live stream: as many as an eye needs, few enough for a browser
 
 
-def routes(
-    service: Service[AppSettings],
-    view: View,
-    models: Models,
-    plan: Callable[[], Plan],
-    report: Callable[[], Reported],
-) -> list[BaseRoute]:
+def routes(status: Status, view: View) -> list[BaseRoute]:
     """The visible list; `/` is the page."""
-    started = time.monotonic()
 
     async def page(_request: Request) -> Response:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
 
-    async def status(_request: Request) -> Response:
-        broker = service.settings.message_bus
-        counts = counts_by_camera(service.metrics)
-        return Json(
-            {
-                "apiVersion": API_VERSION,
-                "serviceName": service.name,
-                "version": __version__,
-                "origin": str(new_origin()),  # this clock's now, for ages that do not depend on the reader's clock
-                "uptimeSeconds": round(time.monotonic() - started, 1),
-                "broker": f"{broker.host}:{broker.port}",
-                "isBrokerConnected": service.bus.is_connected,
-                "resultsWaiting": service.metrics.gauge("ResultsWaiting").value,
-                "resultsDropped": service.metrics.counter("ResultsDropped").value,
-                "dropped": counts[""].dropped,  # of no camera we could name
-                "cameras": [{**row, **msgspec.to_builtins(counts[row["name"]])} for row in view.status()],
-                "models": [{**row, "inferenceMs": view.inference_ms(row)} for row in models.status()],
-                "updates": report(),
-                "pipelines": msgspec.to_builtins(plan().sections),
-                "pipelineStates": pipeline_states(plan(), models),
-            }
-        )
+    async def now(_request: Request) -> Response:
+        return Json(status.now())
 
     async def picture(request: Request) -> Response:
         camera = name_of(request, "camera")
@@ -77,37 +40,28 @@ def routes(
 
     return [
         Route("/", page),
-        Route("/api/v3/vision/status", status),
+        Route("/api/v3/vision/status", now),
         Route("/api/v3/vision/picture/{camera}", picture),
         Route("/api/v3/vision/live", live),
     ]
 
 
-class Counts(msgspec.Struct, rename="camel"):
-    """What became of a camera's frames."""
+class Closed:
+    """A route's app that answers 503 until `is_open`: what it does needs models, and these are still being loaded."""
 
-    frames_received: int = 0
-    frames_analysed: int = 0
-    frames_replaced: int = 0
-    dropped: dict[str, int] = {}  # by reason, replaced ones among them
+    def __init__(self, app: ASGIApp, is_open: Callable[[], bool]) -> None:
+        self._app = app
+        self._is_open = is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_open():
+            raise Unavailable("models are still being loaded; /api/v3/vision/status says how far they have come")
+        await self._app(scope, receive, send)
 
 
-def counts_by_camera(metrics: Metrics) -> defaultdict[str, Counts]:
-    """The tally by camera; "" is where nobody could tell the camera."""
-    cameras: defaultdict[str, Counts] = defaultdict(Counts)
-    for it in metrics:
-        if not isinstance(it, Counter):
-            continue
-        counts = cameras[it.tags.get("camera", "")]
-        if it.name == "FramesDropped":
-            counts.dropped[it.tags["reason"]] = int(it.value)
-        elif it.name == "FramesReceived":
-            counts.frames_received = int(it.value)
-        elif it.name == "FramesAnalysed":
-            counts.frames_analysed = int(it.value)
-    for counts in cameras.values():
-        counts.frames_replaced = counts.dropped.get(REPLACED, 0)
-    return cameras
+def closed_until(is_open: Callable[[], bool], routes: Sequence[Route]) -> list[BaseRoute]:
+    """The same routes, each `Closed` until then."""
+    return [Route(it.path, Closed(it.app, is_open), methods=list(it.methods or ())) for it in routes]
 
 
 class Thinning:

@@ -1,7 +1,6 @@
 """The threads that look at frames, and the watch over them."""
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,24 +9,8 @@ from contextlib import contextmanager
 from app_inference.analysis import Analyst
 from app_inference.errors import InferenceFailed
 from app_inference.inbox import Inbox
-from app_inference.settings import InferenceSection
 
 GOODBYE = 2.0  # seconds that workers have to end the frame they look at
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def streams_for(section: InferenceSection) -> int:
-    """Inferences that run at once: one thread each is steadier than one inference on many threads (hot path, 4)."""
-    return section.streams or cores()
-
-
-def workers_for(section: InferenceSection) -> int:
-    """One worker on one core; otherwise one more than streams, to decode while the others infer (hot path, 7)."""
-    return section.workers or (1 if cores() == 1 else streams_for(section) + 1)
 
 
 class Workers:

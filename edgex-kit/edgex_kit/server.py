@@ -9,7 +9,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from edgex_kit.errors import Invalid, Unavailable
+from edgex_kit.errors import Unavailable
+from edgex_kit.ports import bind
 
 _TICK = 1.0  # seconds; HTTP's Date has no finer step
 _GRACE = 0.7  # seconds that requests have to end when the server stops; uvicorn's own time-out is longer, and loud
@@ -39,24 +40,6 @@ class _Guest(uvicorn.Server):
         yield
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises Unavailable naming the port and what to do, Invalid for what is no port."""
-    if not 0 <= port <= 65535:
-        raise Invalid(f"a port from 0 to 65535 expected, got {port}")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(100)
-    except OSError as error:
-        sock.close()
-        raise Unavailable(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it or change the port"
-        ) from error
-    return sock
-
-
 @contextlib.asynccontextmanager
 async def open_server(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
     """Serve `app` for the length of the block; yields the port, which matters when `port` is 0."""
@@ -67,7 +50,7 @@ async def open_server(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
 
 @contextlib.asynccontextmanager
 async def serve_on(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
-    """Serve `app` on a socket from `bind`, and close it at the end of the block."""
+    """Serve `app` on a socket from `ports.bind`, and close it at the end of the block."""
     config = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
     )

@@ -103,7 +103,8 @@ def _until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> Non
     deadline = time.monotonic() + READY
     while time.monotonic() < deadline:
         with contextlib.suppress(requests.RequestException):
-            if requests.get(f"{url}/api/v3/vision/status", timeout=2).json()["models"]:
+            pipelines = requests.get(f"{url}/api/v3/vision/status", timeout=2).json()["pipelineStates"]
+            if "preparing" not in {it["state"] for it in pipelines.values()}:
                 return
         assert process.poll() is None, log.read_text()
         time.sleep(0.2)

@@ -1,5 +1,6 @@
 """The whole service as a process: what it makes of frames, good and bad, and how it starts and ends."""
 
+import contextlib
 import json
 import os
 import random
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 import requests
-from edgex_kit.standin.address import Address
+from edgex_kit.standin.address import Address, free_port
 from edgex_kit.standin.broker import open_broker
 from eyes import (
     METER,
@@ -423,6 +424,37 @@ def test_a_taken_port_ends_the_start_with_one_line_before_a_model_is_loaded(
             (line,) = eye.said("level=ERROR")
             assert str(port) in line
             assert not eye.said("serves")
+
+
+def test_rest_answers_while_models_are_loaded_and_says_how_far_they_are(
+    broker: Address, tmp_path: Path, unique: str
+) -> None:
+    port, names = free_port("127.0.0.1"), [f"meter-{number}" for number in range(40)]
+    for name in names:
+        save_meter(tmp_path / "models", name)
+    pipelines = {"Writable": {"Pipelines": {name: {"Model": name} for name in names}}}
+    folder = alone(tmp_path, broker, unique, **pipelines, Service={"Port": port}, Trigger={"Type": "http"})
+    with run_eye(folder, "-s", wait=False) as eye:
+        url = f"http://127.0.0.1:{port}/api/v3"
+        until(lambda: _answers(f"{url}/ping"), "ping", 30)
+        status = requests.get(f"{url}/vision/status", timeout=5).json()
+        refused = [requests.get(f"{url}/device/name/x/Info", timeout=5), requests.post(f"{url}/trigger", timeout=5)]
+        assert not eye.said("started on port")
+        assert "preparing" in {row["state"] for row in status["models"]}
+        assert {it["state"] for it in status["pipelineStates"].values()} == {"preparing"}
+        assert {answer.status_code for answer in refused} == {503}
+        assert "models are still being loaded" in refused[0].json()["message"]
+        until(lambda: eye.said("started on port"), "it is ready", 60)
+        status = requests.get(f"{url}/vision/status", timeout=5).json()
+        assert {it["state"] for it in status["pipelineStates"].values()} == {"running"}
+        assert requests.get(f"{url}/device/name/x/Info", timeout=5).status_code == 404
+        assert requests.post(f"{url}/trigger", timeout=5).status_code == 400
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(url, timeout=5).ok
+    return False
 
 
 def test_an_empty_publish_topic_means_that_results_are_only_shown(broker: Address, tmp_path: Path, unique: str) -> None:

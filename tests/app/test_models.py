@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from app_inference import models as room
+from app_inference.cores import cores, streams_for, workers_for
 from app_inference.images import image_from_pixels
 from app_inference.model import load_model
 from app_inference.models import Models, runtime_from
@@ -20,7 +21,6 @@ from app_inference.settings import InferenceSection, PipelineSection
 from app_inference.slot import Lineup
 from app_inference.updates.boot import Starts
 from app_inference.updates.journal import Journal
-from app_inference.workers import cores, streams_for, workers_for
 from eyes import save_meter
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_inference.models import Models, Preparation
+from app_inference.models import Models, Preparation, wanted_models
 from app_inference.pipeline_states import pipeline_states
 from app_inference.pipelines import Plan, plan_from
-from app_inference.reload import sound, wanted_models
+from app_inference.reload import sound
 from app_inference.repository import Repository
 from app_inference.settings import InferenceSection, PipelineSection
 from app_inference.updates.boot import Starts

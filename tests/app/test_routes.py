@@ -8,7 +8,8 @@ from itertools import count, pairwise
 import pytest
 import requests
 from app_inference.results import Answer, Found, ImageFacts, ModelFacts, TimingFacts
-from app_inference.routes import LIVE_HZ, Thinning, counts_by_camera
+from app_inference.routes import LIVE_HZ, Thinning
+from app_inference.status import counts_by_camera
 from edgex_kit.metrics import Metrics
 from edgex_kit.standin.address import Address
 from eyes import (
@@ -117,7 +118,7 @@ def test_a_camera_with_any_name_has_its_picture(eye: Eye, stage: Stage) -> None:
         quoted = requests.utils.quote(name, safe="")
         found = requests.get(f"{eye.url}/api/v3/vision/picture/{quoted}", params={"frameId": event_id}, timeout=5)
         assert (found.status_code, found.content) == (200, picture())
-        told = stage.of(name)[-1]
+        told = until(lambda name=name: stage.of(name), f"the result of {name}")[-1]
         assert told.topic.split("/")[-2] == requests.utils.quote(name, safe=" ü") if set(name) & set("/+#%") else name
 
 

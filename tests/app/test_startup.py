@@ -15,8 +15,9 @@ from app_inference.settings import AppSettings
 from app_inference.startup import await_metadata, publish_profiles, result_profiles
 from edgex_kit.errors import Unavailable
 from edgex_kit.flags import Flags
+from edgex_kit.ports import bind
 from edgex_kit.rest import Json
-from edgex_kit.server import bind, serve_on
+from edgex_kit.server import serve_on
 from edgex_kit.service import Service, open_service
 from edgex_kit.standin.address import Address, free_port
 from eyes import configure

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from app_inference.errors import ImageBroken, InferenceFailed, NoPicture
-from app_inference.routes import counts_by_camera
+from app_inference.status import counts_by_camera
 from app_inference.tally import BROKEN, LINES, NO_PICTURE, RATE, Tally
 from app_inference.view import View
 from edgex_kit.errors import Malformed

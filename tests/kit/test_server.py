@@ -8,8 +8,9 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 from edgex_kit.errors import Unavailable
+from edgex_kit.ports import bind
 from edgex_kit.rest import Json, build_app
-from edgex_kit.server import bind, open_server
+from edgex_kit.server import open_server
 from edgex_kit.settings import ServiceSection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse

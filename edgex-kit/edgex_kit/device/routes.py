@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from edgex_kit import codec
 from edgex_kit.device.asking import correlation
@@ -16,7 +16,7 @@ from edgex_kit.rest import Json, body_of, name_of
 _CORRELATION = "x-correlation-id"
 
 
-def command_routes(service: Host, commands: Commands, outbox: Outbox) -> list[BaseRoute]:
+def command_routes(service: Host, commands: Commands, outbox: Outbox) -> list[Route]:
     """GET and PUT of /api/v3/device/name/{name}/{command}."""
 
     async def get(request: Request) -> Response:

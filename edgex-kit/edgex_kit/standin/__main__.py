@@ -14,7 +14,7 @@ import msgspec
 from edgex_kit.bus import Bus, BusSettings, open_bus
 from edgex_kit.errors import EdgexError
 from edgex_kit.logs import setup_logging
-from edgex_kit.server import bind
+from edgex_kit.ports import bind
 from edgex_kit.settings import ServiceSection
 from edgex_kit.standin import common_config
 from edgex_kit.standin.address import Address
