@@ -10,6 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from app_inference.errors import ImageBroken
+from app_inference.orientation import UPRIGHT, orientation_of, turned
 
 Size = tuple[int, int]  # width, height
 
@@ -69,25 +70,24 @@ class _Header(NamedTuple):
     """What a JPEG says before its picture begins."""
 
     size: Size
-    may_be_turned: bool  # by an EXIF orientation
+    orientation: int  # of EXIF
 
 
 def _decoded(data: bytes | memoryview, header: _Header, needed: Size | None, keeps_ratio: bool) -> NDArray[np.uint8]:
-    """simplejpeg gives the very pixels that OpenCV gives, sooner, and only for a JPEG without orientation."""
+    """simplejpeg gives the very pixels that OpenCV gives, sooner, and prints nothing about a damaged one."""
     width, height = header.size
     if width * height > MAX_PIXELS:
         raise ImageBroken(f"JPEG of {width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels")
     by = _reduction(header.size, needed, keeps_ratio)
-    if not header.may_be_turned:
-        with contextlib.suppress(ValueError):  # a JPEG of a rarer kind
-            return _upright(data, header.size, by)
+    with contextlib.suppress(ValueError):  # a JPEG of a rarer kind
+        return turned(_as_coded(data, header.size, by), header.orientation)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])
     if pixels is None:
         raise ImageBroken(f"JPEG of {width}x{height} in {len(data)} bytes is cut off or damaged")
     return pixels  # type: ignore[no-any-return]
 
 
-def _upright(data: bytes | memoryview, size: Size, by: int) -> NDArray[np.uint8]:
+def _as_coded(data: bytes | memoryview, size: Size, by: int) -> NDArray[np.uint8]:
     """At 1/`by` of its size. Raises ValueError for what simplejpeg cannot read, ImageBroken where much is lost.
 
     Many a camera leaves out the end marker or spoils the last row of each picture, and these are worth a look.
@@ -116,15 +116,17 @@ def _header(data: bytes | memoryview) -> _Header:
     view = memoryview(data).cast("B")
     if len(view) < 4 or view[0] != 0xFF or view[1] != _SOI:
         raise ImageBroken(f"expected a JPEG, got {len(view)} bytes that start with {bytes(view[:4]).hex(' ')!r}")
-    at, may_be_turned = 2, False
+    at, orientation = 2, UPRIGHT
     while at + 9 <= len(view) and view[at] == 0xFF:
         marker = view[at + 1]
         if marker in _START_OF_FRAME:
-            return _Header(_checked_size(view[at + 5 : at + 9]), may_be_turned)
+            return _Header(_checked_size(view[at + 5 : at + 9]), orientation)
         if marker in (_SOS, _EOI):
             break
-        may_be_turned |= marker == _APP1
-        at += _segment_length(view, at, marker)
+        length = _segment_length(view, at, marker)
+        if marker == _APP1 and orientation == UPRIGHT:
+            orientation = orientation_of(bytes(view[at + 4 : at + length]))
+        at += length
     raise ImageBroken(f"JPEG of {len(view)} bytes has no frame header")
 
 
