@@ -15,6 +15,7 @@ from device_camera.clock import ThreadClock
 from device_camera.frames import Encoding, Pixels, encode_jpeg
 from device_camera.sources import Credentials, SourceOptions, open_source, parse_source
 from edgex_kit.errors import Unavailable
+from one_answer import answering
 
 if TYPE_CHECKING:
     from conftest import HttpCamera
@@ -192,18 +193,8 @@ def test_a_port_where_nobody_listens_refuses() -> None:
 
 
 def test_a_server_that_speaks_another_language_is_said_to() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def speak() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
-
-        thread = threading.Thread(target=speak)
-        thread.start()
-        assert cause(f"http://127.0.0.1:{listening.getsockname()[1]}/") == "not an HTTP answer: BadStatusLine"
-        thread.join()
+    with answering(b"SSH-2.0-OpenSSH\r\n") as port:
+        assert cause(f"http://127.0.0.1:{port}/") == "not an HTTP answer: BadStatusLine"
 
 
 def test_a_server_that_never_answers_times_out() -> None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from device_camera.clock import ThreadClock
 from device_camera.rtsp import Answer, fetch_cause, parse_answer
 from device_camera.sources import Credentials, Source, SourceOptions, open_source, parse_source
 from edgex_kit.errors import Malformed, Unavailable
+from one_answer import answering
 
 if TYPE_CHECKING:
     from conftest import RtspCamera
@@ -101,19 +101,9 @@ def test_a_host_without_an_address_is_not_found() -> None:
 
 
 def test_a_server_that_speaks_another_language_is_said_to() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        spec = parse_source(f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live")
-
-        def speak() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        thread = threading.Thread(target=speak)
-        thread.start()
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        spec = parse_source(f"rtsp://127.0.0.1:{port}/live")
         assert fetch_cause(spec, SourceOptions()) == "not an RTSP server: it answers 'HTTP/1.1 400 Bad Request'"
-        thread.join()
 
 
 def test_an_answer_is_read() -> None:
