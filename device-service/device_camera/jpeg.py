@@ -19,18 +19,21 @@ def jpeg_size(jpeg: bytes) -> tuple[int, int]:
     """(width, height) in pixels as the frame header says. Raises Malformed when there is none."""
     for marker, start, _ in _segments(jpeg):
         if marker in _SOF:
-            height = int.from_bytes(jpeg[start + 5 : start + 7])
-            width = int.from_bytes(jpeg[start + 7 : start + 9])
-            if not width or not height:
-                raise Malformed(f"a JPEG with a width and a height expected, its header says {width}x{height}")
-            return width, height
-    raise Malformed("a JPEG with a frame header (SOF) expected, none found before the picture data")
+            return _size_at(jpeg, start)
+    raise _no_size()
 
 
 def check_jpeg(jpeg: bytes) -> tuple[int, int]:
     """(width, height) of a whole JPEG. Raises Malformed for anything else, truncated data included."""
-    size = jpeg_size(jpeg)
-    if not jpeg.endswith(_EOI, _scan(jpeg)):  # looking for the marker in the data is a tenth of what publishing costs
+    size, scan = None, len(jpeg)
+    for marker, start, end in _segments(jpeg):
+        if marker in _SOF and size is None:
+            size = _size_at(jpeg, start)
+        if marker == _SOS:
+            scan = end
+    if size is None:
+        raise _no_size()
+    if not jpeg.endswith(_EOI, scan):  # looking for the marker in the data is a tenth of what publishing costs
         jpeg_end(jpeg)
     return size
 
@@ -55,6 +58,18 @@ def with_huffman_tables(jpeg: bytes) -> bytes:
         if marker == _SOS:
             return jpeg[:start] + _standard_tables() + jpeg[start:]
     return jpeg
+
+
+def _size_at(jpeg: bytes, start: int) -> tuple[int, int]:
+    height = int.from_bytes(jpeg[start + 5 : start + 7])
+    width = int.from_bytes(jpeg[start + 7 : start + 9])
+    if not width or not height:
+        raise Malformed(f"a JPEG with a width and a height expected, its header says {width}x{height}")
+    return width, height
+
+
+def _no_size() -> Malformed:
+    return Malformed("a JPEG with a frame header (SOF) expected, none found before the picture data")
 
 
 def _scan(jpeg: bytes) -> int:

@@ -101,8 +101,8 @@ class Bus:
         """Whether a message published now would go to a broker."""
         return self._is_up and self._client.is_connected()
 
-    def publish(self, topic: str, data: bytes, *, qos: int | None = None) -> Sending | None:
-        """Send `data`; None when there is no broker to send it to. Any thread may call.
+    def publish(self, topic: str, *parts: bytes, qos: int | None = None) -> Sending | None:
+        """Send `parts` as one message; None when there is no broker to send it to. Any thread may call.
 
         With quality of service 1 or 2, what a lost connection has taken goes out again by itself, and first, on the
         next; None also when too many wait for that. Raises Invalid for a topic that cannot be published on.
@@ -111,9 +111,9 @@ class Bus:
             return None
         quality = self.settings.qos if qos is None else qos
         try:
-            info = self._client.publish(topic, data, quality, self.settings.retained)
+            info = self._client.publish_parts(topic, parts, quality, retain=self.settings.retained)
         except ValueError as error:
-            raise Invalid(f"{len(data)} bytes cannot be published on '{topic}': {error}") from error
+            raise Invalid(f"{sum(map(len, parts))} bytes cannot be published on '{topic}': {error}") from error
         if quality and info.rc == paho.MQTT_ERR_NO_CONN:  # lost this moment; paho has kept it
             info.rc = paho.MQTT_ERR_SUCCESS
         return Sending(info) if info.rc == paho.MQTT_ERR_SUCCESS else None
@@ -185,7 +185,7 @@ class Bus:
                 return True
         return False
 
-    def _make_client(self) -> paho.Client:
+    def _make_client(self) -> MqttClient:
         client = MqttClient(self.settings.client_id, self._received)
         client.connect_timeout = self.settings.connect_timeout
         client.reconnect_delay_set(min_delay=1, max_delay=10)

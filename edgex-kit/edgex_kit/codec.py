@@ -5,7 +5,7 @@ CBOR. `Encoding` turns on the other forms by the environment variables that go-m
 apart by its first byte and then by the payload's own type, whatever our own setting is.
 
 A frame is big and everything else is small, so the base64 text of a payload is never parsed as JSON and never becomes a
-Python string: it is cut out of the envelope by `_cut` and put into it by `_insert`.
+Python string: it is cut out of the envelope by `_cut`, and goes out in a piece of its own, see `encode_parts`.
 """
 
 import os
@@ -21,10 +21,15 @@ from edgex_kit.errors import Malformed, TooLarge
 from edgex_kit.messages import CBOR, JSON, TEXT, AddEventRequest, Envelope, Event, EventResponse, new_id
 
 T = TypeVar("T")
+Parts = tuple[bytes, ...]
+"""A message in pieces that follow each other."""
 
 _KEYS = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(Envelope)}
 _PAYLOAD_KEY = b'"payload":"'
 _CUT = "~"  # stands for the payload that was cut out; no base64
+_LARGE = 1024  # bytes; a smaller value is not worth a piece of its own
+_BYTE_STRING = 0x40  # says in the head of a number that so many bytes follow, RFC 8949, 3.1
+_MARK = os.urandom(16)  # stands for such a value in CBOR; nobody outside this process can know it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +66,39 @@ def encode(
     limit_kb: int = 0,
 ) -> bytes:
     """One message for the bus; `body` is a message, plain data, or None. Raises TooLarge over `limit_kb`, unless 0."""
+    parts = encode_parts(
+        body,
+        correlation_id=correlation_id,
+        request_id=request_id,
+        query_params=query_params,
+        encoding=encoding,
+        limit_kb=limit_kb,
+    )
+    return b"".join(parts)
+
+
+def encode_parts(
+    body: Any,
+    *,
+    correlation_id: str | None = None,
+    request_id: str = "",
+    query_params: Mapping[str, str] | None = None,
+    encoding: Encoding = PLAIN,
+    limit_kb: int = 0,
+) -> Parts:
+    """The same in pieces: a picture is copied once, into base64, and not again to stand in its place."""
     wants_cbor = _wants_cbor(body, encoding)
     envelope = Envelope(
         correlation_id=new_id() if correlation_id is None else correlation_id,
         request_id=request_id,
         content_type=CBOR if wants_cbor or encoding.cbor_envelope else JSON,
         query_params=dict(query_params) if query_params else msgspec.UNSET,
+        payload="",
     )
-    data = _encode_as(envelope, body, wants_cbor, encoding)
-    if limit_kb and len(data) > limit_kb * 1024:
-        raise TooLarge(f"message size exceed limit({limit_kb} KB): it has {len(data)} bytes")
-    return data
+    parts = _encode_as(envelope, body, wants_cbor, encoding)
+    if limit_kb and (size := sum(map(len, parts))) > limit_kb * 1024:
+        raise TooLarge(f"message size exceed limit({limit_kb} KB): it has {size} bytes")
+    return parts
 
 
 def encode_envelope(envelope: Envelope, *, cbor: bool) -> bytes:
@@ -165,21 +192,42 @@ def _wants_cbor(body: Any, encoding: Encoding) -> bool:
     return encoding.cbor_events or has_binary(body.event)
 
 
-def _encode_as(envelope: Envelope, body: Any, wants_cbor: bool, encoding: Encoding) -> bytes:
+def _encode_as(envelope: Envelope, body: Any, wants_cbor: bool, encoding: Encoding) -> Parts:
     if encoding.cbor_envelope:
-        return encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=True)
+        return (encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=True),)
     if wants_cbor:
-        return _insert(envelope, cbor2.dumps(msgspec.to_builtins(body, builtin_types=(bytes,))))
+        return _around(envelope, *_cbor(body))
     if encoding.base64_json and body is not None:
-        return _insert(envelope, msgspec.json.encode(body))
-    return encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=False)
+        return _around(envelope, msgspec.json.encode(body))
+    return (encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=False),)
 
 
-def _insert(envelope: Envelope, payload: bytes) -> bytes:
-    """The JSON envelope with base64 of `payload` in its place."""
-    around = msgspec.json.encode(msgspec.structs.replace(envelope, payload=""))
+def _around(envelope: Envelope, *payload: bytes) -> Parts:
+    """The JSON envelope, whose own payload is "", with base64 of `payload` in that place."""
+    around = msgspec.json.encode(envelope)
     at = around.index(_PAYLOAD_KEY) + len(_PAYLOAD_KEY)
-    return b"".join((around[:at], pybase64.b64encode(payload), around[at:]))
+    return around[:at], *(_base64(*payload) if len(payload) == 3 else map(pybase64.b64encode, payload)), around[at:]
+
+
+def _cbor(body: AddEventRequest | EventResponse) -> Parts:
+    """CBOR of an event in one piece, or what comes before its only picture, the picture, and what comes behind."""
+    plain = msgspec.to_builtins(body, builtin_types=(bytes,))
+    value = plain["event"]["readings"][0].get("binaryValue") if len(body.event.readings) == 1 else None
+    if not isinstance(value, bytes) or len(value) < _LARGE:
+        return (cbor2.dumps(plain),)
+    plain["event"]["readings"][0]["binaryValue"] = _MARK
+    before, _, behind = cbor2.dumps(plain).partition(_MARK)
+    head = bytearray(cbor2.dumps(len(value)))
+    head[0] |= _BYTE_STRING
+    return before[:-1] + head, value, behind
+
+
+def _base64(before: bytes, value: bytes, behind: bytes) -> Parts:
+    """Base64 of all three as one text; it has three bytes in four characters, so edges of `value` go to the others."""
+    begin = -len(before) % 3
+    end = len(value) - (len(value) - begin) % 3
+    middle = memoryview(value)[begin:end]
+    return tuple(pybase64.b64encode(part) for part in (before + value[:begin], middle, value[end:] + behind))
 
 
 def _decode_json(data: bytes) -> Envelope:

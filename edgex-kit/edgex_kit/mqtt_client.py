@@ -10,14 +10,20 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 _AT_ONCE = 256 * 1024  # bytes waited for at the most; on a slow link keep-alive wants to see progress
-_PUBLISH, _QOS = 0x30, 0x06  # MQTT 3.1.1, 2.2.1 and 3.3.1
+_PUBLISH, _QOS, _RETAIN = 0x30, 0x06, 0x01  # MQTT 3.1.1, 2.2.1 and 3.3.1
+_LARGEST = 268_435_455  # bytes of a packet behind its length, 2.2.3
+
+_SENT = paho.MQTTMessageInfo(0)  # of every message that is gone
+_SENT._set_as_published()  # noqa: SLF001 - paho's own is made for each message, with a lock
 
 Deliver = Callable[[bytes, bytes], object]  # topic and payload
 
@@ -36,6 +42,42 @@ class MqttClient(paho.Client):
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv311, reconnect_on_failure=True
         )
         self.on_message = self._received
+
+    def publish_parts(self, topic: str, parts: Sequence[bytes], qos: int, *, retain: bool) -> paho.MQTTMessageInfo:
+        """Send `parts` as one message. Raises ValueError for a topic that is none, or too much.
+
+        What needs no receipt goes to the socket here and now, from where it is, in one system call. paho makes a packet
+        of it only where that cannot be, and keeps what does not fit into the socket.
+        """
+        info = None if qos else self._write(topic, parts, retain=retain)
+        return info or self.publish(topic, b"".join(parts), qos, retain)
+
+    def _write(self, topic: str, parts: Sequence[bytes], *, retain: bool) -> paho.MQTTMessageInfo | None:
+        """None when not a byte of it could be written now."""
+        head = _publish_head(topic, sum(map(len, parts)), retain=retain)
+        if not self._writing.acquire(blocking=False):
+            return None
+        try:
+            connection = self._sock
+            if self._out_packet or not isinstance(connection, PatientSocket):
+                return None
+            sent = connection.sendmsg((head, *parts))
+            self._last_msg_out = time.monotonic()  # keep-alive counts from here
+            return self._keep_rest(b"".join((head, *parts)), sent) if sent < len(head) + sum(map(len, parts)) else _SENT
+        except OSError:  # full, or broken: paho finds out which
+            return None
+        finally:
+            self._writing.release()
+
+    def _keep_rest(self, packet: bytes, sent: int) -> paho.MQTTMessageInfo:
+        """Before anything else that waits by now: the broker has the beginning."""
+        info, view = paho.MQTTMessageInfo(0), memoryview(packet)
+        self._out_packet.appendleft(
+            {"command": _PUBLISH, "mid": 0, "qos": 0, "pos": sent,
+             "to_process": len(view) - sent, "packet": view, "info": info}  # type: ignore[typeddict-item]
+        )  # fmt: skip
+        self._wake()
+        return info
 
     def reconnect(self) -> MQTTErrorCode:
         with self._writing:
@@ -93,6 +135,29 @@ class MqttClient(paho.Client):
                 self._sockpairW.send(b"0")
 
 
+def _publish_head(topic: str, size: int, *, retain: bool) -> bytes:
+    """What stands before a payload of `size` bytes. Raises ValueError."""
+    field = _topic_field(topic)
+    left = size + len(field)
+    if left > _LARGEST:
+        raise ValueError("Payload too large.")
+    head = bytearray((_PUBLISH | _RETAIN if retain else _PUBLISH,))
+    while left > 0x7F:  # 2.2.3
+        head.append(left & 0x7F | 0x80)
+        left >>= 7
+    head.append(left)
+    return bytes(head) + field
+
+
+@lru_cache(1000)
+def _topic_field(topic: str) -> bytes:
+    """A topic as it stands in a packet (1.5.3). Raises ValueError."""
+    text = topic.encode()
+    if not text or len(text) > 0xFFFF or "+" in topic or "#" in topic:
+        raise ValueError("Invalid topic.")
+    return len(text).to_bytes(2) + text
+
+
 class PatientSocket:
     """A connected TCP socket. While a part of what was asked for is missing, it is readable only once that is there."""
 
@@ -100,6 +165,7 @@ class PatientSocket:
         self._socket = connected
         self._needs = 1  # bytes
         self.send = connected.send
+        self.sendmsg = connected.sendmsg
         self.fileno = connected.fileno
         self.close = connected.close
         self.setblocking = connected.setblocking

@@ -7,10 +7,11 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import pytest
 from edgex_kit.bus import Bus, Message
+from edgex_kit.errors import Invalid
 from edgex_kit.mqtt_client import PatientSocket
 
 Until = Callable[..., Awaitable[None]]
@@ -66,18 +67,77 @@ def test_a_reader_that_misses_something_hears_that_nothing_more_will_come(
     assert near.recv(999) == b""
 
 
-async def test_a_message_is_written_by_the_thread_that_publishes_it(bus: Bus, unique: str) -> None:
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_a_message_is_written_by_the_thread_that_publishes_it(bus: Bus, unique: str, qos: int) -> None:
     connection = bus._client._sock
     assert isinstance(connection, PatientSocket)
-    writers, send = [], connection.send
+    writers, send, sendmsg = [], connection.send, connection.sendmsg
 
     def noted(data: bytes) -> int:
         writers.append(threading.current_thread())
         return send(data)
 
+    def noted_parts(parts: Iterable[bytes]) -> int:
+        writers.append(threading.current_thread())
+        return sendmsg(parts)
+
     connection.send = noted  # type: ignore[method-assign, assignment]
-    bus.publish(f"{unique}/x", b"some")
+    connection.sendmsg = noted_parts  # type: ignore[method-assign, assignment]
+    bus.publish(f"{unique}/x", b"some", b"more", qos=qos)
     assert writers == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("size", [0, 1, 200_000, 5_000_000])
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_parts_arrive_as_one_message(bus: Bus, other: Bus, unique: str, size: int, qos: int) -> None:
+    parts = [os.urandom(size), b"", os.urandom(100)]
+    async with other.messages(f"{unique}/#") as messages:
+        assert await other.settle(10)
+        bus.publish(f"{unique}/x", *parts, qos=qos)
+        async with asyncio.timeout(20):
+            assert (await anext(messages)).data == b"".join(parts)
+
+
+async def test_what_does_not_fit_into_the_socket_goes_out_before_anything_else(
+    bus: Bus, other: Bus, unique: str, until: Until
+) -> None:
+    connection = bus._client._sock
+    assert isinstance(connection, PatientSocket)
+    sendmsg, send = connection.sendmsg, connection.send
+    is_full = threading.Event()
+
+    def half(parts: Iterable[bytes]) -> int:
+        if not is_full.is_set():
+            is_full.set()
+            bus.subscribe(f"{unique}/asked for meanwhile", print)  # waits in paho's queue before the rest does
+        return sendmsg([b"".join(parts)[:1000]])
+
+    def refused(data: bytes) -> int:
+        if is_full.is_set():
+            raise BlockingIOError
+        return send(data)
+
+    connection.sendmsg, connection.send = half, refused  # type: ignore[method-assign, assignment]
+    async with other.messages(f"{unique}/#") as messages:
+        assert await other.settle(10)
+        first = bus.publish(f"{unique}/x", b"a" * 900, b"b" * 900)
+        second = bus.publish(f"{unique}/x", b"behind it")
+        assert first is not None
+        assert second is not None
+        assert not first.is_done
+        assert not second.is_done
+        is_full.clear()
+        async with asyncio.timeout(20):
+            assert (await anext(messages)).data == b"a" * 900 + b"b" * 900
+            assert (await anext(messages)).data == b"behind it"
+    await until(lambda: first.is_done and second.is_done)
+
+
+@pytest.mark.parametrize("topic", ["", "a/+/b", "a/#", "x" * 65536])
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_a_topic_that_cannot_be_published_on_is_refused(bus: Bus, topic: str, qos: int) -> None:
+    with pytest.raises(Invalid):
+        bus.publish(topic, b"some", qos=qos)
 
 
 @pytest.mark.parametrize("size", [0, 1, 200_000, 5_000_000])

@@ -34,13 +34,13 @@ class Outbox:
 
     def publish(self, topic: str, event: Event, correlation_id: str | None = None) -> Sending | None:
         """Send it and count it; None without a broker. Raises TooLarge."""
-        data = codec.encode(
+        parts = codec.encode_parts(
             AddEventRequest(request_id=new_id(), event=event),
             correlation_id=correlation_id,
             encoding=self._service.encoding,
             limit_kb=self._service.settings.max_event_size,
         )
-        sent = self._service.bus.publish(topic, data)
+        sent = self._service.bus.publish(topic, *parts)
         if sent is not None:
             self._events.add()
             self._readings.add(len(event.readings))
