@@ -13,7 +13,7 @@ import requests
 from edgex_kit import codec
 from edgex_kit.messages import AddEventRequest
 from edgex_kit.standin.address import Address
-from eyes import METER, Eye, configure, frame_event, open_stage, picture, run_eye, save_meter
+from eyes import METER, Eye, bus_section, configure, frame_event, open_stage, picture, run_eye, save_meter
 from peers import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -32,7 +32,7 @@ def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
                  "slow": {"Model": "labour", "Cameras": "slow"}}  # fmt: skip
     configure(
         folder,
-        MessageBus={"Host": broker.host, "Port": broker.port, "BaseTopicPrefix": BASE},
+        MessageBus=bus_section(broker, BASE),
         Writable={"Pipelines": pipelines},
         Trigger={"Type": "http"},
         Service={"RequestTimeout": "300ms"},
@@ -115,7 +115,7 @@ def test_frames_on_the_bus_are_not_for_it(eye: Eye, broker: Address) -> None:
 
 def test_without_that_trigger_there_is_no_such_route(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("bus")
-    configure(folder, MessageBus={"Host": broker.host, "Port": broker.port, "BaseTopicPrefix": "untriggered"})
+    configure(folder, MessageBus=bus_section(broker, "untriggered"))
     with run_eye(folder, "-s") as eye:
         assert post(eye, cbor2.dumps(request()), CBOR).status_code == 404
 

@@ -1,29 +1,23 @@
-"""The whole service as a process: what it makes of frames, good and bad, and how it starts and ends."""
+"""The whole service as a process: what it makes of frames, good and bad."""
 
-import contextlib
 import json
 import os
 import random
 import re
-import signal
-import socket
-import threading
 import time
-import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from edgex_kit.standin.address import Address, free_port
-from edgex_kit.standin.broker import open_broker
+from edgex_kit.standin.address import Address
 from eyes import (
     METER,
     PROFILE,
     Eye,
     Stage,
+    bus_section,
     configure,
     frame_event,
     frame_message,
@@ -36,7 +30,6 @@ from eyes import (
 from peers import until
 
 pytestmark = pytest.mark.timeout(90)
-
 BASE = "mainvision"  # a prefix of its own on the broker that all tests share
 SLOW = ("slow-a", "slow-b", "slow-c")
 PIPELINES = {
@@ -47,10 +40,6 @@ PIPELINES = {
 }
 
 
-def bus(address: Address, base: str = BASE) -> dict[str, Any]:
-    return {"Host": address.host, "Port": address.port, "BaseTopicPrefix": base}
-
-
 @pytest.fixture(scope="module")
 def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
     """Four workers, and a model that takes up to 20 ms for a white picture of some cameras."""
@@ -59,7 +48,7 @@ def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
     save_meter(folder / "models", "labour", trips=1000)
     configure(
         folder,
-        MessageBus=bus(broker),
+        MessageBus=bus_section(broker, BASE),
         Writable={"Pipelines": PIPELINES},
         Inference={"Workers": 4, "Streams": 2},
         Trigger={"SubscribeTopics": "frames/#, events/device/#"},
@@ -301,167 +290,3 @@ def test_without_frames_it_costs_next_to_nothing(eye: Eye) -> None:
     before, started = cpu_s(), time.monotonic()
     time.sleep(4)
     assert (cpu_s() - before) / (time.monotonic() - started) < 0.02
-
-
-def alone(folder: Path, address: Address, base: str, **sections: Any) -> Path:
-    """A configuration with one quick model."""
-    save_meter(folder / "models")
-    pipelines = {"Pipelines": {"lamps": METER}}
-    return configure(folder, MessageBus=bus(address, base), **{"Writable": pipelines, **sections})
-
-
-def test_sigterm_ends_it_with_0_even_while_someone_watches(broker: Address, tmp_path: Path, unique: str) -> None:
-    with run_eye(alone(tmp_path, broker, unique), "-s") as eye:
-        with requests.get(f"{eye.url}/api/v3/vision/live", stream=True, timeout=10) as live:
-            assert next(live.iter_lines())
-            started = time.monotonic()
-            eye.process.send_signal(signal.SIGTERM)
-            assert eye.process.wait(10) == 0
-        assert time.monotonic() - started < 5
-        assert eye.said("app-inference stopped")
-        assert not eye.said("level=ERROR")
-
-
-def test_a_broker_that_is_killed_and_comes_back_costs_no_restart_and_no_result(tmp_path: Path) -> None:
-    with open_broker("mosquitto", "127.0.0.1", 0) as broker:
-        folder = alone(tmp_path, broker.address, "edgex")
-        with (
-            run_eye(folder, "-s") as eye,
-            open_stage(broker.address.host, broker.address.port) as stage,
-        ):
-            over = threading.Event()
-
-            def film() -> None:
-                seq = 0
-                while not over.is_set():
-                    stage.show("gate", seq=seq)
-                    seq += 1
-                    over.wait(0.02)
-
-            filming = threading.Thread(target=film)
-            filming.start()
-            until(lambda: len(stage.of("gate")) > 20, "results")
-            broker._child.kill()
-            broker._child.wait()
-            until(lambda: not eye.status()["isBrokerConnected"], "the loss is noticed")
-            broker.revive()
-            before = len(stage.of("gate"))
-            until(lambda: len(stage.of("gate")) > before + 20, "results again", 20)
-            over.set()
-            filming.join()
-            stage.settle()
-            row = until(lambda: (it := eye.camera("gate")) and it["results"] and it, "")
-            seqs = list(dict.fromkeys(it.said["seq"] for it in stage.of("gate")))
-            assert seqs == sorted(seqs)
-            assert row["framesReceived"] == row["framesAnalysed"] + sum(row["dropped"].values())
-            assert (eye.status()["resultsDropped"], eye.status()["resultsWaiting"]) == (0, 0)
-            assert len(eye.said("no message broker")) <= 3
-
-
-@pytest.mark.parametrize("is_back", [True, False])
-def test_results_without_a_broker_at_the_end_are_sent_if_it_comes_back_and_told_as_lost_if_not(
-    tmp_path: Path, is_back: bool
-) -> None:
-    with open_broker("mosquitto", "127.0.0.1", 0) as broker:
-        folder = alone(tmp_path, broker.address, "edgex", Writable={"Pipelines": {"slow": {"Model": "labour"}}})
-        save_meter(folder / "models", "labour", trips=4000)
-        with run_eye(folder, "-s") as eye, open_stage(broker.address.host, broker.address.port) as stage:
-            for number in range(40):
-                stage.show(f"gate-{number}", 255)
-            until(lambda: stage.told, "a result")
-            broker._child.kill()
-            broker._child.wait()
-            until(lambda: eye.status()["resultsWaiting"] > 2, "results of frames that had come in")
-            eye.process.send_signal(signal.SIGTERM)
-            if is_back:
-                broker.revive()
-            assert eye.process.wait(12) == 0
-            assert len(eye.said("results are lost")) == (0 if is_back else 1)
-
-
-def test_a_worker_that_hangs_ends_the_process_with_one_line(broker: Address, tmp_path: Path, unique: str) -> None:
-    save_meter(tmp_path / "models", "hang", trips=2_000_000_000)
-    sections = {"Pipelines": {"hang": {"Model": "hang"}}}
-    folder = alone(tmp_path, broker, unique, Writable=sections, Inference={"Workers": 2, "StuckAfter": "1s"})
-    with run_eye(folder, "-s") as eye, open_stage(broker.host, broker.port, unique) as stage:
-        for seq in range(40):  # both workers get one
-            stage.show("gate", 255, seq)
-            time.sleep(0.02)
-        started = time.monotonic()
-        assert eye.process.wait(15) == 1
-        assert time.monotonic() - started < 8
-        (line,) = eye.said("level=ERROR")
-        assert "has been busy with one frame on" in line
-        assert "gate" in line
-        assert not eye.said("Traceback")
-
-
-@pytest.mark.parametrize(
-    ("sections", "text"),
-    [
-        ({"Writable": {"Pipelines": {"lamps": {"Model": ""}}}}, "Writable.Pipelines.lamps.Model is empty"),
-        ({"Writable": {"Pipelines": {"lamps": {"Model": "meter", "Rate": "often"}}}}, "Writable.Pipelines.lamps.Rate"),
-        ({"Trigger": {"PublishTopic": "x/{nobody}"}}, "{nobody} is none of"),
-        ({"Inference": {"StuckAfter": "soon"}}, "Inference.StuckAfter: 'soon' is no duration"),
-    ],
-)
-def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(
-    broker: Address, tmp_path: Path, unique: str, sections: dict[str, Any], text: str
-) -> None:
-    with run_eye(alone(tmp_path, broker, unique, **sections), "-s", wait=False) as eye:
-        assert eye.process.wait(20) == 1
-        (line,) = eye.said("level=ERROR")
-        assert text in line
-
-
-def test_a_taken_port_ends_the_start_with_one_line_before_a_model_is_loaded(
-    broker: Address, tmp_path: Path, unique: str
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with run_eye(alone(tmp_path, broker, unique, Service={"Port": port}), "-s", wait=False) as eye:
-            assert eye.process.wait(20) == 1
-            (line,) = eye.said("level=ERROR")
-            assert str(port) in line
-            assert not eye.said("serves")
-
-
-def test_rest_answers_while_models_are_loaded_and_says_how_far_they_are(
-    broker: Address, tmp_path: Path, unique: str
-) -> None:
-    port, names = free_port("127.0.0.1"), [f"meter-{number}" for number in range(40)]
-    for name in names:
-        save_meter(tmp_path / "models", name)
-    pipelines = {"Writable": {"Pipelines": {name: {"Model": name} for name in names}}}
-    folder = alone(tmp_path, broker, unique, **pipelines, Service={"Port": port}, Trigger={"Type": "http"})
-    with run_eye(folder, "-s", wait=False) as eye:
-        url = f"http://127.0.0.1:{port}/api/v3"
-        until(lambda: _answers(f"{url}/ping"), "ping", 30)
-        status = requests.get(f"{url}/vision/status", timeout=5).json()
-        refused = [requests.get(f"{url}/device/name/x/Info", timeout=5), requests.post(f"{url}/trigger", timeout=5)]
-        assert not eye.said("started on port")
-        assert "preparing" in {row["state"] for row in status["models"]}
-        assert {it["state"] for it in status["pipelineStates"].values()} == {"preparing"}
-        assert {answer.status_code for answer in refused} == {503}
-        assert "models are still being loaded" in refused[0].json()["message"]
-        until(lambda: eye.said("started on port"), "it is ready", 60)
-        status = requests.get(f"{url}/vision/status", timeout=5).json()
-        assert {it["state"] for it in status["pipelineStates"].values()} == {"running"}
-        assert requests.get(f"{url}/device/name/x/Info", timeout=5).status_code == 404
-        assert requests.post(f"{url}/trigger", timeout=5).status_code == 400
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(requests.ConnectionError):
-        return requests.get(url, timeout=5).ok
-    return False
-
-
-def test_an_empty_publish_topic_means_that_results_are_only_shown(broker: Address, tmp_path: Path, unique: str) -> None:
-    folder = alone(tmp_path, broker, unique, Trigger={"PublishTopic": ""})
-    with run_eye(folder, "-s") as eye, open_stage(broker.host, broker.port, unique) as stage:
-        stage.show("gate")
-        until(lambda: eye.camera("gate").get("results") == 1, "the result is shown")
-        stage.settle()
-        assert Counter(it.topic for it in stage.told) == {}
-        assert uuid.UUID(eye.camera("gate")["seen"][0]["frameId"])

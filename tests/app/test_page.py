@@ -12,7 +12,7 @@ import requests
 from app_inference.page import policy_for
 from browser import LOOPBACK, Browser, open_browser
 from edgex_kit.standin.address import Address, free_port
-from eyes import Eye, configure, run_eye
+from eyes import Eye, bus_section, configure, run_eye
 from light_meter import BOX_WIDTH, TOPICS, filming, gray_jpeg, save_light_meter
 
 pytestmark = pytest.mark.timeout(90)
@@ -78,8 +78,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def watched(folder: Path, broker: Address, pipelines: dict[str, Any]) -> Path:
     """A configuration whose models lie in `folder`/models."""
-    bus = {"Host": broker.host, "Port": broker.port, "BaseTopicPrefix": TOPICS.base}
-    return configure(folder, MessageBus=bus, Writable={"Pipelines": pipelines})
+    return configure(folder, MessageBus=bus_section(broker, TOPICS.base), Writable={"Pipelines": pipelines})
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from eyes import (
     PROFILE,
     Eye,
     Stage,
+    bus_section,
     configure,
     frame_event,
     frame_message,
@@ -87,8 +88,7 @@ def test_counts_are_those_of_the_camera() -> None:
 def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
     folder = tmp_path_factory.mktemp("routes")
     save_meter(folder / "models")
-    bus = {"Host": broker.host, "Port": broker.port, "BaseTopicPrefix": BASE}
-    configure(folder, MessageBus=bus, Writable={"Pipelines": {"lamps": METER}})
+    configure(folder, MessageBus=bus_section(broker, BASE), Writable={"Pipelines": {"lamps": METER}})
     with run_eye(folder, "-s") as running:
         yield running
 

@@ -28,6 +28,7 @@ import openvino as ov
 import paho.mqtt.client as paho
 import requests
 import yaml
+from edgex_kit.standin.address import Address
 from openvino import opset13 as op
 from peers import WAIT, until
 
@@ -147,6 +148,11 @@ def configure(folder: Path, *changes: dict[str, Any], **sections: Any) -> Path:
         _merge(tree, copy.deepcopy(change))  # what is put into the tree may be changed there by the next
     (folder / "configuration.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     return folder
+
+
+def bus_section(address: Address, base: str) -> dict[str, Any]:
+    """The bus of a broker, below a prefix of the test's own."""
+    return {"Host": address.host, "Port": address.port, "BaseTopicPrefix": base}
 
 
 def _keep_to_itself(folder: Path) -> None:
