@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import cbor2
-import paho.mqtt.client as paho
 import pytest
 import requests
 from eyes import (
@@ -28,6 +27,7 @@ from eyes import (
 )
 from keys import put
 from peers import WAIT, Bus, Core, short, until
+from rival import take_over
 
 pytestmark = pytest.mark.timeout(120)
 checklist = pytest.mark.checklist
@@ -92,24 +92,11 @@ def test_its_client_id_is_its_key_and_after_a_lost_connection_it_hears_again(ope
         stage.show("before")
         result_of(stage, "before")
         for _ in range(2):
-            _take_over(core, app)  # the broker ends the service's connection in favour of ours
+            lost = len(app.said("no message broker"))
+            take_over(core, app.key, lambda lost=lost: len(app.said("no message broker")) > lost)
             stage.show("after")
             known = len(stage.of("after"))
             until(lambda known=known: stage.show("after") and len(stage.of("after")) > known, "it hears again", 20)
-
-
-def _take_over(core: Core, app: Eye) -> None:
-    """Be the client of the service's name for a moment: MQTT has the broker end the older connection."""
-    lost = len(app.said("no message broker"))
-    connected = threading.Event()
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=app.key)
-    client.on_connect = lambda *_: connected.set()
-    client.connect(*core.broker)
-    client.loop_start()
-    assert connected.wait(WAIT)
-    until(lambda: len(app.said("no message broker")) > lost, "the service has lost its connection")
-    client.disconnect()
-    client.loop_stop()
 
 
 @checklist(24)

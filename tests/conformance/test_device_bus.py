@@ -3,16 +3,15 @@
 import base64
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import cbor2
-import paho.mqtt.client as paho
 import pytest
 import requests
 from keys import delete, put
 from peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, short, until
+from rival import take_over
 
 pytestmark = pytest.mark.timeout(60)
 checklist = pytest.mark.checklist
@@ -70,22 +69,9 @@ def test_its_client_id_is_its_key_and_after_a_lost_connection_it_hears_again(
 ) -> None:
     with open_device(f"alone-{short()}", MESSAGEBUS_OPTIONAL_CLIENTID="") as one:
         camera = add_camera(to=one)
-        _take_over(core, one)
+        take_over(core, one.service, lambda: "no message broker" in one.log.read_text())
         until(lambda: one.log.read_text().count("connected to the message broker") == 2, "it is back", 20)
         assert ask(bus, one, camera, "Rate", "get", None).payload["event"]["deviceName"] == camera
-
-
-def _take_over(core: Core, device: Device) -> None:
-    """Be the client of the service's name for a moment: MQTT has the broker end the older connection."""
-    connected = threading.Event()
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=device.service)
-    client.on_connect = lambda *_: connected.set()
-    client.connect(*core.broker)
-    client.loop_start()
-    assert connected.wait(WAIT)
-    until(lambda: "no message broker" in device.log.read_text(), "the service has lost its connection")
-    client.disconnect()
-    client.loop_stop()
 
 
 def _base64(raw: bytes) -> str:
