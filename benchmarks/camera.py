@@ -41,12 +41,17 @@ class Order(msgspec.Struct, kw_only=True):
     is_cbor: bool = False  # the whole envelope
     is_first_enough: bool = False  # an open loop ends with the first answer
     patience: float = 10.0  # seconds until an unanswered frame is taken for lost
+    tail: float = 0.0  # seconds an open loop goes on behind the frames that are counted: all of them meet the load
     warm_up: int = 0  # answers that are not counted, at the beginning of a closed loop
     pids: dict[str, int] = {}  # processes whose CPU is told
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """`answered`, `latency_ms`, `by_camera` and `cpu` are of the counted time, the rest is of the whole order."""
+    """`answered`, `latency_ms`, `by_camera` and `cpu` are of the counted time, the rest is of the whole order.
+
+    With a tail the frames that were captured within that time are counted, else those that were answered; `cpu` has the
+    tail in it.
+    """
 
     seconds: float
     sent: int
@@ -72,6 +77,7 @@ class Answered(NamedTuple):
     """A frame's result."""
 
     at: float  # seconds, monotonic
+    began: float  # when it was captured
     camera: str
     version: str
     latency_ms: float
@@ -113,7 +119,7 @@ class Camera:
             return  # of an order before this one
         dropped = next(it.object_value["droppedSinceLast"] for it in event.readings if it.value_type == "Object")
         version = str((event.tags or {}).get("modelVersion"))
-        self._answers.append(Answered(now / 1e9, event.device_name, version, (now - began) / 1e6))
+        self._answers.append(Answered(now / 1e9, began / 1e9, event.device_name, version, (now - began) / 1e6))
         self._dropped[event.device_name] += dropped
         for _ in range(1 + dropped):
             self._room[int(event.device_name.rpartition("-")[2])].release()
@@ -129,6 +135,8 @@ class Camera:
         begin, before = time.monotonic(), self._cpu()
         while time.monotonic() < begin + self._order.seconds and not (self._order.is_first_enough and self._answers):
             time.sleep(min(0.02, self._order.seconds))
+        until = time.monotonic()
+        time.sleep(self._order.tail)
         if self._order.fps:
             stop.set()
             sender.join()
@@ -137,10 +145,11 @@ class Camera:
         stop.set()
         sender.join()
         self._drain()
-        return self._report(begin, end, {name: after[name] - before[name] for name in before})
+        cpu = {name: after[name] - before[name] for name in before}
+        return self._report(begin, until if self._order.tail else end, cpu)
 
     def _report(self, begin: float, end: float, cpu: dict[str, float]) -> Report:
-        counted = [it for it in self._answers if begin <= it.at <= end]
+        counted = [it for it in self._answers if begin <= (it.began if self._order.tail else it.at) <= end]
         return Report(
             seconds=end - begin,
             sent=len(self._sent),

@@ -14,6 +14,7 @@ from benchmarks.services import open_broker, open_eye
 LOADS = (0.25, 0.5, 0.8, 1.2, 1.5, 3.0)  # of what the eye can do
 QUICK_LOADS = (0.5, 1.5)
 CAMERAS = (1, 4)
+TAIL = 0.3  # seconds; frames that wait when the sending ends are looked at without the load that is asked for
 FAIR = at_least(0.9)  # results of the camera that got fewest, of those of the one that got most
 
 
@@ -39,7 +40,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 def _at(bench: Bench, camera: Program, cameras: int, load: float) -> Report:
     """Raises NotMeasured when a frame was neither answered nor counted as dropped."""
     capacity = fulfil(camera, Order(seconds=bench.seconds(1.0, 0.7), cameras=cameras, warm_up=10)).fps
-    report = fulfil(camera, Order(seconds=bench.seconds(2.5), cameras=cameras, fps=load * capacity / cameras))
+    report = fulfil(
+        camera, Order(seconds=bench.seconds(2.5), cameras=cameras, fps=load * capacity / cameras, tail=TAIL)
+    )
     if report.lost:
         raise NotMeasured(f"{report.lost} of {report.sent} frames were neither answered nor counted as dropped")
     return report
