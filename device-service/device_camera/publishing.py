@@ -7,12 +7,14 @@ happens on the camera's own thread, as nothing in it waits: a way through the ev
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 
 from edgex_kit.bus import Sending
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.outbox import Outbox
-from edgex_kit.devices import Device, DeviceResource
+from edgex_kit.devices import Device, DeviceProfile, DeviceResource
 from edgex_kit.errors import EdgexError, TooLarge
+from edgex_kit.metrics import Gauge
 from edgex_kit.service import Service
 
 from device_camera.capture import Camera
@@ -31,6 +33,17 @@ REFUSED = "refused"  # the device's profile has no stream, or a picture is too b
 BROKEN = "error"  # we failed, in a way nobody foresaw
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What every frame of a camera needs, for as long as its device and profile are these."""
+
+    device: Device
+    profile: DeviceProfile
+    resource: DeviceResource
+    topic: str
+    connected: Gauge
+
+
 class FrameStream:
     """Publishes every frame of a camera outside events/#."""
 
@@ -38,6 +51,7 @@ class FrameStream:
         self._service = service
         self._outbox = outbox
         self._devices = devices
+        self._ways: dict[str, _Way] = {}
 
     async def run(self, camera: Camera) -> None:
         """Publish until cancelled; every frame that does not go out is counted with its reason."""
@@ -55,8 +69,11 @@ class FrameStream:
             if dropped:
                 camera.count_withdrawn(dropped)
 
-        with camera.frames.given_to(take):
-            await asyncio.Event().wait()
+        try:
+            with camera.frames.given_to(take):
+                await asyncio.Event().wait()
+        finally:
+            self._ways.pop(camera.name, None)
 
     def _why_not(self, frame: Frame, sending: Sending | None) -> str:
         if not self._service.bus.is_connected:
@@ -70,21 +87,28 @@ class FrameStream:
     def _send(self, frame: Frame, name: str) -> tuple[Sending | None, str]:
         """What goes out, or why nothing does."""
         try:
-            device, resource = self._named(name)
-            topic = self._service.topics.frame(self._service.name, device.profile_name, name, resource.name)
-            sending = self._outbox.publish(topic, event_from_frame(frame, device, resource))
+            way = self._way(name)
+            sending = self._outbox.publish(way.topic, event_from_frame(frame, way.device, way.resource))
         except TooLarge:
             return None, LARGE
         except EdgexError:
             return None, REFUSED
         if sending is None:
             return None, BROKER
-        self._service.metrics.gauge("LastConnected", device=name).set(time.time_ns())
+        way.connected.set(time.time_ns())
         return sending, ""
 
-    def _named(self, name: str) -> tuple[Device, DeviceResource]:
+    def _way(self, name: str) -> _Way:
+        """Looked up and put together once, not for each frame. Raises EdgexError without a resource for the stream."""
         device = self._devices.get(name)
-        resource = frame_resource(profile := self._devices.profile_of(device))
+        profile, way = self._devices.profile_of(device), self._ways.get(name)
+        if way is None or way.device is not device or way.profile is not profile:
+            way = self._ways[name] = self._new_way(device, profile)
+        return way
+
+    def _new_way(self, device: Device, profile: DeviceProfile) -> _Way:
+        service, resource = self._service, frame_resource(profile)
         if resource is None:
             raise EdgexError(f"profile '{profile.name}' has no resource with getFunction Frame")
-        return device, resource
+        topic = service.topics.frame(service.name, profile.name, device.name, resource.name)
+        return _Way(device, profile, resource, topic, service.metrics.gauge("LastConnected", device=device.name))

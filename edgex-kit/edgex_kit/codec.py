@@ -28,7 +28,6 @@ _KEYS = {field.encode_name.lower(): field.encode_name for field in msgspec.struc
 _PAYLOAD_KEY = b'"payload":"'
 _CUT = "~"  # stands for the payload that was cut out; no base64
 _LARGE = 1024  # bytes; a smaller value is not worth a piece of its own
-_BYTE_STRING = 0x40  # says in the head of a number that so many bytes follow, RFC 8949, 3.1
 _MARK = os.urandom(16)  # stands for such a value in CBOR; nobody outside this process can know it
 
 
@@ -217,9 +216,8 @@ def _cbor(body: AddEventRequest | EventResponse) -> Parts:
         return (cbor2.dumps(plain),)
     plain["event"]["readings"][0]["binaryValue"] = _MARK
     before, _, behind = cbor2.dumps(plain).partition(_MARK)
-    head = bytearray(cbor2.dumps(len(value)))
-    head[0] |= _BYTE_STRING
-    return before[:-1] + head, value, behind
+    head = b"\x59" + len(value).to_bytes(2) if len(value) < 1 << 16 else b"\x5a" + len(value).to_bytes(4)
+    return before[:-1] + head, value, behind  # the head of a byte string: RFC 8949, 3.1
 
 
 def _base64(before: bytes, value: bytes, behind: bytes) -> Parts:
