@@ -8,7 +8,7 @@ import yaml
 from device_camera.frame_events import event_from_frame, frame_resource
 from device_camera.frames import Frame
 from edgex_kit import codec
-from edgex_kit.codec import PLAIN, Encoding
+from edgex_kit.codec import PLAIN, Encoding, Parts
 from edgex_kit.devices import Device, DeviceProfile, DeviceResource
 from edgex_kit.messages import AddEventRequest, new_id
 from edgex_kit.topics import Topics
@@ -57,6 +57,11 @@ def frame_of(jpeg: bytes, size: tuple[int, int], seq: int) -> Frame:
 
 
 def encode_frame(frame: Frame, camera: int = 0, encoding: Encoding = PLAIN) -> bytes:
-    """The message device-camera publishes."""
+    """The message device-camera publishes, in one piece."""
+    return b"".join(frame_parts(frame, camera, encoding))
+
+
+def frame_parts(frame: Frame, camera: int = 0, encoding: Encoding = PLAIN) -> Parts:
+    """The same in the pieces in which device-camera gives it to the socket."""
     event = event_from_frame(frame, device_of(camera), resource())
-    return codec.encode(AddEventRequest(request_id=new_id(), event=event), encoding=encoding)
+    return codec.encode_parts(AddEventRequest(request_id=new_id(), event=event), encoding=encoding)
