@@ -20,7 +20,7 @@ _LOOK_EVERY = 1.0  # seconds; a lease may last so much longer
 def ask(camera: Camera, sizes: Mapping[str, Any], seconds: float) -> None:
     """Note who needs what for so long, and follow it. Raises Invalid, and DriverFailed for a camera that cannot."""
     if not camera.settings.encoding.follows:
-        raise Invalid("its size is set; the size auto, of the device or as FrameSize, lets others choose it")
+        raise Invalid("its size is not auto, so others cannot choose it; set FrameSize to auto first")
     if _passes_through(camera):
         raise DriverFailed(f"{camera.settings.source} {_LEFT_ALONE}")
     camera.needs.ask(sizes, time.monotonic(), seconds)

@@ -85,7 +85,7 @@ async def test_a_camera_whose_size_is_set_is_not_asked_for_another(
         camera = room.cameras.get(name)
         await until_soon(lambda: camera.newest, "there is a picture")
         assert camera.newest.full_size is None
-        with pytest.raises(Invalid, match="its size is set"):
+        with pytest.raises(Invalid, match="its size is not auto"):
             await room.commands.write(name, NEEDS, {NEEDS: {"eye": "300x300"}})
         assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == ""
         await room.commands.write(name, "FrameSize", {"FrameSize": "auto"})
