@@ -195,17 +195,17 @@ def _encode_as(envelope: Envelope, body: Any, wants_cbor: bool, encoding: Encodi
     if encoding.cbor_envelope:
         return (encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=True),)
     if wants_cbor:
-        return _around(envelope, *_cbor(body))
+        return _around(envelope, _cbor(body))
     if encoding.base64_json and body is not None:
-        return _around(envelope, msgspec.json.encode(body))
+        return _around(envelope, (msgspec.json.encode(body),))
     return (encode_envelope(msgspec.structs.replace(envelope, payload=body), cbor=False),)
 
 
-def _around(envelope: Envelope, *payload: bytes) -> Parts:
+def _around(envelope: Envelope, payload: Parts) -> Parts:
     """The JSON envelope, whose own payload is "", with base64 of `payload` in that place."""
     around = msgspec.json.encode(envelope)
     at = around.index(_PAYLOAD_KEY) + len(_PAYLOAD_KEY)
-    return around[:at], *(_base64(*payload) if len(payload) == 3 else map(pybase64.b64encode, payload)), around[at:]
+    return around[:at], *_base64(payload), around[at:]
 
 
 def _cbor(body: AddEventRequest | EventResponse) -> Parts:
@@ -220,8 +220,14 @@ def _cbor(body: AddEventRequest | EventResponse) -> Parts:
     return before[:-1] + head, value, behind  # the head of a byte string: RFC 8949, 3.1
 
 
-def _base64(before: bytes, value: bytes, behind: bytes) -> Parts:
-    """Base64 of all three as one text; it has three bytes in four characters, so edges of `value` go to the others."""
+def _base64(parts: Parts) -> Parts:
+    """Base64 of one part, or of a picture and what stands around it, as one text without padding inside.
+
+    Three bytes are four characters, so the edges of the picture go to its neighbours.
+    """
+    if len(parts) == 1:
+        return (pybase64.b64encode(parts[0]),)
+    before, value, behind = parts
     begin = -len(before) % 3
     end = len(value) - (len(value) - begin) % 3
     middle = memoryview(value)[begin:end]

@@ -61,11 +61,13 @@ class MqttClient(paho.Client):
             connection = self._sock
             if self._out_packet or not isinstance(connection, PatientSocket):
                 return None
-            sent = connection.sendmsg((head, *parts))
+            try:
+                sent = connection.sendmsg((head, *parts))
+            except OSError:  # full, or broken: paho finds out which
+                return None
             self._last_msg_out = time.monotonic()  # keep-alive counts from here
-            return self._keep_rest(b"".join((head, *parts)), sent) if sent < len(head) + sum(map(len, parts)) else _SENT
-        except OSError:  # full, or broken: paho finds out which
-            return None
+            packet_size = len(head) + sum(map(len, parts))
+            return _SENT if sent == packet_size else self._keep_rest(b"".join((head, *parts)), sent)
         finally:
             self._writing.release()
 

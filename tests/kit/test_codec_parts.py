@@ -58,10 +58,18 @@ def test_an_event_of_two_pictures_is_whole() -> None:
 
 
 @pytest.mark.parametrize("encoding", [Encoding(), Encoding(cbor_envelope=True), Encoding(base64_json=True)], ids=str)
-def test_the_pieces_are_the_message(encoding: Encoding) -> None:
+def test_the_pieces_make_a_message_that_says_what_was_given(encoding: Encoding) -> None:
     request = request_of(b"\xff\xd8" * 5000)
     parts = codec.encode_parts(request, correlation_id="c", encoding=encoding)
-    assert b"".join(parts) == codec.encode(request, correlation_id="c", encoding=encoding)
+    envelope = codec.decode_envelope(b"".join(parts))
+    assert envelope.correlation_id == "c"
+    assert codec.payload_as(envelope, AddEventRequest) == request
+
+
+def test_only_the_piece_that_holds_the_picture_is_large() -> None:
+    parts = codec.encode_parts(request_of(b"\xff\xd8" * 50_000))
+    assert len(parts) == 5
+    assert [len(part) > 2000 for part in parts] == [False, False, True, False, False]
 
 
 def test_the_limit_counts_all_pieces() -> None:
