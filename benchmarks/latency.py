@@ -50,7 +50,7 @@ def _at(bench: Bench, camera: Program, cameras: int, load: float) -> Report:
 
 def _figures(case: str, cameras: int, load: float, reports: Sequence[Report]) -> Iterator[Figure]:
     goals = _goals(cameras, load)
-    yield Figure(case, "frames sent", "fps", [it.sent / it.seconds for it in reports])
+    yield Figure(case, "frames sent", "fps", [it.sent / (it.seconds + TAIL) for it in reports])
     yield Figure(case, "results", "fps", [it.fps for it in reports])
     for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
         values = [percentile(it.latency_ms, share) for it in reports]
