@@ -73,11 +73,12 @@ async def test_a_wish_that_comes_while_old_versions_go_does_not_call_the_committ
     assert [it.reason for it in journal.written if it.reason] == []
 
 
-async def test_a_version_wished_for_while_older_ones_go_stays_and_serves(root: Path, disk: Held) -> None:
+@pytest.mark.parametrize("wish", ["0.1.0", "~0.1.0"])
+async def test_a_version_wished_for_while_older_ones_go_stays_and_serves(root: Path, disk: Held, wish: str) -> None:
     async with open_site(root, keep=1) as site:
         await committed(site, disk)
-        site.wish("0.1.0", 2, promoted=True)  # 0.1.0 would go next
-        await site.until(lambda: site.rollout.record.candidate == "0.1.0")
+        site.wish(wish, 2, promoted=True)  # 0.1.0 would go next
+        await site.until(lambda: site.rollout.record.candidate == wish)
         disk.let.set()
         await site.settled()
         assert site.rollout.record.active == "0.1.0"

@@ -4,7 +4,9 @@ What is wished for stays, and who wants a version waits until nothing is being r
 """
 
 import asyncio
+import contextlib
 
+from edgex_kit.errors import Invalid, NotFound
 from edgex_kit.handover import Latest
 
 from app_inference.updates.orders import Orders
@@ -43,6 +45,14 @@ class Clearance:
 
     def _needed(self) -> set[str]:
         """Versions that stay on disk whatever retention says; asked on the removing thread, before each removal."""
-        record, newest = self._progress.record, self._orders.newest
-        wished = {newest.wish.version} if newest is not None else set()
-        return {record.active, record.previous, *self._places.in_use(self._name), *wished}
+        record = self._progress.record
+        return {record.active, record.previous, *self._places.in_use(self._name), *self._wished()}
+
+    def _wished(self) -> set[str]:
+        """The version that the newest wish means, which may be an alias or a range; none where nothing fits."""
+        newest = self._orders.newest
+        if newest is None:
+            return set()
+        with contextlib.suppress(NotFound, Invalid):  # the attempt will say so
+            return {self._workshop.repository.chosen(self._name, newest.wish.version)}
+        return set()

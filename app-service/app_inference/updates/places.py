@@ -19,4 +19,4 @@ class Places(Protocol):
         """Let `model` serve under a name that is missing."""
 
     def in_use(self, name: str) -> set[str]:
-        """Versions of it that serve under any name, pipelines that ask for one of their own included."""
+        """Versions of it that serve under any name, pipelines that ask for one of their own included. On any thread."""
