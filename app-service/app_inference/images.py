@@ -10,7 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from app_inference.errors import ImageBroken
-from app_inference.orientation import UPRIGHT, orientation_of, turned
+from app_inference.orientation import UPRIGHT, is_sideways, orientation_of, turned
 
 Size = tuple[int, int]  # width, height
 
@@ -69,8 +69,14 @@ def jpeg_size(data: bytes | memoryview) -> Size:
 class _Header(NamedTuple):
     """What a JPEG says before its picture begins."""
 
-    size: Size
+    size: Size  # as coded
     orientation: int  # of EXIF
+
+    @property
+    def upright(self) -> Size:
+        """Once it is turned, as models see it."""
+        width, height = self.size
+        return (height, width) if is_sideways(self.orientation) else (width, height)
 
 
 def _decoded(data: bytes | memoryview, header: _Header, needed: Size | None, keeps_ratio: bool) -> NDArray[np.uint8]:
@@ -78,7 +84,7 @@ def _decoded(data: bytes | memoryview, header: _Header, needed: Size | None, kee
     width, height = header.size
     if width * height > MAX_PIXELS:
         raise ImageBroken(f"JPEG of {width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels")
-    by = _reduction(header.size, needed, keeps_ratio)
+    by = _reduction(header.upright, needed, keeps_ratio)
     with contextlib.suppress(ValueError):  # a JPEG of a rarer kind
         return turned(_as_coded(data, header.size, by), header.orientation)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[by])

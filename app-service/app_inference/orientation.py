@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 UPRIGHT = 1
+_FIRST_SIDEWAYS = 5  # to 8
 
 _HEAD = b"Exif\0\0"
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # what TIFF begins with says the order of its bytes
@@ -41,6 +42,11 @@ def orientation_of(segment: bytes) -> int:
     except struct.error:  # it points behind its end
         return UPRIGHT
     return said if said in _TURNS else UPRIGHT
+
+
+def is_sideways(orientation: int) -> bool:
+    """Whether turning swaps width and height."""
+    return orientation >= _FIRST_SIDEWAYS
 
 
 def turned(pixels: Pixels, orientation: int) -> Pixels:

@@ -98,6 +98,16 @@ def test_a_turned_picture_is_upright_and_its_size_is_too(needed: tuple[int, int]
     assert image.pixels[5, 5].argmax() == 0  # what was left is on top
 
 
+@pytest.mark.parametrize(
+    ("orientation", "decoded"), [(1, (640, 360)), (3, (640, 360)), (6, (720, 1280)), (8, (720, 1280))]
+)
+def test_what_the_model_needs_is_held_against_the_picture_as_it_is_once_turned(
+    orientation: int, decoded: tuple[int, int]
+) -> None:
+    image = image_from_jpeg(with_orientation(jpeg(1280, 720), orientation), (640, 360))
+    assert (image.pixels.shape[1], image.pixels.shape[0]) == decoded  # half of 720x1280 would have to be enlarged
+
+
 def test_a_grey_jpeg_has_three_channels() -> None:
     data = cv2.imencode(".jpg", np.full((30, 40), 90, np.uint8))[1].tobytes()
     assert decode_jpeg(data).shape == (30, 40, 3)
