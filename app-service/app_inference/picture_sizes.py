@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from edgex_kit import codec
@@ -30,17 +30,18 @@ RENEWED = 20.0  # seconds; a camera keeps what is asked for a minute
 _LOOK_EVERY = 1.0  # seconds between two looks at cameras, pipelines and models
 _SILENCE = 30.0  # seconds without a frame, then a camera is not asked
 _WAIT = 5.0  # seconds for an answer
+_ROUNDING = 1e-9  # of a product that is a whole number and comes out a hair above it
 
 
 def needed_size(full: Size, inputs: Iterable[tuple[Size, str]]) -> Size | None:
     """The smallest size of the shape of `full` that none of the model inputs (size, resize kind) has to enlarge.
 
-    Never more than `full`; even sides. None without inputs.
+    Never more than `full`; each side even, or that of `full` where it is odd and needed whole. None without inputs.
     """
     shares = [_share(full, size, kind) for size, kind in inputs]
     if not shares:
         return None
-    width, height = (min(side, 2 * math.ceil(side * max(shares) / 2 - 1e-9)) for side in full)
+    width, height = (min(side, 2 * math.ceil(side * max(shares) / 2 - _ROUNDING)) for side in full)
     return width, height
 
 
@@ -64,16 +65,22 @@ class PictureSizes:
         self._view = view
         self._plan = plan
         self._asked: dict[str, _Asked] = {}
-        self._said: dict[str, str] = {}  # camera, or core-command -> what was wrong last
+        self._said: dict[str, str] = {}  # camera -> what was wrong last
+        self._is_unanswered = False
 
     async def run(self) -> None:
         """See to it, for ever: at a camera's first frame, at every change of what is needed, and before leases end."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             cameras = self._view.full_sizes(_SILENCE)
-            self._asked = {camera: asked for camera, asked in self._asked.items() if camera in cameras}
+            self._forget_all_but(cameras)
             needs = {camera: need for camera, full in cameras.items() if (need := self._need(camera, full))}
             await asyncio.gather(*(self._ask(*it) for it in needs.items() if self._is_due(*it)))
+
+    def _forget_all_but(self, cameras: Collection[str]) -> None:
+        """Names come with frames, which anybody may send."""
+        self._asked = {camera: asked for camera, asked in self._asked.items() if camera in cameras}
+        self._said = {camera: text for camera, text in self._said.items() if camera in cameras}
 
     def _need(self, camera: str, full: Size) -> Size | None:
         pipelines = [it for it in self._plan().pipelines if it.wants(camera)]
@@ -94,14 +101,19 @@ class PictureSizes:
         try:
             await service.bus.request(topic, data, service.topics.response(COMMAND, request_id), _WAIT)
         except TimedOut:
-            self._say(COMMAND, f"cameras are not asked for smaller pictures: {COMMAND} does not answer")
+            self._say_unanswered()
         except EdgexError as error:
             self._say(camera, f"camera '{camera}' was asked for pictures of {body[RESOURCE][service.name]}: {error}")
         else:
             self._said.pop(camera, None)
-            self._said.pop(COMMAND, None)
+            self._is_unanswered = False
 
-    def _say(self, about: str, text: str) -> None:
-        if self._said.get(about) != text:
-            self._said[about] = text
+    def _say(self, camera: str, text: str) -> None:
+        if self._said.get(camera) != text:
+            self._said[camera] = text
             log.warning("%s", text)
+
+    def _say_unanswered(self) -> None:
+        if not self._is_unanswered:
+            self._is_unanswered = True
+            log.warning("cameras are not asked for smaller pictures: %s does not answer", COMMAND)

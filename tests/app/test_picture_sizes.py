@@ -36,6 +36,7 @@ HD, PORTRAIT = (1280, 720), (720, 1280)
         (HD, [((299, 299), STANDARD)], (532, 300)),  # even sides
         (HD, [((1920, 1080), STANDARD)], HD),  # never more than there is
         ((641, 361), [((641, 361), STANDARD)], (641, 361)),
+        (HD, [((100, 58), STANDARD)], (104, 58)),  # 720 * (58 / 720) is a hair above 58
         (HD, [], None),
     ],
 )
@@ -155,3 +156,15 @@ async def test_a_refusal_is_told_once_with_its_reason(
     await soon(lambda: len(gateway.asked_of("gate")) > 3)
     said = [record.message for record in caplog.records if record.name == picture_sizes.__name__]
     assert said == ["camera 'gate' was asked for pictures of 534x300: device gate locked"]
+
+
+async def test_what_was_told_of_a_camera_is_forgotten_with_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(picture_sizes, "_SILENCE", 0.2)
+    gateway.refusal = "device gate locked"
+    gateway.plan.pipelines = [pipeline("gate")]
+    for times in (1, 2):
+        gateway.show("gate")
+        await soon(lambda count=times: caplog.text.count("device gate locked") == count)
+        await asyncio.sleep(0.4)  # it is silent, and its name is not kept
