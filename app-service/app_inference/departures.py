@@ -8,6 +8,7 @@ goes if it is not known.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 from edgex_kit import codec
 from edgex_kit.codec import convert
@@ -16,6 +17,7 @@ from edgex_kit.devices import Device
 from edgex_kit.errors import EdgexError, Malformed, NotFound
 from edgex_kit.messages import SystemEvent
 from edgex_kit.service import Service
+from edgex_kit.supervision import keep
 
 from app_inference.pipelines import Plan
 from app_inference.settings import AppSettings
@@ -34,9 +36,10 @@ async def follow_departures(service: Service[AppSettings], view: View, tally: Ta
         for place in (view, tally, plan()):
             place.forget({camera})
 
+    farewells = Farewells(forget)  # outlives a failure of those who use it: whoever comes back cancels its own
+    hear, ask = partial(_hear, service, farewells), partial(_ask, service, view, forget)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_hear(service, forget), name="deleted cameras")
-        tasks.create_task(_ask(service, view, forget), name="silent cameras")
+        keep(tasks, {"deleted cameras": hear, "silent cameras": ask})
 
 
 class Farewells:
@@ -61,9 +64,9 @@ class Farewells:
         self._forget(camera)
 
 
-async def _hear(service: Service[AppSettings], forget: Callable[[str], None]) -> None:
+async def _hear(service: Service[AppSettings], farewells: Farewells) -> None:
     """Follow what core-metadata announces."""
-    refusals, farewells = Refusals(service.metrics, "deleted cameras"), Farewells(forget)
+    refusals = Refusals(service.metrics, "device changes")
     async with service.bus.messages(service.topics.device_changes()) as messages:
         async for message in messages:
             try:

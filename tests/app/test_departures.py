@@ -16,6 +16,7 @@ from app_inference.departures import follow_departures
 from app_inference.pipelines import Plan
 from app_inference.tally import Tally
 from app_inference.view import View
+from edgex_kit import supervision
 from edgex_kit.bus import BusSettings, open_bus
 from edgex_kit.metadata import Metadata
 from edgex_kit.metrics import Metrics
@@ -127,6 +128,38 @@ async def test_a_camera_that_is_deleted_and_added_again_at_once_stays_as_it_was(
         assert await names(view)
 
 
+async def test_a_camera_that_comes_back_stays_even_if_listening_failed_meanwhile(
+    edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(departures, "GRACE", 2.0)
+    monkeypatch.setattr(supervision, "_PAUSE", 0.05)
+    gone, broken = f"gone-{camera}", f"broken-{camera}"
+    monkeypatch.setattr(departures, "convert", failing_for(broken, departures.convert))
+    registrar.add(camera)
+    view = seen(camera, gone)
+    async with following(edgex, edgex.metadata, view):
+        await asyncio.to_thread(registrar.delete, camera)
+        await asyncio.to_thread(registrar.add, broken)
+        async with asyncio.timeout(5):
+            while "deleted cameras failed and begins again" not in caplog.text:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # it listens again
+        await asyncio.to_thread(registrar.add, camera)
+        await asyncio.to_thread(registrar.add, gone)
+        await asyncio.to_thread(registrar.delete, gone)
+        assert await names(view, camera)  # the other, deleted after it, has gone
+
+
+def failing_for(camera: str, convert: Any) -> Any:
+    def failing(details: Any, kind: Any) -> Any:
+        device = convert(details, kind)
+        if device.name == camera:
+            raise LookupError(camera)
+        return device
+
+    return failing
+
+
 async def test_of_the_silent_ones_those_go_that_core_metadata_does_not_know(
     edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +207,7 @@ async def test_an_announcement_nobody_understands_is_counted_and_the_next_is_fol
             bus.publish("edgex/system-events/core-metadata/device/delete/x/y", b"{}")
         await asyncio.to_thread(registrar.delete, camera)
         assert await names(view)
-    assert caplog.text.count("deleted cameras: a message on") == 1
+    assert caplog.text.count("device changes: a message on") == 1
 
 
 @pytest.mark.timeout(60)
