@@ -6,6 +6,7 @@ meanwhile: see `eye`.
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from edgex_kit.service import Service, run
 from app_inference.aside import aside, in_short_turns, leave
 from app_inference.models import Models, wanted_models
 from app_inference.repository import Repository
-from app_inference.settings import AppSettings
+from app_inference.settings import AppSettings, PipelineSection
 from app_inference.updates.boot import Starts
 from app_inference.updates.journal import Journal
 
@@ -30,12 +31,22 @@ async def serve(service: Service[AppSettings]) -> None:
     with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
         journal, repository = Journal(inference.state_path / "journal"), Repository(Path(inference.models_dir))
         models = Models(inference, repository, Starts(journal, repository))
-        wanted = wanted_models(settings.writable.pipelines)
-        loading = asyncio.create_task(aside(models.load, wanted), name="loading")  # a signal ends it
+        async with _loading(models, wanted_models(settings.writable.pipelines)) as loading:
+            with in_short_turns():
+                from app_inference import eye
+            await eye.run(eye.eye_of(service, models, journal), sock, loading)
+
+
+@contextlib.asynccontextmanager
+async def _loading(models: Models, wanted: Mapping[str, PipelineSection]) -> AsyncIterator[asyncio.Task[None]]:
+    """Models begin to be read; what ends the block, a signal or an error, ends the wait for them."""
+    loading = asyncio.create_task(aside(models.load, wanted), name="loading")
+    try:
         await asyncio.sleep(0)  # it has begun, and needs Python little
-        with in_short_turns():
-            from app_inference.eye import eye_of, watch
-        await watch(eye_of(service, models, journal), sock, loading)
+        yield loading
+    finally:
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
 
 
 def main() -> None:

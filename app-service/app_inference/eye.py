@@ -86,7 +86,19 @@ def eye_of(service: Service[AppSettings], models: Models, journal: Journal) -> E
     engine = Engine(serving, workshop, journal, intents_of(service))
     standings = Standings(models, engine, view, lambda: models_in_use(analyst.plan))
     doors = ModelDoors(service, standings, engine, models.repository)
-    return Eye(service, models, view, tally, outbox, publisher, analyst, inbox, serving, engine, doors)
+    return Eye(
+        service=service,
+        models=models,
+        view=view,
+        tally=tally,
+        outbox=outbox,
+        publisher=publisher,
+        analyst=analyst,
+        inbox=inbox,
+        serving=serving,
+        engine=engine,
+        doors=doors,
+    )
 
 
 def outbox_of(service: Service[AppSettings]) -> Outbox:
@@ -96,7 +108,7 @@ def outbox_of(service: Service[AppSettings]) -> Outbox:
     return Outbox(service.bus, service.settings.inference.outbox_size, *counted)
 
 
-async def watch(eye: Eye, sock: socket.socket, loading: Awaitable[None]) -> None:
+async def run(eye: Eye, sock: socket.socket, loading: Awaitable[None]) -> None:
     """Be the whole service on `sock`, until cancelled; `loading` ends when the models can be used."""
     inference, port = eye.service.settings.inference, sock.getsockname()[1]
     opened = asyncio.Event()

@@ -8,10 +8,12 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
+from app_inference.__main__ import _loading
 from edgex_kit.standin.address import Address, free_port
 from edgex_kit.standin.broker import open_broker
 from eyes import (
@@ -179,6 +181,16 @@ def _answers(url: str) -> bool:
     with contextlib.suppress(requests.ConnectionError):
         return requests.get(url, timeout=5).ok
     return False
+
+
+async def test_a_start_that_fails_waits_for_no_model() -> None:
+    read = threading.Event()
+    models: Any = SimpleNamespace(load=lambda _wanted: read.wait(20))
+    with pytest.raises(LookupError):
+        async with _loading(models, {}) as loading:
+            raise LookupError
+    read.set()
+    assert loading.cancelled()
 
 
 def test_an_empty_publish_topic_means_that_results_are_only_shown(broker: Address, tmp_path: Path, unique: str) -> None:
