@@ -13,8 +13,10 @@ from edgex_kit.errors import DriverFailed, Invalid
 from device_camera import tuning
 from device_camera.camera_settings import CameraSettings
 from device_camera.capture import Camera
+from device_camera.sources import Kind
 
 _LOOK_EVERY = 1.0  # seconds; a lease may last so much longer
+_LEFT_ALONE = "gives JPEGs that pass through as they are: making them smaller costs more than it spares"
 
 
 def ask(camera: Camera, sizes: Mapping[str, Any], seconds: float) -> None:
@@ -59,8 +61,7 @@ def _follow(camera: Camera) -> None:
 
 def _passes_through(camera: Camera) -> bool:
     """Whether its frames are the camera's own JPEGs, and it has no other modes."""
-    facts, newest = camera.facts, camera.newest
-    return bool(facts and facts.is_jpeg and not (newest and newest.full_size))
-
-
-_LEFT_ALONE = "gives JPEGs that pass through as they are: making them smaller costs more than it spares"
+    facts = camera.facts
+    if facts is None or not facts.is_jpeg or facts.full_size:
+        return False
+    return facts.follows or camera.settings.source.kind is not Kind.V4L2  # which looks for modes only if it follows

@@ -103,13 +103,13 @@ class Camera:
         self._clock.wake()
 
     def snapshot(self, seconds: float) -> Frame:
-        """The newest whole picture, in full size; opens the source for one while streaming is off. Blocking.
+        """The newest picture, in full size except of USB cameras, whose mode is smaller. Blocking.
 
+        Opens the source for one while streaming is off.
         Raises Unavailable with the camera's reason, TimedOut when none came in time.
         """
         newest = self._shutter.newest
-        is_whole = not self.settings.encoding.needed
-        if newest and is_whole and newest.seq == self._shutter.seq and self.status.state is State.STREAMING:
+        if newest and newest.is_whole and newest.seq == self._shutter.seq and self.status.state is State.STREAMING:
             return newest
         if self._wishes.is_closing or not self._thread.is_alive():
             raise Unavailable(f"camera {self.name}: closed")

@@ -45,6 +45,8 @@ class Facts:
     native_fps: float  # pictures a second; 0 when it does not know
     size: Size  # (0, 0) when it does not know
     is_jpeg: bool  # frames pass through as the camera encoded them
+    full_size: Size | None  # that it has unasked; None: it cannot be asked for others
+    follows: bool  # it was opened to follow who looks at it, so `full_size` is known
 
 
 class CaptureLoop:
@@ -138,7 +140,7 @@ class CaptureLoop:
         self.seen_ns = self._clock.monotonic_ns()
         with open_source(settings.source, settings.source_options, self._clock) as source:
             self.seen_ns = self._clock.monotonic_ns()
-            self.facts = Facts(source.native_fps, source.size, source.is_jpeg)
+            self.facts = _facts_of(source, settings)
             self._shutter.begin()
             self.source = source
             try:
@@ -181,3 +183,7 @@ class CaptureLoop:
                 return
             if wishes.snapshots.are_wanted or wishes.settings is not settings:
                 return
+
+
+def _facts_of(source: Source, settings: CameraSettings) -> Facts:
+    return Facts(source.native_fps, source.size, source.is_jpeg, source.full_size, settings.encoding.follows)

@@ -16,7 +16,7 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
     quality: int = 80  # of a JPEG that we encode, 1..100
     chroma: str = "4:2:0"
     size: str = ""  # "640x480"; empty: as the camera gives it; auto: as those need it who look at the pictures
-    size_lease: str = "60s"  # for which a size holds that somebody asks for; whoever still needs it asks again
+    size_lease: str = "60s"  # for which a size holds somebody asks for; longer than the 20 s between askings
     auto_streaming: bool = True
     max_frame_age: str = "2s"  # an older frame is dropped instead of published; 0: none is
     open_timeout: str = "10s"
@@ -30,7 +30,14 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
 
     @property
     def lease_s(self) -> float:
-        return parse_duration(self.size_lease)
+        """Seconds. Raises Invalid, naming the key."""
+        try:
+            seconds = parse_duration(self.size_lease)
+        except Invalid as error:
+            raise Invalid(f"Writable.Camera.SizeLease: {error}") from error
+        if seconds <= 0:
+            raise Invalid(f"Writable.Camera.SizeLease: a duration above 0 expected, got '{self.size_lease}'")
+        return seconds
 
 
 class CameraWritable(DeviceWritable, kw_only=True, frozen=True):
@@ -78,6 +85,7 @@ class CameraService(DeviceSettings, kw_only=True, frozen=True):
 
     def check(self) -> None:
         """Raise Invalid for what types cannot say, naming the key."""
+        _ = self.writable.camera.lease_s
         if self.message_bus.disabled:
             raise Invalid(
                 "MessageBus.Disabled is true, but frames, commands and core-metadata's questions need the bus"

@@ -41,7 +41,7 @@ class CameraDriver:
         camera = await self._cameras.ready(device.name)
         fps = self._meters.capture_fps(camera)
         settings = self._service.settings
-        return Target(device, camera, self._notes, fps, settings.patience_s, settings.writable.camera.lease_s)
+        return Target(device, camera, self._notes, fps, settings.patience_s, settings.writable.camera)
 
 
 class CameraStates:

@@ -45,6 +45,11 @@ class Frame:
     captured_mono_ns: int  # monotonic clock of this machine, nanoseconds
     full_size: Size | None = None  # that the picture could have, of a camera whose size follows who looks at it
 
+    @property
+    def is_whole(self) -> bool:
+        """As large as it could be."""
+        return self.full_size in (None, (self.width, self.height))
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:

@@ -1,5 +1,6 @@
 """Picture sizes that others need, each for a while; pure. Whoever still looks asks again before the lease ends."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from device_camera.frames import Size
 
 _MOST = 32  # that ask at once; who asks is a name that anybody may make up
 _LONGEST = 128  # characters of it
+_WIDEST = 65_535  # pixels of a side; a JPEG has no more
+_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,10 @@ class Leases:
         self._held: dict[str, _Lease] = {}
 
     def ask(self, sizes: Mapping[str, Any], now: float, seconds: float) -> None:
-        """Note who needs what for so long from `now`; nothing ends a lease at once. Raises Invalid, noting nothing."""
+        """Note who needs what for so long from `now`; an empty size ends one at once.
+
+        Raises Invalid, noting nothing.
+        """
         asked = {who: _size(who, text) for who, text in sizes.items()}
         held = {who: lease for who, lease in self._held.items() if lease.until > now and who not in asked}
         held |= {who: _Lease(size, now + seconds) for who, size in asked.items() if size}
@@ -49,7 +55,7 @@ def _size(who: str, value: Any) -> Size | None:
     text = "" if value is None else str(value).strip().lower()
     if not text:
         return None
-    width, _, height = text.partition("x")
-    if not all(side.isascii() and side.isdigit() and 0 < int(side) < 65_536 for side in (width[:9], height[:9])):
+    sides = _SIZE.fullmatch(text)
+    if not sides or max(width := int(sides[1]), height := int(sides[2])) > _WIDEST:
         raise Invalid(f"{who}: a size such as 534x300 expected, got '{text[:40]}'")
-    return int(width), int(height)
+    return width, height

@@ -34,7 +34,7 @@ BROKEN = "error"  # we failed, in a way nobody foresaw
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _Route:
     """What every frame of a camera needs, for as long as its device and profile are these."""
 
     device: Device
@@ -51,29 +51,29 @@ class FrameStream:
         self._service = service
         self._outbox = outbox
         self._devices = devices
-        self._ways: dict[str, _Way] = {}
 
     async def run(self, camera: Camera) -> None:
         """Publish until cancelled; every frame that does not go out is counted with its reason."""
         sending: Sending | None = None
+        route: _Route | None = None
 
         def take(frame: Frame) -> None:
-            nonlocal sending
+            nonlocal sending, route
             try:
                 dropped = self._why_not(frame, sending)
                 if not dropped:
-                    sending, dropped = self._send(frame, camera.name)
+                    route = self._route(camera.name, route)
+                    sending, dropped = self._send(frame, route)
+            except EdgexError:
+                dropped = REFUSED
             except Exception:  # the source is not to blame, and the camera goes on with the next frame
                 log.exception("publishing a frame of '%s' failed", camera.name)
                 dropped = BROKEN
             if dropped:
                 camera.count_withdrawn(dropped)
 
-        try:
-            with camera.frames.given_to(take):
-                await asyncio.Event().wait()
-        finally:
-            self._ways.pop(camera.name, None)
+        with camera.frames.given_to(take):
+            await asyncio.Event().wait()
 
     def _why_not(self, frame: Frame, sending: Sending | None) -> str:
         if not self._service.bus.is_connected:
@@ -84,31 +84,30 @@ class FrameStream:
         age = (time.monotonic_ns() - frame.captured_mono_ns) / 1e9
         return STALE if most and age > most else ""
 
-    def _send(self, frame: Frame, name: str) -> tuple[Sending | None, str]:
+    def _send(self, frame: Frame, route: _Route) -> tuple[Sending | None, str]:
         """What goes out, or why nothing does."""
         try:
-            way = self._way(name)
-            sending = self._outbox.publish(way.topic, event_from_frame(frame, way.device, way.resource))
+            sending = self._outbox.publish(route.topic, event_from_frame(frame, route.device, route.resource))
         except TooLarge:
             return None, LARGE
         except EdgexError:
             return None, REFUSED
         if sending is None:
             return None, BROKER
-        way.connected.set(time.time_ns())
+        route.connected.set(time.time_ns())
         return sending, ""
 
-    def _way(self, name: str) -> _Way:
-        """Looked up and put together once, not for each frame. Raises EdgexError without a resource for the stream."""
+    def _route(self, name: str, known: _Route | None) -> _Route:
+        """`known`, or a new one once device or profile are others. Raises EdgexError without a stream's resource."""
         device = self._devices.get(name)
-        profile, way = self._devices.profile_of(device), self._ways.get(name)
-        if way is None or way.device is not device or way.profile is not profile:
-            way = self._ways[name] = self._new_way(device, profile)
-        return way
+        profile = self._devices.profile_of(device)
+        if known and known.device is device and known.profile is profile:
+            return known
+        return self._new_route(device, profile)
 
-    def _new_way(self, device: Device, profile: DeviceProfile) -> _Way:
+    def _new_route(self, device: Device, profile: DeviceProfile) -> _Route:
         service, resource = self._service, frame_resource(profile)
         if resource is None:
             raise EdgexError(f"profile '{profile.name}' has no resource with getFunction Frame")
         topic = service.topics.frame(service.name, profile.name, device.name, resource.name)
-        return _Way(device, profile, resource, topic, service.metrics.gauge("LastConnected", device=device.name))
+        return _Route(device, profile, resource, topic, service.metrics.gauge("LastConnected", device=device.name))

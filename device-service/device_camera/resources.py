@@ -16,6 +16,7 @@ from device_camera import auto_size, tuning
 from device_camera.camera_settings import CameraSettings
 from device_camera.capture import Camera
 from device_camera.capture_loop import OFF
+from device_camera.config import CameraDefaults
 from device_camera.descriptions import (
     Description,
     open_controls,
@@ -39,7 +40,7 @@ class Target:
     notes: Notes
     capture_fps: float
     patience: float  # seconds a function may wait for the camera
-    lease: float  # seconds a size holds that somebody asks for
+    defaults: CameraDefaults
 
 
 Getter = Callable[[Target], Awaitable[Any]]
@@ -160,7 +161,7 @@ def _last_error(target: Target) -> str:
 
 
 async def _picture_needs(target: Target, value: Any) -> None:
-    auto_size.ask(target.camera, value or {}, target.lease)
+    auto_size.ask(target.camera, value or {}, target.defaults.lease_s)
 
 
 async def _friendly_name(target: Target, value: Any) -> None:

@@ -64,8 +64,11 @@ class Shutter:
         return frame
 
     def in_full(self, source: Source, frame: Frame) -> Frame:
-        """The same picture as large as the source gave it, where `frame` is smaller for who looks at the stream."""
-        if frame.full_size in (None, (frame.width, frame.height)) or source.is_jpeg:
+        """The same picture as large as the source gave it, where `frame` is smaller for who looks at the stream.
+
+        A USB camera in a smaller mode has given no more than that mode's pixels.
+        """
+        if frame.is_whole or source.is_jpeg or source.size == (frame.width, frame.height):
             return frame
         taken = Moment(frame.seq, frame.captured_ns, frame.captured_mono_ns)
         with contextlib.suppress(Malformed):  # a file that is gone by now

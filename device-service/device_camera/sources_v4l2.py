@@ -45,7 +45,9 @@ class V4l2Source(Source):
         self._own = size_of(capture)
         self._modes = _modes_like(self._own, spec) if options.follows else []
         self.full_size = self._own if self._modes else None
-        _set_size(capture, mode_for(options.needed, self._own, self._modes, self._own) if self._modes else options.size)
+        # Asked for; a driver may answer with another, which must not be taken for a wish that has changed.
+        self._mode = mode_for(options.needed, self._own, self._modes, self._own)
+        _set_size(capture, self._mode if self._modes else options.size)
         self.is_jpeg = _choose_rate(capture, options)
         self.native_fps = fps_of(capture)
         self.size = size_of(capture)
@@ -68,7 +70,7 @@ class V4l2Source(Source):
         """Another mode means opening anew, a short gap."""
         if _asked_of_it(options) != _asked_of_it(self._options):
             return False
-        return not self._modes or mode_for(options.needed, self._own, self._modes, self.size) == self.size
+        return not self._modes or mode_for(options.needed, self._own, self._modes, self._mode) == self._mode
 
 
 def mode_for(needed: Size | None, own: Size, modes: Sequence[Size], now: Size) -> Size:
@@ -87,7 +89,7 @@ def _modes_like(own: Size, spec: SourceSpec) -> list[Size]:
     """Smaller sizes of the same shape: another shape shows another part of the world. None where none are told."""
     with contextlib.suppress(EdgexError), open_node(spec.location) as node:
         sizes = list(node.sizes(node.pixel_format().fourcc))
-        return [size for size in sizes if area(size) < area(own) and _is_like(size, own)]
+        return [size for size in sizes if 0 < area(size) < area(own) and _is_like(size, own)]
     return []
 
 

@@ -4,13 +4,18 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from device_camera import auto_size
+from device_camera.camera_settings import CameraSettings
+from device_camera.capture_loop import Facts
 from device_camera.frames import Encoding, Pixels, encode_jpeg
 from device_camera.jpeg import jpeg_size
+from device_camera.leases import Leases
+from device_camera.sources import parse_source
 from edgex_kit.devices import Device, DeviceProfile
 from edgex_kit.errors import DriverFailed, Invalid
 from waiting import until_soon
@@ -123,3 +128,21 @@ async def test_what_is_no_need_is_refused(
         room.devices.put(with_camera(pattern_device, Source="pattern:", Size="auto"))
         with pytest.raises(Invalid):
             await room.commands.write(pattern_device.name, NEEDS, {NEEDS: value})
+
+
+@pytest.mark.parametrize(
+    ("source", "full_size", "follows", "is_left_alone"),
+    [
+        ("/dev/video0", (1280, 720), True, False),
+        ("/dev/video0", None, True, True),
+        ("/dev/video0", None, False, False),  # opened before its size was auto: it may have modes
+        ("http://camera/stream", None, False, True),
+    ],
+)
+def test_whether_jpegs_pass_through_is_judged_by_the_opening_and_not_by_an_older_frame(
+    source: str, full_size: tuple[int, int] | None, follows: bool, is_left_alone: bool
+) -> None:
+    settings = CameraSettings(source=parse_source(source), encoding=Encoding(follows=True))
+    facts = Facts(30.0, (1280, 720), True, full_size, follows)
+    camera: Any = SimpleNamespace(facts=facts, settings=settings, needs=Leases())
+    assert auto_size.note_on(camera).startswith("gives JPEGs") is is_left_alone

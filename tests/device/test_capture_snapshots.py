@@ -11,6 +11,7 @@ from device_camera.backoff import Backoff
 from device_camera.capture import Camera
 from device_camera.frames import Encoding, Frame, Pixels, encode_jpeg
 from device_camera.health import State, Status
+from device_camera.tuning import with_need
 from edgex_kit.errors import TimedOut, Unavailable
 from taking import is_right, number_of
 
@@ -44,6 +45,16 @@ def test_a_snapshot_while_streaming_is_the_newest_picture(open_camera: OpenCamer
     assert number_of(frame) == frame.seq
     assert camera.counters.published == 1
     assert is_right(camera)
+
+
+def test_a_snapshot_right_after_a_lease_has_ended_is_in_full(open_camera: OpenCamera, eventually: Eventually) -> None:
+    camera = open_camera("pattern:?fps=2", fps=0, encoding=Encoding(follows=True, needed=(300, 300)))
+    camera.wait_streaming(5)
+    eventually(lambda: camera.newest is not None)
+    assert camera.newest is not None
+    assert camera.newest.width == 400
+    camera.change(with_need(camera.settings, None))
+    assert camera.snapshot(5).width == 640
 
 
 def test_a_snapshot_of_a_slow_folder_does_not_wait_for_the_next_picture(

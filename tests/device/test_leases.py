@@ -24,7 +24,7 @@ def test_each_lease_ends_by_itself_unless_it_is_asked_for_again() -> None:
     assert leases.size(160) is None
 
 
-def test_who_needs_another_size_now_has_one_lease_and_nothing_gives_it_back() -> None:
+def test_who_needs_another_size_now_has_one_lease_and_an_empty_size_ends_it_at_once() -> None:
     leases = Leases()
     leases.ask({"eye": "640x640"}, now=0, seconds=60)
     leases.ask({"eye": "300x300"}, now=1, seconds=60)
@@ -33,7 +33,10 @@ def test_who_needs_another_size_now_has_one_lease_and_nothing_gives_it_back() ->
     assert leases.in_force(3) == {}
 
 
-@pytest.mark.parametrize("text", ["small", "300", "0x300", "-3x4", "3x", "300x70000", "1e3x5", "3x4x5", 5, True])
+LONG = ["000000001999999x1", "9" * 5000 + "x1"]
+
+
+@pytest.mark.parametrize("text", ["small", "300", "0x300", "-3x4", "3x", "300x70000", "1e3x5", "3x4x5", 5, True, *LONG])
 def test_what_is_no_size_is_refused_and_nothing_of_it_noted(text: object) -> None:
     leases = Leases()
     with pytest.raises(Invalid, match="eye: a size such as 534x300 expected"):

@@ -156,3 +156,14 @@ def test_a_change_of_rate_or_quality_holds_from_the_next_picture(clock: "FakeClo
     assert len(after) == 10
     assert len(after[0].jpeg) < len(before.jpeg)
     assert after[0].seq == 2
+
+
+def test_a_picture_of_a_smaller_mode_is_not_encoded_twice(clock: "FakeClock", pictures: list[Pixels]) -> None:
+    bench = Bench(clock, pictures[0], fps=0)
+    height, width = pictures[0].shape[:2]
+    bench.source.is_jpeg, bench.source.size, bench.source.full_size = False, (width, height), (2 * width, 2 * height)
+    frame = bench.shutter.take_one(bench.source)
+    assert frame is not None
+    assert not frame.is_whole
+    assert bench.shutter.in_full(bench.source, frame) is frame
+    assert bench.source.retrieved == 1

@@ -111,3 +111,12 @@ def test_a_camera_without_other_modes_tells_nobody_to_ask(monkeypatch: pytest.Mo
     assert (source.size, source.full_size) == (OWN, None)
     assert source.adapt(replace(follows, needed=(100, 100)))
     assert opened(SourceOptions(size=(640, 360))).size == (640, 360), "a size that is set is asked for as ever"
+
+
+def test_a_driver_that_answers_with_another_mode_is_not_opened_anew_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources_v4l2, "_modes_like", lambda *_: MODES)
+    monkeypatch.setattr(sources_v4l2, "size_of", lambda _: OWN)
+    follows = SourceOptions(follows=True, needed=(534, 300))
+    source = opened(follows)
+    assert source.size == OWN
+    assert source.adapt(replace(follows, fps=9))
