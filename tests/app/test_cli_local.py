@@ -93,6 +93,30 @@ def test_a_flipped_byte_is_found_by_verify_with_exit_code_1(
     run("verify", "gauge@1.1.0")
 
 
+def save_bare(models: Path, name: str, source: str) -> None:
+    folder = models / name / "1.0.0"
+    folder.mkdir(parents=True)
+    text = f"schema: vision.model/1\nname: {name}\nversion: 1.0.0\nfiles:\n  - name: m.xml\n    size: 1\n"
+    digest = f"    sha256: {'a' * 64}\n"
+    (folder / "manifest.yaml").write_text(text + digest + source, encoding="utf-8")
+
+
+def test_a_version_without_its_files_keeps_verify_from_none_of_the_others(
+    build_mean_color: BuildModel, run: Callable[..., Result], models: Path
+) -> None:
+    run("add", build_mean_color(info=INFO, name="source/gauge"))
+    save_bare(models, "bare", "")
+    rows = said(run("verify", "--json", code=1))
+    assert {row["model"]: row["state"] for row in rows} == {"bare@1.0.0": "missing", "gauge@1.0.0": "whole"}
+
+
+def test_a_version_that_was_never_pulled_is_no_damage(run: Callable[..., Result], models: Path) -> None:
+    save_bare(models, "offer", "    source: pypi:offer==1.0#offer/m.xml\n")
+    (row,) = said(run("verify", "--json"))
+    assert (row["state"], row["about"]) == ("not pulled", "edgex-models pull offer")
+    assert said(run("list", "--json"))[0]["state"] == "not pulled: edgex-models pull offer"
+
+
 @pytest.mark.goal(5)
 def test_inspect_shows_every_key_with_who_decided_it(build_mean_color: BuildModel, run: Callable[..., Result]) -> None:
     path = build_mean_color(info={**INFO, "scale_values": "255"}, name="source/gauge")

@@ -165,6 +165,12 @@ def test_a_deployment_goes_through_core_command_too(running: Running) -> None:
     assert "model-app-inference-nobody" in refused.stderr
 
 
+def test_a_wish_for_a_model_nobody_has_heard_of_is_kept_and_says_so(running: Running) -> None:
+    wished = running.models("deploy", "unheard@1.0.0")
+    assert wished.exit_code == 0
+    assert "has reported nothing on a model 'unheard'" in wished.stderr
+
+
 def test_a_version_in_use_is_not_removed(running: Running) -> None:
     refused = running.models("remove", "gauge@1.0.0")
     assert (refused.exit_code, refused.stdout) == (1, "")

@@ -73,6 +73,8 @@ def deploy(
         gateway.command(name, "Deploy", {"Deploy": msgspec.json.encode(wish).decode()})
     else:
         gateway.wish(name, wish)
+        if before is None:
+            warn(f"{service} has reported nothing on a model '{name}': the wish is kept until a pipeline names it")
     _follow(gateway, name, before, timeout if wait else 0.0, as_json)
 
 

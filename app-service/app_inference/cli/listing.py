@@ -10,8 +10,12 @@ from app_inference.cli.gateway import Gateway
 from app_inference.cli.outcome import REFUSED, command
 from app_inference.cli.show import bytes_progress, megabytes, say, say_json, say_table, warn
 from app_inference.decoders import DECODERS
+from app_inference.errors import ModelRejected
+from app_inference.manifest import FILE_NAME, parse_manifest
 from app_inference.repository import Repository, StoredModel
 from app_inference.retention import pinned
+
+NOT_PULLED = "not pulled"
 
 
 @command
@@ -67,11 +71,11 @@ def verify(
     as_json: o.AsJson = False,
 ) -> None:
     """Read every file of every version again and compare it with its digest."""
-    wanted = list(_wanted(Repository(models_dir), models or []))
+    wanted, rows = _wanted(Repository(models_dir), models or [])
     total = sum(_listed_bytes(stored) for stored in wanted)
     with bytes_progress("verifying", total, is_quiet=as_json) as progress:
-        rows = [_verified(stored, progress) for stored in wanted]
-    bad = [row for row in rows if row["state"] == "damaged"]
+        rows += [_verified(stored, progress) for stored in wanted]
+    bad = [row for row in rows if row["state"] in ("damaged", "missing")]
     if as_json:
         say_json(rows)
     else:
@@ -89,13 +93,36 @@ def versions_in_use(url: str, name: str) -> list[str]:
     return [version for model, _, version in used if model == name]
 
 
-def _wanted(repository: Repository, models: list[str]) -> list[StoredModel]:
+def _wanted(repository: Repository, models: list[str]) -> tuple[list[StoredModel], list[dict[str, str]]]:
+    """What is to be read, and a row for each version that cannot be: one that is not there keeps no other from it."""
     if models:
-        return [it for model in models for it in _versions(repository, model)]
-    found = [repository.version(name, version) for name in repository.names() for version in repository.versions(name)]
-    if not found:
+        return [it for model in models for it in _versions(repository, model)], []
+    found: list[StoredModel] = []
+    missing: list[dict[str, str]] = []
+    for name, version in [(it, number) for it in repository.names() for number in repository.versions(it)]:
+        try:
+            found.append(repository.version(name, version))
+        except EdgexError as error:
+            state, about = _absent(repository, name, version, error)
+            missing.append({"model": f"{name}@{version}", "state": state, "digest": "", "about": about})
+    if not found and not missing:
         raise NotFound(f"no models in {repository.root}")
-    return found
+    return found, missing
+
+
+def _absent(repository: Repository, name: str, version: str, error: EdgexError) -> tuple[str, str]:
+    """State of a version that cannot be opened, and what there is to say about it.
+
+    A manifest that says where all of its files come from is an offer as long as none of them is there.
+    """
+    folder = repository.root / name / version
+    try:
+        offered = parse_manifest((folder / FILE_NAME).read_bytes()).files
+    except (OSError, ModelRejected):
+        offered = []
+    if offered and all(file.source and not (folder / file.name).exists() for file in offered):
+        return NOT_PULLED, f"edgex-models pull {name}"
+    return "missing", str(error)
 
 
 def _versions(repository: Repository, model: str) -> list[StoredModel]:
@@ -165,7 +192,8 @@ def _row(
             "license": licence or (stored.export.license if stored.export else ""),
         }
     except EdgexError as error:
-        return {**row, "state": f"of no use: {error}"}
-    except OSError:  # a manifest whose weights were never pulled
-        states.append("its files are missing")
+        state, about = _absent(repository, name, version, error)
+        return {**row, "state": f"{state}: {about}"}
+    except OSError as error:  # removed while it was looked at
+        states.append(f"missing: {error}")
     return {**row, "state": ", ".join(states)}
