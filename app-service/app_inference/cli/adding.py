@@ -73,7 +73,7 @@ def add_model(
     def finish(stored: StoredModel) -> Sequence[Golden]:
         return _tried(stored, golden or [], tolerance, empty, require, warnings)
 
-    with bytes_progress("adding", _size(source), is_quiet=as_json) as progress:
+    with bytes_progress("adding and trying it", _size(source), is_quiet=as_json) as progress:
         stored = add(Repository(models_dir), wanted, finish, progress)
     _say_added(stored, as_json, "added", warnings)
 

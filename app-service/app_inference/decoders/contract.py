@@ -87,8 +87,11 @@ class Decoder:
     def check(self, outputs: Sequence[TensorSpec], labels: int = 0, size: Size | None = None) -> None:
         """Raise ModelRejected, with what was expected and what came, when this is not such a model."""
         complaint = self.complaint(Expectation(outputs, labels, size))
-        if complaint is not None:
-            raise ModelRejected(f"type {self.type} expects {self.expects}; {complaint}")
+        if complaint is None:
+            return
+        if self.complaint(Expectation(outputs, 0, size)) is None:  # only the labels do not fit
+            raise ModelRejected(f"type {self.type}: {complaint}; the type expects {self.expects}")
+        raise ModelRejected(f"type {self.type} expects {self.expects}; {complaint}")
 
     def decode(self, outputs: Outputs, fit: Fit, options: DecodeOptions) -> Result:
         """What these tensors say, in pixels of the original. What is no number is left out, and raises nothing.
