@@ -6,7 +6,7 @@ decoded for next to nothing. Eye and references have a core of their own, everyt
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ CAMERA = "bench-0"
 OVER = 1.15  # of benchmark_app's frames a second are sent, so that the eye never waits and drops few
 WAIT = 30.0  # seconds until the pictures have the size they are to have
 SETTLE = 1.0  # seconds until the eye has caught up
-KINDS_OF_SIZE = {"auto": FITTED, "": HD}  # as OutputImageSize has it
+SIZES = {"auto": FITTED, "": HD}  # as OutputImageSize has it
 OF_BENCHMARK_APP, OVERHEAD = at_least(0.75), at_most(3.5)  # as with 720p, ms CPU
 
 
@@ -36,11 +36,11 @@ def run(bench: Bench, model: Path, precision: str) -> Iterator[Figure]:
     bench.say(f"end_to_end: {precision}, 720p decoded by the camera, in full and with Size auto, one core")
     with _open_path(bench, model) as path:
         fps = OVER * frames_per_second(model, app_cores(), bench.seconds(1.5))
-        given: dict[str, list[Any]] = {name: [] for name in ("benchmark_app", "infer", *KINDS_OF_SIZE)}
+        given: dict[str, list[Any]] = {name: [] for name in ("benchmark_app", "infer", *SIZES)}
         for number in range(bench.rounds):
             for name in list(given) if number % 2 == 0 else reversed(list(given)):
                 given[name].append(_turn(bench, path, name, fps))
-    for asked, size in KINDS_OF_SIZE.items():
+    for asked, size in SIZES.items():
         how = f"Size auto, which comes to {size[0]}x{size[1]}" if asked else "sent in full"
         yield from _figures(f"{precision}, 720p decoded by the camera, {how}, one core", given, asked)
 
@@ -91,7 +91,7 @@ def _looked(path: _Path, asked: str, fps: float, seconds: float) -> _Looked:
     options = {"OutputFps": round(fps, 1), "OutputImageSize": asked}
     path.camera.put(f"device/name/{CAMERA}/StartStreaming", {"StartStreaming": options})
     try:
-        _until(f"pictures are of {KINDS_OF_SIZE[asked]}", lambda: _size(path) == KINDS_OF_SIZE[asked])
+        _until(f"pictures are of {SIZES[asked]}", lambda: _size(path) == SIZES[asked])
         time.sleep(SETTLE)
         results, cpu, begin = _row(path)["results"], cpu_of(path.eye.pid), time.monotonic()
         time.sleep(seconds)
@@ -133,7 +133,7 @@ def _is_accounted(path: _Path) -> bool:
     return int(event["readings"][0]["value"]) == row["results"] + sum(row["dropped"].values())
 
 
-def _until(what: str, holds: Any) -> None:
+def _until(what: str, holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + WAIT
     while not holds():
         if time.monotonic() > deadline:
