@@ -3,6 +3,7 @@
 By itself paho reads a large message in as many wake-ups as it has pieces, copies it four times, and gives what is
 published to its network thread. Each wake-up takes the core from a worker in the middle of an inference. With TLS the
 wake-ups stay as they are: OpenSSL holds bytes that the kernel no longer counts, and lets one thread in at a time.
+It also leaves it to the kernel when a message goes out, which then comes late and with the next one.
 """
 
 import contextlib
@@ -87,6 +88,12 @@ class MqttClient(paho.Client):
 
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._deliver(message._topic, bytes(message.payload))  # noqa: SLF001 - nobody has checked yet that it is text
+
+    def _create_socket_connection(self) -> socket.socket:
+        """With Nagle's algorithm (RFC 896) the end of a message waits until the one before is acknowledged."""
+        opened = super()._create_socket_connection()
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
 
     def _create_socket(self) -> Any:
         opened = super()._create_socket()

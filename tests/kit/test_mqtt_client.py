@@ -87,6 +87,13 @@ async def test_a_message_is_written_by_the_thread_that_publishes_it(bus: Bus, un
     assert writers == [threading.current_thread()]
 
 
+async def test_no_message_waits_in_the_kernel_for_what_the_broker_says_to_the_one_before(bus: Bus) -> None:
+    connection = bus._client._sock
+    assert connection is not None
+    with socket.socket(fileno=os.dup(connection.fileno())) as seen:
+        assert seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize("size", [0, 1, 200_000, 5_000_000])
 @pytest.mark.parametrize("qos", [0, 1])
 async def test_parts_arrive_as_one_message(bus: Bus, other: Bus, unique: str, size: int, qos: int) -> None:
