@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from benchmarks.bench import Bench, NotMeasured
 from benchmarks.figures import as_json, table
 from benchmarks.machine import this_machine
 from benchmarks.programs import ROOT
+from benchmarks.steal import Steal
 
 SCENARIOS = ("receive", "publish", "end_to_end", "latency", "streams", "start", "swap", "soak", "peers")
 
@@ -23,7 +24,7 @@ def main() -> int:
     options = _parse(sys.argv[1:])
     keep_freed_memory()  # as the services do
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    machine = this_machine()
+    machine, steal = this_machine(), Steal()
     console.print(*machine.lines(), sep="\n", style="dim")
     bench = Bench(options.quick, options.folder, options.seconds, lambda text: console.print(text, style="dim"))
     measured: dict[str, list[dict[str, Any]]] = {}
@@ -39,7 +40,8 @@ def main() -> int:
         measured[name] = [as_json(figure) for figure in figures]
         console.print(table(f"\n{name}: {scenario.__doc__.strip()}", figures))
         if options.json:  # after each, so that an end before its time takes one with it
-            options.json.write_text(json.dumps({"machine": asdict(machine), "scenarios": measured}, indent=1) + "\n")
+            told = {"machine": asdict(replace(machine, steal=steal.share())), "scenarios": measured}
+            options.json.write_text(json.dumps(told, indent=1) + "\n")
     return 1 if failed else 0
 
 

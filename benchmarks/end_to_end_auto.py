@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmarks.cpu import app_cores, cpu_of, other_cores
 from benchmarks.figures import Figure, Goal, at_least, at_most, ratios
 from benchmarks.pictures import FITTED, HD, KINDS, Size, pixels
 from benchmarks.programs import Program
+from benchmarks.rounds import alternate
 from benchmarks.services import Running, open_broker, open_core, open_device_camera, open_eye
 
 CAMERA = "bench-0"
@@ -36,10 +38,7 @@ def run(bench: Bench, model: Path, precision: str) -> Iterator[Figure]:
     bench.say(f"end_to_end: {precision}, 720p decoded by the camera, in full and with Size auto, one core")
     with _open_path(bench, model) as path:
         fps = OVER * frames_per_second(model, app_cores(), bench.seconds(1.5))
-        given: dict[str, list[Any]] = {name: [] for name in ("benchmark_app", "infer", *SIZES)}
-        for number in range(bench.rounds):
-            for name in list(given) if number % 2 == 0 else reversed(list(given)):
-                given[name].append(_turn(bench, path, name, fps))
+        given = _measure(bench, path, fps)
     for asked, size in SIZES.items():
         how = f"Size auto, which comes to {size[0]}x{size[1]}" if asked else "sent in full"
         yield from _figures(f"{precision}, 720p decoded by the camera, {how}, one core", given, asked)
@@ -77,13 +76,16 @@ def _open_path(bench: Bench, model: Path) -> Iterator[_Path]:
         yield _Path(model, eye, camera, bare)
 
 
-def _turn(bench: Bench, path: _Path, name: str, fps: float) -> Any:
+def _measure(bench: Bench, path: _Path, fps: float) -> dict[str, list[Any]]:
     seconds = bench.seconds(1.5)
-    if name == "benchmark_app":
-        return frames_per_second(path.model, app_cores(), seconds)
-    if name == "infer":
-        return spin(path.bare, Wanted(seconds=seconds))
-    return _looked(path, name, fps, seconds)
+    return alternate(
+        {
+            "benchmark_app": lambda: frames_per_second(path.model, app_cores(), seconds),
+            "infer": lambda: spin(path.bare, Wanted(seconds=seconds)),
+            **{asked: partial(_looked, path, asked, fps, seconds) for asked in SIZES},
+        },
+        bench.rounds,
+    )
 
 
 def _looked(path: _Path, asked: str, fps: float, seconds: float) -> _Looked:

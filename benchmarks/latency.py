@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from benchmarks.bench import Bench, NotMeasured
 from benchmarks.camera import Order, Report, fulfil, open_camera
@@ -9,6 +10,7 @@ from benchmarks.cpu import app_cores, other_cores
 from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, Goal, at_least, at_most
 from benchmarks.programs import Program
+from benchmarks.rounds import play
 from benchmarks.services import open_broker, open_eye
 
 LOADS = (0.25, 0.5, 0.8, 1.2, 1.5, 3.0)  # of what the eye can do
@@ -28,7 +30,7 @@ def run(bench: Bench) -> Iterator[Figure]:
         for cameras in CAMERAS:
             for load in QUICK_LOADS if bench.is_quick else LOADS:
                 bench.say(f"latency: {load:.0%} of capacity, cameras: {cameras}")
-                reports = [_at(bench, camera, cameras, load) for _ in range(bench.rounds)]
+                reports = play(partial(_at, bench, camera, cameras, load), bench.rounds)
                 yield from _figures(f"{load:.0%} of capacity, {_counted(cameras)}", cameras, load, reports)
 
 

@@ -24,15 +24,16 @@ class Machine:
     broker: str
     packages: dict[str, str]
     load: float  # runnable processes, mean of the last minute before the run
-    steal: float  # share of all time that the hypervisor gave to others, since boot
+    steal: float | None = None  # share of the run's time that the hypervisor gave to others, once that is known
 
     def lines(self) -> list[str]:
         """For people."""
         versions = ", ".join(f"{name} {number}" for name, number in self.packages.items())
+        steal = "" if self.steal is None else f", stolen by the hypervisor during it {self.steal:.1%}"
         return [
             f"{self.processor}, {self.cores} cores, {self.memory_gb:.0f} GB, {self.features or 'no AVX-512'}",
             f"{self.system}, {self.broker}, {versions}",
-            f"load before the run {self.load:.1f}, stolen by the hypervisor {self.steal:.1%}",
+            f"load before the run {self.load:.1f}{steal}",
         ]
 
 
@@ -49,7 +50,6 @@ def this_machine() -> Machine:
         broker=_broker(),
         packages={name: version(name) for name in _PACKAGES},
         load=os.getloadavg()[0],
-        steal=_steal(),
     )
 
 
@@ -64,8 +64,3 @@ def _broker() -> str:
         return "embedded broker"
     said = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
     return said.partition("\n")[0].removesuffix(" ").replace(" version", "")
-
-
-def _steal() -> float:
-    ticks = [int(word) for word in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
-    return ticks[7] / sum(ticks)

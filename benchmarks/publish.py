@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from device_camera.frames import Encoding, Moment, frame_from_picture
@@ -15,7 +16,7 @@ from benchmarks.cpu import app_cores, cpu_of, cpu_per_call, other_cores, pinned
 from benchmarks.figures import Figure, at_least, at_most, ratios
 from benchmarks.pictures import FULL_HD, HD, VGA, jpegs, name_of, pixels
 from benchmarks.programs import Program, open_program
-from benchmarks.rounds import alternate
+from benchmarks.rounds import alternate, play
 from benchmarks.services import open_broker, open_core, open_device_camera
 
 KILOBYTES = (50, 120, 400)
@@ -81,10 +82,10 @@ def _device_camera(bench: Bench) -> Iterator[Figure]:
             opened = open_device_camera(core, broker, [source] * CAMERAS, app_cores(), bench.folder / "publish")
             service = stack.enter_context(opened)
             _await_frames(receiver)
-            spent = [_spent(receiver, service.pid, bench.seconds(2.0)) for _ in range(bench.rounds)]
+            spent = play(partial(_spent, receiver, service.pid, bench.seconds(2.0)), bench.rounds)
         with open_program("benchmarks.sources", app_cores(), str(folder), str(CAMERAS), str(FPS)) as sources:
             _await_frames(sources)
-            read = [_spent(sources, sources.pid, bench.seconds(2.0)) for _ in range(bench.rounds)]
+            read = play(partial(_spent, sources, sources.pid, bench.seconds(2.0)), bench.rounds)
         case = f"{name_of(size)}, {sum(map(len, jpegs(size))) // len(jpegs(size)) // 1000} KB, passed through"
         yield Figure(case, f"device-camera, {CAMERAS} cameras at {FPS:g} fps", "ms CPU", spent)
         yield Figure(case, "of it, reading the files that stand for cameras", "ms CPU", read)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from benchmarks.cpu import all_cores, app_cores, cpu_of, memory_of, other_cores,
 from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, at_most
 from benchmarks.programs import ROOT, Program, with_bytecode
+from benchmarks.rounds import alternate, play
 from benchmarks.services import launch_eye, open_broker, open_eye
 
 FPS = 20.0
@@ -30,15 +32,18 @@ def run(bench: Bench) -> Iterator[Figure]:
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(open_broker(other_cores()))
         camera = stack.enter_context(open_camera(broker, all_cores()))
-        cold, warm = [], []
-        for _ in range(bench.rounds):
+
+        def starts() -> tuple[float, float]:
             shutil.rmtree(bench.folder / "start", ignore_errors=True)
-            cold.append(_first_result(bench, broker, camera, model))
-            warm.append(_first_result(bench, broker, camera, model))
+            return _first_result(bench, broker, camera, model), _first_result(bench, broker, camera, model)
+
+        cold, warm = zip(*play(starts, bench.rounds), strict=True)
     yield Figure("start to first result", "the model is compiled first", "s", cold)
     yield Figure("start to first result", "compiled model in the cache", "s", warm, at_most(1.0))
-    for module in ("app_inference.__main__", "device_camera.__main__"):
-        spent = [_import(module) - _import("sys") for _ in range(bench.rounds)]
+    services = "app_inference.__main__", "device_camera.__main__"
+    imports = alternate({module: partial(_import, module) for module in ("sys", *services)}, bench.rounds)
+    for module in services:
+        spent = [whole - python for whole, python in zip(imports[module], imports["sys"], strict=True)]
         yield Figure("import", module.partition(".")[0], "s CPU", spent)
     yield from _rest(bench, model)
 
@@ -71,10 +76,13 @@ def _rest(bench: Bench, model: Path) -> Iterator[Figure]:
         broker = stack.enter_context(open_broker(other_cores()))
         eye = stack.enter_context(open_eye(broker, model, app_cores(), bench.folder / "eye"))
         time.sleep(1)
-        shares = []
-        for _ in range(bench.rounds):
-            cpu, began = cpu_of(eye.pid), time.monotonic()
-            time.sleep(bench.seconds(4.0))
-            shares.append((cpu_of(eye.pid) - cpu) / (time.monotonic() - began) * 100)
+        shares = play(partial(_share, eye.pid, bench.seconds(4.0)), bench.rounds)
         yield Figure("at rest", "app-inference with REST and page", "% of a core", shares, at_most(0.5))
         yield Figure("at rest", "its memory", "MB", [memory_of(eye.pid)])
+
+
+def _share(pid: int, seconds: float) -> float:
+    """Of a core that a process uses, in percent."""
+    cpu, began = cpu_of(pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_of(pid) - cpu) / (time.monotonic() - began) * 100

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 import openvino as ov
@@ -18,6 +19,7 @@ from benchmarks.detectors import INT8, build_detector
 from benchmarks.figures import Figure, at_most
 from benchmarks.latency import percentile
 from benchmarks.programs import Program
+from benchmarks.rounds import play
 from benchmarks.services import open_broker, open_core, open_updatable_eye
 
 MODEL, VERSIONS = "bench", ("1.0.0", "2.0.0")
@@ -40,12 +42,15 @@ def run(bench: Bench) -> Iterator[Figure]:
         core = stack.enter_context(open_core(broker, all_cores()))
         stack.enter_context(open_updatable_eye(core, MODEL, all_cores(), folder))
         camera = stack.enter_context(open_camera(broker, all_cores()))
-        steady, swapped, serves = [], [], VERSIONS[1]
-        for number in range(bench.rounds):
-            steady.append(fulfil(camera, order))
-            serves = VERSIONS[0] if serves == VERSIONS[1] else VERSIONS[1]
-            with _wished(core, number + 1, serves):
-                swapped.append(_with_swap(camera, order))
+        numbers = count()
+
+        def streams() -> tuple[Report, Report]:
+            number = next(numbers)
+            steady = fulfil(camera, order)
+            with _wished(core, number + 1, VERSIONS[number % len(VERSIONS)]):
+                return steady, _with_swap(camera, order)
+
+        steady, swapped = zip(*play(streams, bench.rounds), strict=True)
     yield from _figures("a steady stream", steady)
     yield from _figures("a stream with a swap in it", swapped)
     pairs = zip(steady, swapped, strict=True)
