@@ -3,6 +3,7 @@
 Version folders of one number, as OpenVINO Model Server and Triton have them, are versions too.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,11 @@ class Repository:
 
     def aliases(self, name: str) -> dict[str, str]:
         """What each alias of a model stands for."""
-        marks = sorted((self.root / name).glob(f"*{ALIAS}"))
-        return {mark.name.removesuffix(ALIAS): mark.read_text(encoding="utf-8").strip() for mark in marks}
+        found: dict[str, str] = {}
+        for mark in sorted((self.root / name).glob(f"*{ALIAS}")):
+            with contextlib.suppress(FileNotFoundError):  # taken away while they are read
+                found[mark.name.removesuffix(ALIAS)] = mark.read_text(encoding="utf-8").strip()
+        return found
 
     def point(self, name: str, alias: str, version: str) -> None:
         """Let an alias stand for a version from now on; raises NotFound, Invalid."""
@@ -69,6 +73,19 @@ class Repository:
         part = mark.with_name(f".{mark.name}")
         part.write_text(f"{version}\n", encoding="utf-8")
         part.replace(mark)
+
+    def aliased(self, name: str, alias: str) -> str:
+        """The version that an alias stands for; raises NotFound."""
+        aliases = self.aliases(name)
+        if alias not in aliases:
+            there = ", ".join(aliases) or "none"
+            raise NotFound(f"no alias {alias!r} of model {name!r} in {self.root}; there are {there}")
+        return aliases[alias]
+
+    def forget(self, name: str, alias: str) -> None:
+        """Let an alias stand for nothing from now on; raises NotFound."""
+        self.aliased(name, alias)
+        (self.root / name / f"{alias}{ALIAS}").unlink(missing_ok=True)
 
     def find(self, wanted: str) -> StoredModel:
         """What a user means: a model file, a version's folder, a model's folder, `name` or `name@version`.

@@ -1,30 +1,16 @@
 """`edgex-models` on this machine's disk: what it says, and how it ends."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import openvino as ov
 import pytest
-from app_inference.cli.app import app
 from app_inference.repository import Repository
-from click.testing import Result
-from edgex_kit.standin.address import free_port
-from typer.testing import CliRunner
-
-from benchmarks.detectors import FP32, INT8, build_detector
-
-BuildModel = Callable[..., Path]
-INFO = {"model_type": "Classification", "labels": "blue green red", "license": "MIT"}
+from cli_rig import INFO, BuildModel, Run, open_command, said, write_red
 
 
 @pytest.fixture
@@ -33,40 +19,22 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(models: Path) -> Callable[..., Result]:
-    """`edgex-models` with these words, in this process; no app-inference answers."""
-    environment = {
-        "INFERENCE_MODELSDIR": str(models),
-        "EDGEX_MODELS_URL": f"http://127.0.0.1:{free_port('127.0.0.1')}",
-        "COLUMNS": "100",
-    }
-
-    def invoke(*words: object, code: int = 0) -> Result:
-        done = CliRunner().invoke(app, list(map(str, words)), env=environment)
-        assert done.exit_code == code, (words, done.output, done.exception)
-        return done
-
-    return invoke
-
-
-def said(done: Result) -> Any:
-    return json.loads(done.stdout)
+def run(models: Path) -> Run:
+    return open_command(models)
 
 
 @pytest.fixture
 def red(tmp_path: Path) -> Path:
-    path = tmp_path / "red.png"
-    cv2.imwrite(str(path), np.full((40, 60, 3), (10, 20, 200), np.uint8))
-    return path
+    return write_red(tmp_path)
 
 
-def test_an_empty_repository_says_how_to_begin(run: Callable[..., Result]) -> None:
+def test_an_empty_repository_says_how_to_begin(run: Run) -> None:
     assert "edgex-models pull" in run("list").stdout
     assert said(run("list", "--json")) == []
     assert "no models in" in run("verify", code=1).stderr
 
 
-def test_a_model_is_added_listed_and_verified(build_mean_color: BuildModel, run: Callable[..., Result]) -> None:
+def test_a_model_is_added_listed_and_verified(build_mean_color: BuildModel, run: Run) -> None:
     path = build_mean_color(info=INFO, name="source/gauge")
     assert "gauge@1.0.0 added: " in run("add", path).stdout
     row = said(run("list", "--json"))[0]
@@ -78,47 +46,8 @@ def test_a_model_is_added_listed_and_verified(build_mean_color: BuildModel, run:
     assert [(it["model"], it["state"], it["digest"]) for it in verified] == [("gauge@1.0.0", "whole", row["digest"])]
 
 
-@pytest.mark.goal(28)
-def test_a_flipped_byte_is_found_by_verify_with_exit_code_1(
-    build_mean_color: BuildModel, run: Callable[..., Result], models: Path
-) -> None:
-    for version in ("1.0.0", "1.1.0"):
-        run("add", build_mean_color(info=INFO, name="source/gauge"), "--version", version)
-    weights = models / "gauge" / "1.0.0" / "gauge.bin"
-    weights.chmod(0o644)
-    weights.write_bytes(bytes([weights.read_bytes()[0] ^ 1]) + weights.read_bytes()[1:])
-    rows = said(run("verify", "--json", code=1))
-    assert {row["model"]: row["state"] for row in rows} == {"gauge@1.0.0": "damaged", "gauge@1.1.0": "whole"}
-    assert "gauge.bin: sha256 is " in run("verify", "gauge@1.0.0", code=1).stdout
-    run("verify", "gauge@1.1.0")
-
-
-def save_bare(models: Path, name: str, source: str) -> None:
-    folder = models / name / "1.0.0"
-    folder.mkdir(parents=True)
-    text = f"schema: vision.model/1\nname: {name}\nversion: 1.0.0\nfiles:\n  - name: m.xml\n    size: 1\n"
-    digest = f"    sha256: {'a' * 64}\n"
-    (folder / "manifest.yaml").write_text(text + digest + source, encoding="utf-8")
-
-
-def test_a_version_without_its_files_keeps_verify_from_none_of_the_others(
-    build_mean_color: BuildModel, run: Callable[..., Result], models: Path
-) -> None:
-    run("add", build_mean_color(info=INFO, name="source/gauge"))
-    save_bare(models, "bare", "")
-    rows = said(run("verify", "--json", code=1))
-    assert {row["model"]: row["state"] for row in rows} == {"bare@1.0.0": "missing", "gauge@1.0.0": "whole"}
-
-
-def test_a_version_that_was_never_pulled_is_no_damage(run: Callable[..., Result], models: Path) -> None:
-    save_bare(models, "offer", "    source: pypi:offer==1.0#offer/m.xml\n")
-    (row,) = said(run("verify", "--json"))
-    assert (row["state"], row["about"]) == ("not pulled", "edgex-models pull offer")
-    assert said(run("list", "--json"))[0]["state"] == "not pulled: edgex-models pull offer"
-
-
 @pytest.mark.goal(5)
-def test_inspect_shows_every_key_with_who_decided_it(build_mean_color: BuildModel, run: Callable[..., Result]) -> None:
+def test_inspect_shows_every_key_with_who_decided_it(build_mean_color: BuildModel, run: Run) -> None:
     path = build_mean_color(info={**INFO, "scale_values": "255"}, name="source/gauge")
     (path.parent / "manifest.yaml").write_text(
         "schema: vision.model/1\nname: gauge\nversion: 1.0.0\nthresholds: {top_k: 2}\nsource: our lab\n"
@@ -141,7 +70,7 @@ def test_inspect_shows_every_key_with_who_decided_it(build_mean_color: BuildMode
     assert "image_threshold" not in text  # of no use to a classifier
 
 
-def test_inspect_says_what_a_nameless_model_could_be(build_mean_color: BuildModel, run: Callable[..., Result]) -> None:
+def test_inspect_says_what_a_nameless_model_could_be(build_mean_color: BuildModel, run: Run) -> None:
     path = build_mean_color(name="source/gauge")
     refused = run("inspect", path, code=1)
     assert "no model type given" in refused.stderr
@@ -152,7 +81,7 @@ def test_inspect_says_what_a_nameless_model_could_be(build_mean_color: BuildMode
 
 @pytest.mark.goal(31)
 def test_a_licence_that_asks_something_is_said_and_can_be_required(
-    build_mean_color: BuildModel, run: Callable[..., Result], models: Path
+    build_mean_color: BuildModel, run: Run, models: Path
 ) -> None:
     agpl = build_mean_color(info={**INFO, "license": "AGPL-3.0"}, name="a/gauge")
     assert "its licence is AGPL-3.0: read what it asks" in run("add", agpl).stderr
@@ -167,7 +96,7 @@ def test_a_licence_that_asks_something_is_said_and_can_be_required(
 
 @pytest.mark.goal(16)
 def test_golden_pictures_are_made_and_looked_at(
-    build_mean_color: BuildModel, run: Callable[..., Result], models: Path, red: Path
+    build_mean_color: BuildModel, run: Run, models: Path, red: Path
 ) -> None:
     path = build_mean_color(info=INFO, name="source/gauge")
     run("add", path, "--golden", red)
@@ -193,82 +122,6 @@ def test_golden_pictures_are_made_and_looked_at(
     assert Repository(models).versions("gauge") == ["1.0.1", "1.0.0"]
 
 
-@pytest.mark.goal(46)
-def test_two_versions_are_measured_side_by_side(
-    build_mean_color: BuildModel, run: Callable[..., Result], red: Path
-) -> None:
-    for version in ("1.0.0", "1.1.0"):
-        run("add", build_mean_color(info=INFO, name="source/gauge"), "--version", version)
-    words = ("bench", "gauge@1.0.0", "gauge@1.1.0", "--seconds", "0.1", "--pictures", red.parent)
-    found = said(run(*words, "--json"))
-    assert [it["version"] for it in found["costs"]] == ["1.0.0", "1.1.0"]
-    assert found["agreement"] == 1.0
-    assert found["sizeRatio"] == 1.0
-    assert found["speedRatio"] > 0
-    text = run(*words).stdout
-    assert "frames/s" in text
-    assert "agreement 1.000 on 1 pictures" in text
-    assert "no pictures" in run("bench", "gauge", "--pictures", red.parent / "nowhere", code=1).stderr
-
-
-@pytest.mark.goal(50)
-def test_a_plan_without_a_running_system_compares_two_versions(
-    build_mean_color: BuildModel, run: Callable[..., Result]
-) -> None:
-    run("add", build_mean_color(info=INFO, name="a/gauge"))
-    run("add", build_mean_color(info={**INFO, "labels": "green blue red"}, name="b/gauge"), "--version", "1.1.0")
-    plan = said(run("plan", "gauge@1.1.0", "--against", "1.0.0", "--strategy", "canary", "--json"))
-    assert plan["steps"] == ["RESOLVE", "VERIFY", "LOAD", "SELFTEST", "CANARY", "SWITCH", "OBSERVE", "COMMIT", "IDLE"]
-    assert plan["changes"][0]["text"].startswith("label 0 is 'green', 'blue' is expected")
-    assert plan["cost"]["memoryMb"] > 0
-    text = run("plan", "gauge@1.1.0", "--against", "1.0.0", "--no-measure").stdout
-    assert "holds the update: label 0 is 'green'" in text
-    assert said(run("plan", "gauge@1.0.0", "--against", "1.0.0", "--no-measure", "--json"))["steps"] == []
-
-
-@pytest.mark.goal(3)
-def test_an_alias_stands_for_a_version(build_mean_color: BuildModel, run: Callable[..., Result]) -> None:
-    for version in ("1.0.0", "1.1.0"):
-        run("add", build_mean_color(info=INFO, name="source/gauge"), "--version", version)
-    assert "gauge@stable is 1.0.0" in run("alias", "gauge@1.0.0", "stable").stdout
-    assert said(run("inspect", "gauge@stable", "--json"))["version"] == "1.0.0"
-    assert said(run("inspect", "gauge@^1.0.0", "--json"))["version"] == "1.1.0"
-    assert "no alias 'steady'; there are latest, stable" in run("inspect", "gauge@steady", code=1).stderr
-    assert "which version?" in run("alias", "gauge", "stable", code=1).stderr
-
-
-@pytest.mark.goal(46)
-@pytest.mark.timeout(90)
-def test_a_quantised_version_is_held_against_the_one_it_was_made_from(
-    models: Path, run: Callable[..., Result], red: Path
-) -> None:
-    for version, precision in (("1.0.0", FP32), ("1.1.0", INT8)):
-        folder = models / "ssdlite" / version
-        folder.mkdir(parents=True)
-        ov.save_model(build_detector(precision), folder / "model.xml")
-    words = ("bench", "ssdlite@1.0.0", "ssdlite@1.1.0", "--seconds", "0.5", "--pictures", red.parent, "--json")
-    found = said(run(*words))
-    full, small = found["costs"]
-    assert (full["precision"], small["precision"]) == ("FP32", "INT8")
-    assert found["agreement"] > 0.9
-    assert found["speedRatio"] == pytest.approx(small["framesPerSecond"] / full["framesPerSecond"], abs=0.01)
-    assert found["sizeRatio"] == pytest.approx(small["bytes"] / full["bytes"], abs=0.01)
-
-
-def test_versions_are_pinned_and_removed(
-    build_mean_color: BuildModel, run: Callable[..., Result], models: Path
-) -> None:
-    for version in ("1.0.0", "1.1.0"):
-        run("add", build_mean_color(info=INFO, name="source/gauge"), "--version", version)
-    run("pin", "gauge@1.0.0")
-    assert "gauge@1.0.0 is pinned" in run("remove", "gauge@1.0.0", code=1).stderr
-    assert [row["state"] for row in said(run("list", "--json"))] == ["", "pinned"]
-    run("pin", "gauge@1.0.0", "--off")
-    assert "removed" in run("remove", "gauge@1.0.0").stdout
-    assert Repository(models).versions("gauge") == ["1.1.0"]
-    assert "which version? say gauge@1.2.3" in run("remove", "gauge", code=1).stderr
-
-
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
@@ -284,14 +137,14 @@ def test_versions_are_pinned_and_removed(
         (("plan", "x", "--percent", "0"), 2, "percent"),
     ],
 )
-def test_every_end_has_its_exit_code(run: Callable[..., Result], words: tuple[str, ...], code: int, what: str) -> None:
+def test_every_end_has_its_exit_code(run: Run, words: tuple[str, ...], code: int, what: str) -> None:
     done = run(*words, code=code)
     assert what in done.stderr
     assert "Traceback" not in done.output
     assert done.stdout == ""
 
 
-def test_what_can_be_pulled_is_listed_with_licence_and_source(run: Callable[..., Result]) -> None:
+def test_what_can_be_pulled_is_listed_with_licence_and_source(run: Run) -> None:
     entries = {it["name"]: it for it in said(run("pull", "--json"))}
     assert entries["pedestrian-ssdlite"]["license"] == "MIT"
     text = run("pull").stdout
@@ -312,9 +165,7 @@ def test_it_is_a_command_of_its_own(tmp_path: Path) -> None:
     assert refused.stderr.startswith("edgex-models: no model 'nobody'")
 
 
-def test_tables_fit_an_eighty_column_terminal(
-    build_mean_color: BuildModel, run: Callable[..., Result], models: Path
-) -> None:
+def test_tables_fit_an_eighty_column_terminal(build_mean_color: BuildModel, run: Run, models: Path) -> None:
     run("add", build_mean_color(info=INFO, name="source/gauge"), "--name", "a-model-with-quite-a-long-name")
     script = f"COLUMNS=80 {sys.executable} -m app_inference.cli list --models-dir {models} --url http://127.0.0.1:9"
     shown = subprocess.run(["script", "-qec", script, "/dev/null"], capture_output=True, text=True, timeout=30)

@@ -1,4 +1,4 @@
-"""`pull`, `add`, `golden`, `alias`, `pin` and `remove`: what changes on this machine's disk."""
+"""`pull`, `add` and `golden`: what brings versions onto this machine's disk."""
 
 import shutil
 import tempfile
@@ -19,7 +19,6 @@ from app_inference.intake import Wanted, add
 from app_inference.manifest import FILE_NAME, Golden, manifest_text, parse_labels, parse_manifest
 from app_inference.provenance import license_warning, missing
 from app_inference.repository import Repository, StoredModel
-from app_inference.retention import drop, pin
 
 Pictures = Annotated[
     list[Path] | None, typer.Option("--golden", help="A picture whose result is kept as the expected one; repeatable.")
@@ -102,40 +101,6 @@ def golden(
     _say_added(stored, as_json, "added", warnings)
 
 
-@command
-def pin_version(
-    model: o.WantedModel,
-    off: Annotated[bool, typer.Option("--off", help="Let it go again.")] = False,
-    models_dir: o.ModelsDir = o.MODELS_DIR,
-) -> None:
-    """Keep a version whatever retention says."""
-    name, version = _name_and_version(model)
-    pin(Repository(models_dir), name, version, is_pinned=not off)
-    say(f"{name}@{version} is {'no longer ' if off else ''}pinned")
-
-
-@command
-def alias(
-    model: o.WantedModel,
-    name: Annotated[str, typer.Argument(metavar="ALIAS", help="What it is to be called, such as stable.")],
-    models_dir: o.ModelsDir = o.MODELS_DIR,
-) -> None:
-    """Let an alias stand for a version; models that are wished by that alias follow within half a minute."""
-    model_name, version = _name_and_version(model)
-    Repository(models_dir).point(model_name, name, version)
-    say(f"{model_name}@{name} is {version}")
-
-
-@command
-def remove(model: o.WantedModel, models_dir: o.ModelsDir = o.MODELS_DIR, url: o.Url = o.URL) -> None:
-    """Remove one version from the disk; never one that is in use."""
-    from app_inference.cli.listing import versions_in_use
-
-    name, version = _name_and_version(model)
-    drop(Repository(models_dir), name, version, versions_in_use(url, name))
-    say(f"{name}@{version} removed")
-
-
 def _tried(
     stored: StoredModel, pictures: Sequence[Path], tolerance: float, empty: bool, require: str, warnings: list[str]
 ) -> list[Golden]:
@@ -206,10 +171,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{path}: {error}") from error
-
-
-def _name_and_version(model: str) -> tuple[str, str]:
-    name, _, version = model.partition("@")
-    if not version:
-        raise Invalid(f"{model}: which version? say {model}@1.2.3")
-    return name, version

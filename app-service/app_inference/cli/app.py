@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from edgex_kit import __version__
 
-from app_inference.cli import adding, benching, deploying, listing, planning, watching
+from app_inference.cli import adding, benching, deploying, keeping, listing, planning, verifying, watching
 
 app = typer.Typer(
     name="edgex-models",
@@ -25,11 +25,11 @@ for name, action, panel in (
     ("pull", adding.pull, _DISK),
     ("add", adding.add_model, _DISK),
     ("golden", adding.golden, _DISK),
-    ("verify", listing.verify, _DISK),
+    ("verify", verifying.verify, _DISK),
     ("bench", benching.bench, _DISK),
-    ("alias", adding.alias, _DISK),
-    ("pin", adding.pin_version, _DISK),
-    ("remove", adding.remove, _DISK),
+    ("alias", keeping.alias, _DISK),
+    ("pin", keeping.pin_version, _DISK),
+    ("remove", keeping.remove, _DISK),
     ("plan", planning.plan, _SYSTEM),
     ("deploy", deploying.deploy, _SYSTEM),
     ("watch", watching.watch, _SYSTEM),

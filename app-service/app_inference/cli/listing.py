@@ -1,21 +1,18 @@
-"""`list`, `inspect` and `verify`: what is on this machine's disk."""
+"""`list` and `inspect`: what is on this machine's disk."""
 
 from typing import Any
 
 import typer
-from edgex_kit.errors import EdgexError, NotFound
+from edgex_kit.errors import EdgexError
 
 from app_inference.cli import options as o
+from app_inference.cli.absence import absence
 from app_inference.cli.gateway import Gateway
 from app_inference.cli.outcome import REFUSED, command
-from app_inference.cli.show import bytes_progress, megabytes, say, say_json, say_table, warn
+from app_inference.cli.show import megabytes, say, say_json, say_table, warn
 from app_inference.decoders import DECODERS
-from app_inference.errors import ModelRejected
-from app_inference.manifest import FILE_NAME, parse_manifest
 from app_inference.repository import Repository, StoredModel
 from app_inference.retention import pinned
-
-NOT_PULLED = "not pulled"
 
 
 @command
@@ -64,88 +61,10 @@ def inspect(
         raise typer.Exit(REFUSED)
 
 
-@command
-def verify(
-    models: o.WantedModels = None,
-    models_dir: o.ModelsDir = o.MODELS_DIR,
-    as_json: o.AsJson = False,
-) -> None:
-    """Read every file of every version again and compare it with its digest."""
-    wanted, rows = _wanted(Repository(models_dir), models or [])
-    total = sum(_listed_bytes(stored) for stored in wanted)
-    with bytes_progress("verifying", total, is_quiet=as_json) as progress:
-        rows += [_verified(stored, progress) for stored in wanted]
-    bad = [row for row in rows if row["state"] in ("damaged", "missing")]
-    if as_json:
-        say_json(rows)
-    else:
-        say_table(
-            ("model", "state", "digest", "about"),
-            [(r["model"], r["state"], r["digest"][:12], r["about"]) for r in rows],
-        )
-    if bad:
-        raise typer.Exit(REFUSED)
-
-
 def versions_in_use(url: str, name: str) -> list[str]:
     """The versions of a model that a running app-inference serves, has served last, or tries; none where none runs."""
     used = (it.partition("@") for it in _states(url) or {})
     return [version for model, _, version in used if model == name]
-
-
-def _wanted(repository: Repository, models: list[str]) -> tuple[list[StoredModel], list[dict[str, str]]]:
-    """What is to be read, and a row for each version that cannot be: one that is not there keeps no other from it."""
-    if models:
-        return [it for model in models for it in _versions(repository, model)], []
-    found: list[StoredModel] = []
-    missing: list[dict[str, str]] = []
-    for name, version in [(it, number) for it in repository.names() for number in repository.versions(it)]:
-        try:
-            found.append(repository.version(name, version))
-        except EdgexError as error:
-            state, about = _absent(repository, name, version, error)
-            missing.append({"model": f"{name}@{version}", "state": state, "digest": "", "about": about})
-    if not found and not missing:
-        raise NotFound(f"no models in {repository.root}")
-    return found, missing
-
-
-def _absent(repository: Repository, name: str, version: str, error: EdgexError) -> tuple[str, str]:
-    """State of a version that cannot be opened, and what there is to say about it.
-
-    A manifest that says where all of its files come from is an offer as long as none of them is there.
-    """
-    folder = repository.root / name / version
-    try:
-        offered = parse_manifest((folder / FILE_NAME).read_bytes()).files
-    except (OSError, ModelRejected):
-        offered = []
-    if offered and all(file.source and not (folder / file.name).exists() for file in offered):
-        return NOT_PULLED, f"edgex-models pull {name}"
-    return "missing", str(error)
-
-
-def _versions(repository: Repository, model: str) -> list[StoredModel]:
-    """All versions of a name, the one version of anything else."""
-    if model in repository.names():
-        return [repository.version(model, version) for version in repository.versions(model)]
-    return [repository.find(model)]
-
-
-def _verified(stored: StoredModel, progress: Any) -> dict[str, str]:
-    name = f"{stored.name}@{stored.version}"
-    try:
-        digest = stored.digest(stored.check_files(progress))
-    except EdgexError as error:
-        return {"model": name, "state": "damaged", "digest": "", "about": str(error)}
-    listed = len(stored.manifest.files) if stored.manifest else 0
-    if not listed:
-        return {"model": name, "state": "unlisted", "digest": digest, "about": "its manifest lists no digests"}
-    return {"model": name, "state": "whole", "digest": digest, "about": f"{listed} file{'s' * (listed > 1)}"}
-
-
-def _listed_bytes(stored: StoredModel) -> int:
-    return sum(file.size for file in stored.manifest.files) if stored.manifest else 0
 
 
 def _states(url: str) -> dict[str, list[str]] | None:
@@ -192,8 +111,8 @@ def _row(
             "license": licence or (stored.export.license if stored.export else ""),
         }
     except EdgexError as error:
-        state, about = _absent(repository, name, version, error)
-        return {**row, "state": f"{state}: {about}"}
+        gone = absence(repository, name, version, error)
+        return {**row, "state": f"{gone.state}: {gone.about}"}
     except OSError as error:  # removed while it was looked at
         states.append(f"missing: {error}")
     return {**row, "state": ", ".join(states)}
