@@ -100,9 +100,11 @@ class ModelDriver:
         if device.profile_name != MODEL_PROFILE:
             raise Invalid(f"profile '{MODEL_PROFILE}' expected for device '{device.name}', got '{device.profile_name}'")
 
-    async def _versions(self, name: str) -> dict[str, list[str]]:
+    async def _versions(self, name: str) -> dict[str, Any]:
         versions = await asyncio.to_thread(self._repository.versions, name)
-        return {"versions": versions, "quarantined": list(self._standings.of(name).report.quarantined)}
+        aliases = await asyncio.to_thread(self._repository.aliases, name)
+        quarantined = list(self._standings.of(name).report.quarantined)
+        return {"versions": versions, "quarantined": quarantined, "aliases": aliases}
 
     async def _deploy(self, name: str, value: str, who: str) -> None:
         await self._engine.deploy(name, wish_from_text(value, who))

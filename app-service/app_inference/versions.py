@@ -38,7 +38,10 @@ def chosen(wanted: str, versions: Sequence[str], aliases: Mapping[str, str]) -> 
         raise NotFound(f"no version {wanted!r}; there are {', '.join(versions) or 'none'}")
     if _ALIAS.fullmatch(wanted):
         raise NotFound(f"no alias {wanted!r}; there are {', '.join([LATEST, *sorted(aliases)])}")
-    return _newest(wanted, [version for version in versions if _is_within(version, wanted)])
+    within = [version for version in versions if _is_within(version, wanted)]
+    if not within:
+        raise NotFound(f"no version is {wanted!r}; there are {', '.join(versions) or 'none'}")
+    return _newest(wanted, within)
 
 
 def is_floating(wanted: str) -> bool:

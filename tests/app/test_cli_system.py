@@ -171,6 +171,53 @@ def test_a_wish_for_a_model_nobody_has_heard_of_is_kept_and_says_so(running: Run
     assert "has reported nothing on a model 'unheard'" in wished.stderr
 
 
+@pytest.mark.goal(3, 7)
+def test_a_version_that_is_nowhere_is_refused_at_once_with_those_there_are(running: Running) -> None:
+    before = running.said("watch", "gauge", "--seconds", "0.1")
+    for words in (("deploy", "gauge@9.9.9"), ("deploy", "gauge@^9.0.0"), ("rollback", "gauge", "--to", "9.9.9")):
+        refused = running.models(*words)
+        assert (refused.exit_code, refused.stdout) == (1, ""), words
+        assert "model 'gauge' of app-inference: no version" in refused.stderr
+        assert "there are 2.0.0, 1.1.0, 1.0.0" in refused.stderr
+        assert "all is well" not in refused.stderr
+    assert "no alias 'steady'; there are latest" in running.models("deploy", "gauge@steady").stderr
+    assert running.said("watch", "gauge", "--seconds", "0.1") == before, "nothing was wished"
+
+
+def test_a_version_is_wished_unseen_where_only_core_keeper_answers(running: Running) -> None:
+    nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
+    wished = running.models("deploy", "gauge@9.9.9", "--command-url", nobody)
+    assert wished.exit_code == 0
+    assert "gauge@9.9.9 is not in " in wished.stderr
+    assert running.said("deploy", "gauge@1.0.0", "--wait", "--timeout", "40")["outcome"] == "serves"
+
+
+@pytest.mark.goal(3)
+def test_an_alias_is_deployed_and_not_deleted_while_it_is_wished(running: Running) -> None:
+    assert running.models("alias", "gauge@1.0.0", "stable").exit_code == 0
+    assert running.said("deploy", "gauge@stable")["wish"]["version"] == "stable"
+    refused = running.models("alias", "gauge", "stable", "--delete")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "gauge@stable is in use: it is wished, `edgex-models deploy gauge@1.2.3` wishes" in refused.stderr
+    assert running.said("deploy", "gauge@>=1.0.0 <1.1.0")["wish"]["version"] == ">=1.0.0 <1.1.0"
+    deleted = running.models("alias", "gauge", "stable", "--delete")
+    assert (deleted.exit_code, deleted.stderr) == (0, "")
+
+
+def test_an_alias_is_not_deleted_while_a_pipeline_names_it(running: Running) -> None:
+    assert running.models("alias", "gauge@1.0.0", "held").exit_code == 0
+    key = f"{running.keeper}/api/v3/kvs/key/edgex/v4/app-inference/Writable/Pipelines/Held"
+    for name, value in (("Enabled", "false"), ("Model", "gauge@held")):
+        requests.put(f"{key}/{name}", json={"value": value}, timeout=5).raise_for_status()
+    deadline = time.monotonic() + PATIENCE
+    while "Held" not in requests.get(f"{running.url}/api/v3/vision/status", timeout=5).json()["pipelines"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    refused = running.models("alias", "gauge", "held", "--delete")
+    assert refused.exit_code == 1
+    assert "gauge@held is in use: pipeline 'Held' names it" in refused.stderr
+
+
 def test_a_version_in_use_is_not_removed(running: Running) -> None:
     refused = running.models("remove", "gauge@1.0.0")
     assert (refused.exit_code, refused.stdout) == (1, "")

@@ -15,6 +15,7 @@ from app_inference.repository import Repository
 from app_inference.updates.desired import CanaryWish, Desired, ModelWish, ObserveWish
 from app_inference.updates.reported import ModelReport
 from app_inference.updates.steps import Step
+from app_inference.versions import chosen
 
 StrategyOption = Annotated[
     Literal["swap", "canary", "shadow"], typer.Option(help="swap at once, canary for some cameras first, or shadow.")
@@ -72,6 +73,8 @@ def deploy(
     if via == "command":
         gateway.command(name, "Deploy", {"Deploy": msgspec.json.encode(wish).decode()})
     else:
+        if not _is_there(gateway, name, version):
+            _warn_of_absence(Repository(models_dir), name, version)
         gateway.wish(name, wish)
         if before is None:
             warn(f"{service} has reported nothing on a model '{name}': the wish is kept until a pipeline names it")
@@ -94,6 +97,7 @@ def rollback(
     gateway = Gateway("", keeper_url, command_url, service)
     before = gateway.report(name)
     if to:
+        _is_there(gateway, name, to)
         gateway.wish(name, ModelWish(version=to, promoted=True, asked_by=by))
     else:
         _go_back(gateway, name, before, by)
@@ -182,11 +186,31 @@ def _wanted(repository: Repository, model: str) -> tuple[str, str]:
     name, _, version = model.partition("@")
     if "/" in name:
         raise Invalid(f"{model}: a model is deployed by its name; bring a file in with `edgex-models add`")
-    if not version:
-        return name, repository.newest(name).version
-    if name in repository.names() and version not in repository.versions(name):
-        warn(f"{model} is not in {repository.root}; if that is not the folder of app-inference, all is well")
-    return name, version
+    return name, version or repository.newest(name).version
+
+
+def _is_there(gateway: Gateway, name: str, version: str) -> bool:
+    """Whether app-inference has what is wished; False where that cannot be asked. Raises NotFound when it has not, and
+    Invalid for what is no way to say a version."""
+    available = gateway.available(name)
+    if available is None:
+        return False
+    try:
+        chosen(version, available.versions, available.aliases)
+    except NotFound as error:
+        raise NotFound(f"model '{name}' of {gateway.service}: {error}") from error
+    return True
+
+
+def _warn_of_absence(repository: Repository, name: str, version: str) -> None:
+    """It may be on the disk of app-inference all the same."""
+    if name not in repository.names():
+        return
+    try:
+        repository.chosen(name, version)
+    except NotFound:
+        there = f"{name}@{version} is not in {repository.root}"
+        warn(f"{there}; if that is not the folder of app-inference, all is well")
 
 
 def _returning_to(report: ModelReport) -> str:

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from edgex_kit.errors import Conflict, Malformed, NotFound, Unreachable
+from edgex_kit.errors import Conflict, EdgexError, Malformed, NotFound, Unreachable
 from edgex_kit.http import HttpClient
 from edgex_kit.keeper import ROOT, Keeper
 from edgex_kit.topics import escape_name
+from msgspec import Struct
 
 from app_inference.updates.desired import Desired, ModelWish, desired_text, parse_desired
 from app_inference.updates.reported import ModelReport, Reported
+
+
+class Available(Struct, frozen=True, kw_only=True):
+    """The resource `AvailableVersions` of a model's device."""
+
+    versions: tuple[str, ...]
+    aliases: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,15 @@ class Gateway:
         """Write a command of a model's device. Raises NotFound where there is no such device, and its refusal."""
         path = f"/api/v3/device/name/{escape_name(self.device(name))}/{escape_name(command)}"
         self._call("core-command", self.command_url, "PUT", path, dict(values))
+
+    def available(self, name: str) -> Available | None:
+        """What app-inference has on its disk of a model; None where its device cannot be asked."""
+        path = f"/api/v3/device/name/{escape_name(self.device(name))}/AvailableVersions"
+        try:
+            answer = self._call("core-command", self.command_url, "GET", path)
+            return msgspec.convert(answer["event"]["readings"][0]["objectValue"], Available)
+        except (EdgexError, msgspec.ValidationError, LookupError, TypeError):
+            return None
 
     def device(self, name: str) -> str:
         """The device a model is in core-metadata."""
