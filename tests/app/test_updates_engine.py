@@ -139,6 +139,21 @@ async def test_an_alias_that_moves_is_a_swap(open_site: OpenSite, tmp_path: Path
         await site.serves("1.0.0")
 
 
+@pytest.mark.goal(3)
+async def test_an_alias_that_is_gone_takes_nothing_from_what_serves(open_site: OpenSite, tmp_path: Path) -> None:
+    write_version(tmp_path, "2.0.0")
+    repository = Repository(tmp_path)
+    async with open_site() as site:
+        repository.point(MODEL, "stable", "2.0.0")
+        site.write(1, version="stable", promoted=True)
+        await site.serves("2.0.0")
+        rollout = site.engine.rollout(MODEL)
+        await site.until(lambda: rollout.record.active == "2.0.0", "it is committed")
+        repository.forget(MODEL, "stable")
+        await site.until(lambda: "no alias 'stable'" in rollout.record.reason, "the wish is refused")
+        assert (site.slot.model.version, rollout.record.active) == ("2.0.0", "2.0.0")
+
+
 @pytest.mark.goal(15)
 async def test_a_version_that_was_refused_is_not_tried_again_by_reading_again(
     open_site: OpenSite, tmp_path: Path
