@@ -110,8 +110,8 @@ def sift(found: Candidates, limit: int) -> NDArray[np.intp]:
     boxes = found.boxes
     sound = np.isfinite(boxes).all(1) & np.isfinite(found.scores) & (found.class_ids >= 0)
     sound &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    rows = np.flatnonzero(sound)
-    return rows[np.argsort(-found.scores[rows], kind="stable")[:limit]]
+    rows = sound.nonzero()[0]
+    return rows[(-found.scores[rows]).argsort(kind="stable")[:limit]]
 
 
 def suppress(found: Candidates, rows: NDArray[np.intp], iou: float, agnostic: bool) -> NDArray[np.intp]:

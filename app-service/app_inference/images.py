@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -151,6 +152,7 @@ def _checked_size(field: memoryview) -> Size:
     return width, height
 
 
+@lru_cache(1000)  # a camera's pictures have one size
 def _reduction(size: Size, needed: Size | None, keeps_ratio: bool) -> int:
     if needed is None:
         return 1

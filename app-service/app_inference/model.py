@@ -12,7 +12,7 @@ Rules that keep it alive, each found by running into it:
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -152,10 +152,10 @@ class _Request:
         self._request = compiled.create_infer_request()
         self._pixels: NDArray[np.uint8] | None = None  # the tensor only points at them
 
-    def infer(self, pixels: NDArray[np.uint8]) -> Mapping[int, NDArray[Any]]:
+    def infer(self, pixels: NDArray[np.uint8]) -> Sequence[NDArray[Any]]:
         self._pixels = pixels
         self._request.set_input_tensor(ov.Tensor(pixels, shared_memory=True))
-        answer: Mapping[int, NDArray[Any]] = self._request.infer(share_outputs=True)
+        answer: tuple[NDArray[Any], ...] = self._request.infer(share_outputs=True).to_tuple()
         return answer
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from edgex_kit.messages import Event, Reading, new_id
 from edgex_kit.origin import new_origin
 from edgex_kit.values import encode_value
@@ -109,20 +110,20 @@ def named_objects(
     found = result.found if isinstance(result, Instances | Keypoints) else result
     if not isinstance(found, Detections) or not len(found):
         return ()
-    width, height = size
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
+    boxes = found.boxes.astype(np.float64).round(1)
+    norms = (boxes / (size * 2)).round(5)
+    scores = found.scores.astype(np.float64).round(4)
+    rows = zip(found.class_ids.tolist(), scores.tolist(), boxes.tolist(), norms.tolist(), strict=True)
     joints = _joints(result) if isinstance(result, Keypoints) else None
     objects = []
-    for index, (box, score, class_id) in enumerate(rows):
+    for index, (class_id, score, box, norm) in enumerate(rows):
         label = _label(labels, class_id)
         if wanted and label not in wanted:
             continue
-        x1, y1, x2, y2 = (round(side, 1) for side in box)
-        norm = (round(x1 / width, 5), round(y1 / height, 5), round(x2 / width, 5), round(y2 / height, 5))
         foot = ((norm[0] + norm[2]) / 2, norm[3])  # where it stands
         inside = tuple(zone.name for zone in zones if zone.holds(*foot)) if zones else ()
         points = joints[index] if joints else ()
-        objects.append(Found(label, class_id, round(score, 4), (x1, y1, x2, y2), norm, inside, points))
+        objects.append(Found(label, class_id, score, tuple(box), tuple(norm), inside, points))
     return tuple(objects)
 
 

@@ -20,8 +20,8 @@ from app_inference.resolution import ResolvedModel
 class Request(Protocol):
     """What a session asks of OpenVINO."""
 
-    def infer(self, pixels: NDArray[np.uint8]) -> Mapping[int, NDArray[Any]]:
-        """The outputs by number; views that hold until the next call. Raises RuntimeError."""
+    def infer(self, pixels: NDArray[np.uint8]) -> Sequence[NDArray[Any]]:
+        """The outputs in the model's order; views that hold until the next call. Raises RuntimeError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Set
+from dataclasses import dataclass
 
 from edgex_kit.errors import EdgexError, Invalid, Malformed
 from edgex_kit.histograms import Histogram
@@ -33,6 +34,14 @@ NO_PICTURE = NoPicture.__name__  # an event, but without a picture
 INVALID = (Malformed.__name__, ImageBroken.__name__)  # no event, or one of another device; no picture we can decode
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What every frame of a camera is counted in."""
+
+    received: Counter
+    analysed: Counter
+
+
 class Tally:
     """Counts, and speaks up."""
 
@@ -40,14 +49,17 @@ class Tally:
         self._metrics = metrics
         self._view = view
         self._lock = threading.Lock()
+        self._messages = metrics.counter("MessagesReceived")
+        self._counts: dict[str, _Counts] = {}  # by camera
+        self._processed: dict[str, Counter] = {}  # by pipeline
         self._stages: dict[str, list[Histogram]] = {}  # digest -> one for each of STAGES
         self._said: dict[str, set[str]] = {}  # camera -> kinds
         self._lines: dict[str, tuple[float, int]] = {}  # kind -> since when, and how many cameras have said it
 
     def received(self, camera: str, missed: int) -> None:
         """A worker has taken a frame, `missed` others of its camera having been replaced by newer ones."""
-        self._metrics.counter("MessagesReceived").add(1 + missed)
-        self._of("FramesReceived", camera).add(1 + missed)
+        self._messages.add(1 + missed)
+        self._counts_of(camera).received.add(1 + missed)
         if missed:
             self._of("FramesDropped", camera, reason=REPLACED).add(missed)
 
@@ -58,7 +70,7 @@ class Tally:
 
     def analysed(self, camera: str) -> None:
         """A frame has the answer of one pipeline at least."""
-        self._of("FramesAnalysed", camera).add()
+        self._counts_of(camera).analysed.add()
 
     def dropped(self, camera: str, reason: str, error: Exception | None = None) -> None:
         """A frame has none. `error` is for a person; `camera` may be empty, when nobody knows."""
@@ -73,7 +85,8 @@ class Tally:
 
     def processed(self, pipeline: str) -> None:
         """A pipeline has looked at a frame."""
-        self._metrics.counter(f"PipelineMessagesProcessed-{pipeline}", pipeline=pipeline).add()
+        processed = self._processed.get(pipeline) or self._processed_by(pipeline)
+        processed.add()
 
     def looked(self, model: Model, decode_ms: float, spent: Timings) -> None:
         """A model has looked at a frame; its stages, in milliseconds."""
@@ -95,15 +108,28 @@ class Tally:
 
     def forget(self, cameras: Set[str]) -> None:
         """Cameras are gone, and made room for others."""
-        self._metrics.forget(camera=cameras)
         with self._lock:
+            self._metrics.forget(camera=cameras)
             for camera in cameras:
                 self._said.pop(camera, None)
+                self._counts.pop(camera, None)
 
     def _stages_of(self, model: Model) -> list[Histogram]:
         tags = {"model": model.name, "version": model.version, "digest": model.digest[:12]}
         stages = [self._metrics.histogram("InferenceStageMs", stage=it, **tags) for it in STAGES]
         return self._stages.setdefault(tags["digest"], stages)
+
+    def _processed_by(self, pipeline: str) -> Counter:
+        counter = self._metrics.counter(f"PipelineMessagesProcessed-{pipeline}", pipeline=pipeline)
+        return self._processed.setdefault(pipeline, counter)
+
+    def _counts_of(self, camera: str) -> _Counts:
+        return self._counts.get(camera) or self._new_counts(camera)
+
+    def _new_counts(self, camera: str) -> _Counts:
+        with self._lock:  # between two steps of `forget` they would be counted where nobody looks
+            counts = _Counts(self._of("FramesReceived", camera), self._of("FramesAnalysed", camera))
+            return self._counts.setdefault(camera, counts)
 
     def _of(self, name: str, camera: str, **tags: str) -> Counter:
         return self._metrics.counter(name, **({"camera": camera} if camera else {}), **tags)

@@ -25,6 +25,7 @@ Parts = tuple[bytes, ...]
 """A message in pieces that follow each other."""
 
 _KEYS = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(Envelope)}
+_NAMES = frozenset(_KEYS.values())
 _PAYLOAD_KEY = b'"payload":"'
 _CUT = "~"  # stands for the payload that was cut out; no base64
 _LARGE = 1024  # bytes; a smaller value is not worth a piece of its own
@@ -259,7 +260,7 @@ def _cut(data: bytes) -> tuple[bytes, memoryview] | None:
 
 def _envelope_from(value: Any) -> Envelope:
     """As Go decodes it: keys in upper and lower case alike, and null for what is not there."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not (value.keys() <= _NAMES and None not in value.values()):
         value = {_KEYS.get(str(key).lower(), key): item for key, item in value.items() if item is not None}
     return msgspec.convert(value, Envelope)
 

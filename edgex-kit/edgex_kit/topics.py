@@ -5,6 +5,7 @@ Service.EnableNameFieldEscape.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from edgex_kit.errors import Malformed
@@ -68,10 +69,7 @@ class Topics:
 
     def parse_event(self, topic: str) -> EventTopic:
         """Names of an event or frame topic: its last four levels, as core-data reads them. Raises Malformed."""
-        levels = self._levels(topic)
-        if len(levels) < (6 if levels[0] == "events" else 5):
-            raise Malformed(f"topic '{topic}' does not end in service/profile/device/source")
-        return EventTopic(*map(unquote, levels[-4:]))
+        return _parse_event(self, topic)
 
     # -- commands
 
@@ -88,7 +86,7 @@ class Topics:
 
     def parse_command(self, topic: str) -> CommandTopic:
         """Device, command and method: the last three levels (contract 1.9). Raises Malformed."""
-        levels = self._levels(topic)
+        levels = self.levels(topic)
         if len(levels) < 6:
             raise Malformed(f"topic '{topic}' does not end in device/command/method")
         return CommandTopic(unquote(levels[-3]), unquote(levels[-2]), levels[-1].lower())
@@ -121,11 +119,20 @@ class Topics:
         """Never escaped (contract 1.7, row 16)."""
         return self.join("telemetry", service, metric)
 
-    def _levels(self, topic: str) -> list[str]:
+    def levels(self, topic: str) -> list[str]:
+        """Those below the prefix, as they were sent. Raises Malformed for a topic elsewhere."""
         prefix = self.base + "/"
         if not topic.startswith(prefix):
             raise Malformed(f"topic '{topic}' is not below '{self.base}/'")
         return topic[len(prefix) :].split("/")
+
+
+@lru_cache(1000)  # all frames of a camera have one topic
+def _parse_event(topics: Topics, topic: str) -> EventTopic:
+    levels = topics.levels(topic)
+    if len(levels) < (6 if levels[0] == "events" else 5):
+        raise Malformed(f"topic '{topic}' does not end in service/profile/device/source")
+    return EventTopic(*map(unquote, levels[-4:]))
 
 
 CONFIG_PREFIX = "edgex/configs"  # hard-coded in Go's clients whatever the base prefix is (contract 4.2)

@@ -18,7 +18,7 @@ RESOLVED = resolve("m", state(None, {}, {"type": "classification"}), OUTPUTS, (8
 class Broken:
     """A device that is gone, as OpenVINO reports it."""
 
-    def infer(self, pixels: NDArray[np.uint8]) -> dict[int, NDArray[Any]]:
+    def infer(self, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
         raise RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:223:\n[GPU] Device is lost\n\n")
 
 
