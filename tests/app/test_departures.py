@@ -76,7 +76,10 @@ async def following(edgex: Any, url: str, view: View) -> AsyncIterator[None]:
     async with open_bus(BusSettings(edgex.broker.host, edgex.broker.port)) as bus:
         service = SimpleNamespace(bus=bus, topics=Topics(), metadata=metadata, metrics=metrics)
         task = asyncio.create_task(follow_departures(service, view, Tally(metrics, view), Plan))  # type: ignore[arg-type]
-        await bus.settle(5)
+        async with asyncio.timeout(5):
+            while not bus._subscriptions.patterns:
+                await asyncio.sleep(0.01)
+        assert await bus.settle(5)
         try:
             yield
         finally:
