@@ -30,7 +30,7 @@ from app_inference.model_doors import ModelDoors
 from app_inference.model_standing import Standings
 from app_inference.models import Models
 from app_inference.outbox import Outbox
-from app_inference.picture_sizes import PictureSizes
+from app_inference.picture_needs import PictureNeeds
 from app_inference.pipelines import Plan, plan_from
 from app_inference.publishing import Publisher
 from app_inference.reload import Serving, follow_pipelines, models_in_use
@@ -172,7 +172,7 @@ def lasting_of(eye: Eye, port: int) -> Lasting:
         "update meters": UpdateMeters(service.metrics, engine.rollouts, models.slots, eye.tally.keep_versions).run,
         "model devices": partial(eye.doors.run, port),
         "departures": partial(follow_departures, service, view, eye.tally, eye.plan),
-        "picture sizes": PictureSizes(service, view, eye.plan).run,
+        "picture needs": PictureNeeds(service, view, eye.plan).run,
         "profiles": partial(publish_profiles, service),
         "configuration": service.follow,
         "telemetry": service.report,

@@ -21,7 +21,7 @@ from edgex_kit.server import open_server
 from edgex_kit.service import Service, run
 from edgex_kit.supervision import Lasting, keep
 
-from device_camera import auto_size
+from device_camera import picture_needs
 from device_camera.cameras import open_cameras
 from device_camera.config import CameraService
 from device_camera.discovery import Discovery
@@ -82,7 +82,7 @@ async def serve(service: Service[CameraService]) -> None:
                 "reports": partial(reports.run, commands),
                 "refresh": joining.refresh,
                 "discovery": discovery.run,
-                "picture sizes": partial(auto_size.run, cameras.all),
+                "picture needs": partial(picture_needs.run, cameras.all),
                 "returning": partial(bring_back, service, devices, commands, operating),
             }
             keep(tasks, lasting)

@@ -17,9 +17,9 @@ from edgex_kit.device.cache import Devices
 from edgex_kit.devices import Device
 from edgex_kit.errors import DriverFailed, EdgexError
 
-from device_camera.auto_size import with_needs
 from device_camera.capture import Camera
 from device_camera.health import State, Status
+from device_camera.picture_needs import with_needs
 from device_camera.protocols import Asked
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from edgex_kit.errors import DriverFailed
 
-from device_camera.auto_size import note_on
 from device_camera.capture import Camera
 from device_camera.frames import Size
 from device_camera.health import State
+from device_camera.picture_needs import note_on
 from device_camera.sources import Kind
 from device_camera.v4l2 import Node, open_node
 

@@ -1,4 +1,4 @@
-"""Picture sizes that others need, each for a while; pure. Whoever still looks asks again before the lease ends."""
+"""Picture needs, each leased for a while; pure. Whoever still looks asks again before the lease ends."""
 
 import re
 from collections.abc import Mapping

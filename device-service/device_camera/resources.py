@@ -12,7 +12,7 @@ from edgex_kit.device.driver import Tagged
 from edgex_kit.devices import Device, DeviceResource
 from edgex_kit.errors import DriverFailed, EdgexError, Invalid
 
-from device_camera import auto_size, tuning
+from device_camera import picture_needs, tuning
 from device_camera.camera_settings import CameraSettings
 from device_camera.capture import Camera
 from device_camera.capture_loop import OFF
@@ -161,7 +161,7 @@ def _last_error(target: Target) -> str:
 
 
 async def _picture_needs(target: Target, value: Any) -> None:
-    auto_size.ask(target.camera, value or {}, target.defaults.lease_s)
+    picture_needs.ask(target.camera, value or {}, target.defaults.lease_s)
 
 
 async def _friendly_name(target: Target, value: Any) -> None:

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from app_inference import picture_sizes
+from app_inference import picture_needs
 from app_inference.fit import CROP, LETTERBOX, STANDARD, WINDOW
 from app_inference.frames import ArrivedFrame
 from app_inference.images import Size
-from app_inference.picture_sizes import PictureSizes, needed_size
+from app_inference.picture_needs import PictureNeeds, needed_size
 from app_inference.view import View
 from edgex_kit import codec
 from edgex_kit.bus import Bus, BusSettings, Message, open_bus
@@ -86,11 +86,11 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(broker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
-    monkeypatch.setattr(picture_sizes, "_LOOK_EVERY", 0.02)
+    monkeypatch.setattr(picture_needs, "_LOOK_EVERY", 0.02)
     async with open_bus(BusSettings(broker.host, broker.port)) as bus:
         gateway = Gateway(bus, uuid.uuid4().hex)
         await bus.settle(5)
-        task = asyncio.create_task(PictureSizes(gateway.service, gateway.view, lambda: gateway.plan).run())  # type: ignore[arg-type,return-value]
+        task = asyncio.create_task(PictureNeeds(gateway.service, gateway.view, lambda: gateway.plan).run())  # type: ignore[arg-type,return-value]
         yield gateway
         assert not task.done()
         task.cancel()
@@ -116,7 +116,7 @@ async def test_a_camera_is_asked_when_it_is_heard_and_at_every_change_of_what_is
 
 
 async def test_what_is_asked_is_asked_again_before_it_ends(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_sizes, "RENEWED", 0.1)
+    monkeypatch.setattr(picture_needs, "RENEWED", 0.1)
     gateway.plan.pipelines = [pipeline("gate")]
     gateway.show("gate")
     await soon(lambda: len(gateway.asked_of("gate")) > 2)
@@ -135,33 +135,33 @@ async def test_only_those_are_asked_that_follow_and_that_a_model_looks_at(gatewa
 async def test_without_core_command_one_line_says_so(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(picture_sizes, "RENEWED", 0.05)
-    monkeypatch.setattr(picture_sizes, "_WAIT", 0.05)
+    monkeypatch.setattr(picture_needs, "RENEWED", 0.05)
+    monkeypatch.setattr(picture_needs, "_WAIT", 0.05)
     gateway.is_silent = True
     gateway.plan.pipelines = [pipeline("gate", "yard")]
     gateway.show("gate")
     gateway.show("yard")
     await soon(lambda: len(gateway.asked_of("gate")) > 3)
-    said = [record.message for record in caplog.records if record.name == picture_sizes.__name__]
+    said = [record.message for record in caplog.records if record.name == picture_needs.__name__]
     assert said == ["cameras are not asked for smaller pictures: core-command does not answer"]
 
 
 async def test_a_refusal_is_told_once_with_its_reason(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(picture_sizes, "RENEWED", 0.05)
+    monkeypatch.setattr(picture_needs, "RENEWED", 0.05)
     gateway.refusal = "device gate locked"
     gateway.plan.pipelines = [pipeline("gate")]
     gateway.show("gate")
     await soon(lambda: len(gateway.asked_of("gate")) > 3)
-    said = [record.message for record in caplog.records if record.name == picture_sizes.__name__]
+    said = [record.message for record in caplog.records if record.name == picture_needs.__name__]
     assert said == ["camera 'gate' was asked for pictures of 534x300: device gate locked"]
 
 
 async def test_what_was_told_of_a_camera_is_forgotten_with_it(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(picture_sizes, "_SILENCE", 0.2)
+    monkeypatch.setattr(picture_needs, "_SILENCE", 0.2)
     gateway.refusal = "device gate locked"
     gateway.plan.pipelines = [pipeline("gate")]
     for times in (1, 2):

@@ -1,4 +1,4 @@
-"""How large pictures have to be, asked of cameras that make them no larger than that (`Size: auto`).
+"""Picture needs: how large pictures have to be, asked of cameras that make them no larger than that (`Size: auto`).
 
 Such a camera says so in its frames. It is asked through core-command, which any service may do, and keeps to the
 greatest size asked for; what is asked ends after a while, so that it is asked again and again.
@@ -57,7 +57,7 @@ class _Asked:
     at: float  # seconds, monotonic
 
 
-class PictureSizes:
+class PictureNeeds:
     """Asks every camera that follows for what the plan's models need of it."""
 
     def __init__(self, service: Service[AppSettings], view: View, plan: Callable[[], Plan]) -> None:

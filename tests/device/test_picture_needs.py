@@ -1,4 +1,4 @@
-"""Cameras with `Size: auto`, by the commands of the shipped profile."""
+"""device_camera.picture_needs: cameras with `Size: auto`, by the commands of the shipped profile."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from device_camera import auto_size
+from device_camera import picture_needs
 from device_camera.camera_settings import CameraSettings
 from device_camera.capture_loop import Facts
 from device_camera.frames import Encoding, Pixels, encode_jpeg
@@ -35,13 +35,13 @@ async def object_of(room: Any, name: str, resource: str) -> Any:
 async def test_frames_shrink_to_what_is_needed_and_grow_when_the_lease_ends(
     open_room: OpenRoom, pattern_device: Device, camera_profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto_size, "_LOOK_EVERY", 0.02)
+    monkeypatch.setattr(picture_needs, "_LOOK_EVERY", 0.02)
     async with open_room() as room:
         room.devices.put_profile(camera_profile)
         room.devices.put(with_camera(pattern_device, Source="pattern:?fps=50", Fps=0, Size="auto"))
         name = pattern_device.name
         camera = room.cameras.get(name)
-        following = asyncio.create_task(auto_size.run(room.cameras.all))
+        following = asyncio.create_task(picture_needs.run(room.cameras.all))
         try:
             await until_soon(lambda: camera.newest, "there is a picture")
             assert (camera.newest.width, camera.newest.full_size) == (640, (640, 480))
@@ -54,7 +54,7 @@ async def test_frames_shrink_to_what_is_needed_and_grow_when_the_lease_ends(
             assert snapshot.tags["width"] == 640, "a person's picture is not the models'"
             assert jpeg_size(snapshot.readings[0].binary_value) == (640, 480)
             assert camera.newest.width == 400
-            auto_size.ask(camera, {"eye": "300x300"}, 0.1)
+            picture_needs.ask(camera, {"eye": "300x300"}, 0.1)
             await until_soon(lambda: camera.newest.width == 640, "the lease has ended")
             assert (await object_of(room, name, "StreamingStatus"))["AutoSize"] == "its own: nobody asks for less"
         finally:
@@ -145,4 +145,4 @@ def test_whether_jpegs_pass_through_is_judged_by_the_opening_and_not_by_an_older
     settings = CameraSettings(source=parse_source(source), encoding=Encoding(follows=True))
     facts = Facts(30.0, (1280, 720), True, full_size, follows)
     camera: Any = SimpleNamespace(facts=facts, settings=settings, needs=Leases())
-    assert auto_size.note_on(camera).startswith("gives JPEGs") is is_left_alone
+    assert picture_needs.note_on(camera).startswith("gives JPEGs") is is_left_alone

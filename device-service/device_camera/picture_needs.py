@@ -1,4 +1,4 @@
-"""Cameras with `Size: auto`: their pictures become as small as those who look at them allow, and grow again.
+"""Picture needs of cameras with `Size: auto`: pictures become as small as those who look at them allow, and grow again.
 
 Whoever looks writes the size it needs to the resource PictureNeeds, again and again. Nobody asks: the camera's own one.
 """
