@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 COMMAND = "core-command"
 RESOURCE = "PictureNeeds"
-RENEWED = 20.0  # seconds; a camera keeps what is asked for a minute
+RENEWED = 20.0  # seconds; a camera keeps what is asked for a minute, and 30 s at the least
 _LOOK_EVERY = 1.0  # seconds between two looks at cameras, pipelines and models
 _SILENCE = 30.0  # seconds without a frame, then a camera is not asked
 _WAIT = 5.0  # seconds for an answer

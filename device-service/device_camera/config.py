@@ -7,6 +7,7 @@ from edgex_kit.settings import Section, ServiceSection
 from msgspec import field
 
 PORT = 59985
+LEAST_LEASE = 30  # seconds; app-inference asks again every 20, and later by 6 where another camera does not answer
 
 
 class CameraDefaults(Section, kw_only=True, frozen=True):
@@ -16,7 +17,7 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
     quality: int = 80  # of a JPEG that we encode, 1..100
     chroma: str = "4:2:0"
     size: str = ""  # "640x480"; empty: as the camera gives it; auto: as those need it who look at the pictures
-    size_lease: str = "60s"  # for which a size holds somebody asks for; longer than the 20 s between askings
+    size_lease: str = "60s"  # for which a size holds that somebody asks for; 30s at the least
     auto_streaming: bool = True
     max_frame_age: str = "2s"  # an older frame is dropped instead of published; 0: none is
     open_timeout: str = "10s"
@@ -24,20 +25,27 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
     reconnect_first: str = "1s"
     reconnect_most: str = "30s"
 
+    def __post_init__(self) -> None:
+        _check_lease(self.size_lease)
+
     @property
     def max_age_s(self) -> float:
         return parse_duration(self.max_frame_age)
 
     @property
     def lease_s(self) -> float:
-        """Seconds. Raises Invalid, naming the key."""
-        try:
-            seconds = parse_duration(self.size_lease)
-        except Invalid as error:
-            raise Invalid(f"Writable.Camera.SizeLease: {error}") from error
-        if seconds <= 0:
-            raise Invalid(f"Writable.Camera.SizeLease: a duration above 0 expected, got '{self.size_lease}'")
-        return seconds
+        return parse_duration(self.size_lease)
+
+
+def _check_lease(text: str) -> None:
+    """Raise ValueError, which the reader of a configuration tells with the section's key."""
+    try:
+        seconds = parse_duration(text)
+    except Invalid as error:
+        raise ValueError(f"SizeLease: {error}") from error
+    if seconds < LEAST_LEASE:
+        why = "app-inference asks again every 20s, and sizes would go up and down"
+        raise ValueError(f"SizeLease: {LEAST_LEASE}s at the least expected, got '{text}'; {why}")
 
 
 class CameraWritable(DeviceWritable, kw_only=True, frozen=True):
@@ -85,7 +93,6 @@ class CameraService(DeviceSettings, kw_only=True, frozen=True):
 
     def check(self) -> None:
         """Raise Invalid for what types cannot say, naming the key."""
-        _ = self.writable.camera.lease_s
         if self.message_bus.disabled:
             raise Invalid(
                 "MessageBus.Disabled is true, but frames, commands and core-metadata's questions need the bus"

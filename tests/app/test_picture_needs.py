@@ -15,6 +15,7 @@ from app_inference.frames import ArrivedFrame
 from app_inference.images import Size
 from app_inference.picture_needs import PictureNeeds, needed_size
 from app_inference.view import View
+from device_camera.config import LEAST_LEASE
 from edgex_kit import codec
 from edgex_kit.bus import Bus, BusSettings, Message, open_bus
 from edgex_kit.codec import PLAIN
@@ -168,3 +169,7 @@ async def test_what_was_told_of_a_camera_is_forgotten_with_it(
         gateway.show("gate")
         await soon(lambda count=times: caplog.text.count("device gate locked") == count)
         await asyncio.sleep(0.4)  # it is silent, and its name is not kept
+
+
+def test_the_shortest_lease_of_a_camera_outlives_a_renewal_that_comes_late() -> None:
+    assert picture_needs.RENEWED + picture_needs._LOOK_EVERY + picture_needs._WAIT < LEAST_LEASE

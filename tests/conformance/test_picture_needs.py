@@ -1,4 +1,4 @@
-"""A camera whose pictures are as large as the models need them that look at it, and grow again when nobody does."""
+"""A camera whose pictures are as large as the models that look at them need them, and grow again when none does."""
 
 import base64
 import uuid
@@ -14,7 +14,6 @@ from peers import PROFILE, WAIT, Bus, Core, Device, Heard, Metadata, OpenDevice,
 
 pytestmark = pytest.mark.timeout(120)
 
-LEASE = 8.0  # seconds
 FULL, SMALL = (1280, 720), (534, 300)
 RESOURCES = [
     {
@@ -33,8 +32,7 @@ AUTO = {"Camera": {"Source": "pattern:?size=1280x720&fps=10", "Fps": "10", "Size
 
 @pytest.fixture(scope="module")
 def device(open_device: OpenDevice) -> Iterator[Device]:
-    """Leases end soon."""
-    with open_device(f"sizes-{uuid.uuid4().hex[:6]}", WRITABLE_CAMERA_SIZELEASE=f"{LEASE:g}s") as running:
+    with open_device(f"sizes-{uuid.uuid4().hex[:6]}") as running:
         yield running
 
 
@@ -54,7 +52,7 @@ def topic(device: Device, camera: str) -> str:
     return f"edgex/frames/{device.service}/{camera}/{camera}/Frame"
 
 
-def test_pictures_shrink_when_a_model_looks_and_grow_when_none_does(
+def test_pictures_shrink_when_a_model_looks_and_grow_when_its_need_is_withdrawn(
     device: Device, camera: str, bus: Bus, stage: Stage, open_app: OpenApp, tmp_path: Path
 ) -> None:
     meter = save_meter(tmp_path, side=300)
@@ -71,7 +69,10 @@ def test_pictures_shrink_when_a_model_looks_and_grow_when_none_does(
                 lambda: [it for it in stage.of(camera, "lamps") if it.said["image"]["width"] == 534], "a result"
             )[0]
             large = next(it for it in stage.of(camera, "lamps") if it.said["image"]["width"] == 1280)
-        assert size(ear.next(lambda frame: size(frame) != SMALL, LEASE + 20)) == FULL
+        assert device.value(camera, "Status")["AutoSize"] == f"534x300 for {app.key}", "its lease goes on"
+        answer = device.put(camera, "PictureNeeds", {"PictureNeeds": {app.key: ""}})
+        assert answer.status_code == 200, answer.text
+        assert size(ear.next(lambda frame: size(frame) != SMALL)) == FULL
     (found,), (before,) = small.said["objects"], large.said["objects"]
     assert found["box"] == pytest.approx([534 / 4, 300 / 4, 534 * 3 / 4, 300 * 3 / 4], abs=0.2)
     assert found["boxNorm"] == pytest.approx(before["boxNorm"], abs=0.001), "the same part of the picture"

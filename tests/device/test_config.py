@@ -10,6 +10,8 @@ from device_camera.config import PORT, CameraDefaults, CameraService
 from edgex_kit import config
 from edgex_kit.device.settings import DeviceSection
 from edgex_kit.errors import Invalid
+from edgex_kit.live import Live
+from edgex_kit.provider import Layers
 
 SHIPPED = Path(device_camera.__file__).parent / "res/configuration.yaml"
 
@@ -59,3 +61,32 @@ def test_cameras_need_the_message_bus() -> None:
     with pytest.raises(Invalid, match=r"MessageBus\.Disabled is true"):
         config.check(CameraService, ("file", {"MessageBus": {"Disabled": "true"}})).check()
     CameraService().check()
+
+
+def with_lease(text: str) -> Layers:
+    return Layers(private={"Writable": {"Camera": {"SizeLease": text}}}, origin="core-keeper")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("20s", "30s at the least expected, got '20s'"),
+        ("29.9s", "30s at the least expected, got '29.9s'"),
+        ("-1m", "30s at the least expected, got '-1m'"),
+        ("0s", "30s at the least expected, got '0s'"),
+        ("", "'' is no duration"),
+        ("60", "'60' is no duration"),
+    ],
+)
+def test_a_lease_that_ends_before_it_is_renewed_is_refused_and_the_old_one_stays(
+    text: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Invalid, match=rf"Writable\.Camera .*SizeLease: {why}"):
+        Live(CameraService, with_lease(text))
+    live = Live(CameraService, with_lease("45s"))
+    live.replace(with_lease(text))
+    assert live.now.writable.camera.lease_s == 45
+    where = "configuration key Writable.Camera (from private configuration, core-keeper)"
+    assert f"the old one stays: {where}: SizeLease: {why}" in caplog.text
+    live.replace(with_lease("30s"))
+    assert live.now.writable.camera.lease_s == 30
