@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from device_camera import capture, capture_loop
@@ -19,11 +19,8 @@ from device_camera.frames import Encoding, Pixels, encode_jpeg
 from device_camera.health import State, Status
 from device_camera.sources import Credentials, parse_source
 from edgex_kit.errors import Unavailable
+from network_cameras import HttpCamera, RtspCamera
 from taking import is_right, states, take
-
-if TYPE_CHECKING:
-    from conftest import HttpCamera, RtspCamera
-
 
 Eventually = Callable[..., None]
 OpenCamera = Callable[..., Camera]
@@ -68,7 +65,7 @@ def mjpeg(jpeg: bytes, fps: float = 50) -> Callable[[http.server.BaseHTTPRequest
 
 def test_an_http_camera_is_passed_through_and_found_again(
     open_camera: OpenCamera,
-    http_camera: Callable[..., "HttpCamera"],
+    http_camera: Callable[..., HttpCamera],
     pictures: list[Pixels],
     eventually: Eventually,
 ) -> None:
@@ -96,7 +93,7 @@ def test_an_http_camera_is_passed_through_and_found_again(
 
 
 def test_closing_does_not_wait_for_a_silent_http_camera(
-    http_camera: Callable[..., "HttpCamera"], eventually: Eventually
+    http_camera: Callable[..., HttpCamera], eventually: Eventually
 ) -> None:
     over, asked = threading.Event(), threading.Event()
 
@@ -189,7 +186,7 @@ def test_what_is_lost_is_logged_once_and_not_at_every_attempt(
 
 
 def test_an_rtsp_camera_that_is_killed_and_comes_back_is_found_again(
-    open_camera: OpenCamera, rtsp_camera: Callable[..., "RtspCamera"], eventually: Eventually
+    open_camera: OpenCamera, rtsp_camera: Callable[..., RtspCamera], eventually: Eventually
 ) -> None:
     server = rtsp_camera("user", "p@ss")
     camera, heard = (
@@ -213,7 +210,7 @@ def test_an_rtsp_camera_that_is_killed_and_comes_back_is_found_again(
 
 
 def test_a_right_password_given_later_opens_the_camera(
-    open_camera: OpenCamera, rtsp_camera: Callable[..., "RtspCamera"], eventually: Eventually
+    open_camera: OpenCamera, rtsp_camera: Callable[..., RtspCamera], eventually: Eventually
 ) -> None:
     server = rtsp_camera("user", "right")
     camera = open_camera(server.url(), credentials=Credentials("user", "wrong"), backoff=Backoff(first=60, most=60))

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from device_camera.backoff import Backoff
@@ -13,11 +12,8 @@ from device_camera.frames import Encoding, Frame, Pixels, encode_jpeg
 from device_camera.health import State, Status
 from device_camera.tuning import with_need
 from edgex_kit.errors import TimedOut, Unavailable
+from network_cameras import HttpCamera
 from taking import is_right, number_of
-
-if TYPE_CHECKING:
-    from conftest import HttpCamera
-
 
 Eventually = Callable[..., None]
 OpenCamera = Callable[..., Camera]
@@ -96,7 +92,7 @@ def test_a_snapshot_tries_a_lost_camera_at_once(
 
 
 def test_a_snapshot_that_takes_too_long_times_out(
-    open_camera: OpenCamera, http_camera: Callable[..., "HttpCamera"]
+    open_camera: OpenCamera, http_camera: Callable[..., HttpCamera]
 ) -> None:
     over = threading.Event()
     camera = open_camera(http_camera(lambda _: over.wait(20)).url(), is_streaming=False, open_timeout=2)

@@ -8,20 +8,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 from device_camera.clock import ThreadClock
 from device_camera.frames import Encoding, Pixels, encode_jpeg
 from device_camera.sources import Credentials, SourceOptions, open_source, parse_source
 from edgex_kit.errors import Unavailable
+from network_cameras import HttpCamera
 from one_answer import answering
 
-if TYPE_CHECKING:
-    from conftest import HttpCamera
-
 Handler = http.server.BaseHTTPRequestHandler
-StartCamera = Callable[..., "HttpCamera"]
+StartCamera = Callable[..., HttpCamera]
 LOGIN = Credentials("us@er", 'p@ss:"w')
 
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,12 +12,10 @@ from device_camera.clock import ThreadClock
 from device_camera.rtsp import Answer, fetch_cause, parse_answer
 from device_camera.sources import Credentials, Source, SourceOptions, open_source, parse_source
 from edgex_kit.errors import Malformed, Unavailable
+from network_cameras import RtspCamera
 from one_answer import answering
 
-if TYPE_CHECKING:
-    from conftest import RtspCamera
-
-StartCamera = Callable[..., "RtspCamera"]
+StartCamera = Callable[..., RtspCamera]
 LOGIN = ("us@er", "p@ss:w/rd? %41#")
 
 

@@ -1,0 +1,78 @@
+"""Cameras on a network, for the tests of what opens them: over HTTP and over RTSP."""
+
+import http.server
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Debian's gi belongs to
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+class HttpCamera:
+    """A real HTTP server whose answer to GET is the test's own function."""
+
+    def __init__(self, answer: Answer, port: int = 0) -> None:
+        camera = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                try:
+                    answer(self)
+                except OSError:
+                    return  # the client left
+                finally:
+                    camera.requests += 1
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.requests = 0
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def url(self, path: str = "/video") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class RtspCamera:
+    """A real RTSP server in a process of its own, to be killed and started again on the same port."""
+
+    def __init__(self, *login: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._login = login
+        self.start()
+
+    def url(self, path: str = "/live") -> str:
+        return f"rtsp://127.0.0.1:{self.port}{path}"
+
+    def start(self) -> None:
+        script = Path(__file__).with_name("rtsp_server.py")
+        command = [SYSTEM_PYTHON, str(script), str(self.port), *self._login]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def has_rtsp_server() -> bool:
+    """Whether this machine has what an RtspCamera runs on."""
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstRtsp', '1.0')"
+    command = [SYSTEM_PYTHON, "-c", probe]
+    return Path(SYSTEM_PYTHON).exists() and not subprocess.run(command, stderr=subprocess.DEVNULL).returncode
