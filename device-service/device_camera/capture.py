@@ -35,7 +35,7 @@ class Camera:
         self._clock = ThreadClock()
         self._tally = Tally()
         self._health = Health(self._clock)
-        self._shutter = Shutter(self._clock, self.frames, self._tally)
+        self._shutter = Shutter(name, self._clock, self.frames, self._tally)
         self._wishes = Wishes(settings)
         self._loop = CaptureLoop(name, self._wishes, self._clock, self._health, self._shutter)
         # A daemon: a driver that never answers must not keep the process.

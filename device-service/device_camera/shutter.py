@@ -1,6 +1,7 @@
 """Picture by picture: due or not, whole or damaged, taken or replaced; each counted exactly once."""
 
 import contextlib
+import logging
 from dataclasses import replace
 
 from edgex_kit.errors import Malformed, Unavailable
@@ -12,21 +13,26 @@ from device_camera.pace import RateGate
 from device_camera.sources import Source
 from device_camera.tally import DAMAGED, FAILED, RATE, SNAPSHOT, Tally
 
+log = logging.getLogger(__name__)
+
 _SECOND = 1_000_000_000  # ns
+_SAID_EVERY = 60 * _SECOND  # of one camera; DropReasons counts them all
 
 
 class Shutter:
     """Makes frames of what a source has grabbed; `seq` goes on over loops, reconnects and pauses."""
 
-    def __init__(self, clock: Clock, frames: Latest[Frame], tally: Tally) -> None:
+    def __init__(self, camera: str, clock: Clock, frames: Latest[Frame], tally: Tally) -> None:
         self.newest: Frame | None = None  # the last whole picture, published or not
         self.seq = 0  # of the last captured picture
+        self._camera = camera
         self._clock = clock
         self._frames = frames
         self._tally = tally
         self._encoding = Encoding()
         self._patience = 0.0  # seconds
         self._damaged_since: int | None = None  # ns, monotonic; None after a whole picture
+        self._said_ns: int | None = None  # that a picture was damaged
         self.set(0.0, Encoding(), 10.0)
 
     def set(self, fps: float, encoding: Encoding, patience: float) -> None:
@@ -97,6 +103,9 @@ class Shutter:
 
     def _bear(self, error: Malformed, now: int) -> None:
         """One damaged picture is nothing; a run of them is a lost source."""
+        if self._said_ns is None or now - self._said_ns >= _SAID_EVERY:
+            self._said_ns = now
+            log.warning("camera %s gave a damaged picture, which is dropped: %s", self._camera, error)
         self._damaged_since = self._damaged_since or now
         if now - self._damaged_since > self._patience * _SECOND:
             raise Unavailable(f"no whole picture for {self._patience:g} s: {error}") from error

@@ -44,7 +44,7 @@ class Bench:
     def __init__(self, clock: "FakeClock", picture: Picture | Exception, fps: float, source_fps: float = 30.0) -> None:
         self.frames: Latest[Frame] = Latest()
         self.tally = Tally()
-        self.shutter = Shutter(clock, self.frames, self.tally)
+        self.shutter = Shutter("gate", clock, self.frames, self.tally)
         self.shutter.set(fps, Encoding(), patience=10)
         self.source = Reel(clock, picture, 1 / source_fps)
 
@@ -94,6 +94,19 @@ def test_damaged_pictures_are_counted(clock: "FakeClock", jpeg: bytes) -> None:
     bench.source.picture = jpeg
     assert [frame.seq for frame in bench.run(1)] == [4]
     assert bench.counted() == (4, 1, {"damaged": 3})
+
+
+def test_a_damaged_picture_is_said_with_camera_and_cause_and_no_more_than_once_a_minute(
+    clock: "FakeClock", jpeg: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(clock, jpeg, fps=0, source_fps=1)
+    for second in range(121):
+        bench.source.picture = jpeg if second % 5 else jpeg[:-50]
+        bench.run(1)
+    said = [record.message for record in caplog.records if record.name == "device_camera.shutter"]
+    assert len(said) == 3
+    cut = f"a whole JPEG expected, {len(jpeg) - 50} bytes without its end (EOI) came: truncated"
+    assert set(said) == {f"camera gate gave a damaged picture, which is dropped: {cut}"}
 
 
 def test_nothing_but_damaged_pictures_is_a_lost_source(clock: "FakeClock", jpeg: bytes) -> None:
