@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
+import simplejpeg
 from edgex_kit.errors import Invalid, Malformed
 from edgex_kit.messages import new_id
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ CHROMA = {
     "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
 }
 _LARGEST = 65_500  # libjpeg's limit on a side, JPEG_MAX_DIMENSION
+_EXIF = b"Exif\0\0"
+_OF_PRINTERS = ("CMYK", "YCCK")  # colours that simplejpeg does not make BGR
+_BLOCK = 16  # rows that a JPEG codes at once, at the most
+_NO_DATA = 128
 _WORTH = 0.8  # of the pixels; saving less than a fifth of them is not worth a change
 
 
@@ -113,12 +118,39 @@ def decode_picture(data: bytes) -> Pixels:
     return np.asarray(pixels, np.uint8)
 
 
+def decode_jpeg(jpeg: bytes) -> Pixels:
+    """Pixels (BGR) of a whole JPEG, upright as EXIF says. Raises Malformed where more than its last rows is lost.
+
+    Many a camera spoils the last row of each picture, and these are worth a look. libjpeg prints nothing, as it does
+    when OpenCV decodes; that has to see only what simplejpeg has found whole or cannot read.
+    """
+    try:
+        if simplejpeg.decode_jpeg_header(jpeg)[2] in _OF_PRINTERS:
+            return decode_picture(jpeg)
+        pixels = simplejpeg.decode_jpeg(jpeg, "BGR")
+    except ValueError as fault:
+        return _rest_of(jpeg, f"a whole JPEG expected, {len(jpeg)} bytes came that are damaged: {fault}")
+    return decode_picture(jpeg) if _EXIF in jpeg else np.asarray(pixels, np.uint8)
+
+
+def _rest_of(jpeg: bytes, damage: str) -> Pixels:
+    """What can be read of a damaged JPEG, if that is nearly all. Raises Malformed saying the damage."""
+    try:
+        pixels = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
+    except ValueError as fault:
+        raise Malformed(damage) from fault
+    is_grey = (pixels == _NO_DATA).all(axis=(1, 2))[::-1]  # libjpeg leaves rows without data at the middle of the range
+    if is_grey.all() or is_grey.argmin() > _BLOCK or _EXIF in jpeg:
+        raise Malformed(damage)
+    return np.asarray(pixels, np.uint8)
+
+
 def _jpeg_from_picture(picture: Picture, encoding: Encoding) -> tuple[bytes, Size]:
     if isinstance(picture, bytes):
         own = check_jpeg(picture)
         if _size_wanted(own, encoding.size) == own:
             return picture, own
-        picture = decode_picture(picture)
+        picture = decode_jpeg(picture)
     if not picture.size:
         raise Malformed(f"pixels expected, an empty array of {picture.shape} came")
     height, width = picture.shape[:2]

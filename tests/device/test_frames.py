@@ -85,6 +85,36 @@ def test_a_truncated_jpeg_is_malformed_also_when_it_would_be_resized(pictures: l
             frame_from_picture(jpeg, Encoding(size=size), TAKEN)
 
 
+def test_a_damaged_jpeg_that_is_made_another_size_is_malformed_and_libjpeg_prints_nothing(
+    pictures: list[Pixels], capfd: pytest.CaptureFixture[str]
+) -> None:
+    jpeg = encode_jpeg(pictures[0], Encoding())
+    half = len(jpeg) // 2
+    damaged = jpeg[:half] + b"\xff\xd9" + jpeg[half + 2 :]
+    with pytest.raises(Malformed, match=r"a whole JPEG expected, \d+ bytes came that are damaged: .*premature end"):
+        frame_from_picture(damaged, Encoding(size=(160, 120)), TAKEN)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_jpeg_whose_last_rows_are_spoilt_is_made_another_size_in_silence(
+    pictures: list[Pixels], capfd: pytest.CaptureFixture[str]
+) -> None:
+    jpeg = encode_jpeg(pictures[0], Encoding())
+    frame = frame_from_picture(jpeg[:-6] + jpeg[-2:], Encoding(size=(160, 120)), TAKEN)
+    assert number_in(decode_picture(frame.jpeg)) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_jpeg_that_lies_on_its_side_stands_upright_when_it_is_made_another_size(pictures: list[Pixels]) -> None:
+    jpeg = encode_jpeg(pictures[0], Encoding())
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:]
+    frame = frame_from_picture(turned, Encoding(size=(120, 160)), TAKEN)
+    assert (
+        np.abs(decode_picture(frame.jpeg).astype(int) - cv2.resize(cv2.rotate(pictures[0], 0), (120, 160))).mean() < 12
+    )
+
+
 @pytest.mark.parametrize("data", [b"", b"x" * 100])
 def test_bytes_that_cannot_be_decoded_are_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
