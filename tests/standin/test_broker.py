@@ -1,6 +1,8 @@
 import asyncio
 import gc
+import logging
 import shutil
+import socket
 
 import pytest
 from edgex_kit.bus import BusSettings, open_bus
@@ -39,6 +41,21 @@ def test_a_taken_port_is_named_with_the_remedy(choice: str) -> None:
         said = rf"127.0.0.1:{first.address.port}.*--broker <host>:<port>"
         with pytest.raises(Unavailable, match=said), open_broker(choice, "127.0.0.1", first.address.port):
             pass
+
+
+@pytest.mark.parametrize("choice", ["mosquitto", "embedded"])
+def test_a_free_port_that_somebody_takes_first_is_left_for_another(
+    choice: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "edgex_kit.standin.broker")
+    with socket.socket() as thief:
+        thief.bind(("127.0.0.1", 0))
+        taken = thief.getsockname()[1]
+        ports = iter([taken, free_port("127.0.0.1")])
+        monkeypatch.setattr("edgex_kit.standin.broker.free_port", lambda host: next(ports))
+        with open_broker(choice, "127.0.0.1", 0) as broker:
+            assert broker.address.port != taken
+    assert f"127.0.0.1:{taken} was taken before the broker had it" in caplog.text
 
 
 def test_a_mosquitto_that_ends_at_once_is_told_from_one_that_is_slow() -> None:

@@ -4,6 +4,7 @@ Nothing else runs where the frames pass: mosquitto is a process of its own, amqt
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +14,11 @@ from edgex_kit.standin.address import Address, free_port, refuse_if_taken
 from edgex_kit.standin.amqtt_broker import open_amqtt
 from edgex_kit.standin.mosquitto import find_mosquitto, open_mosquitto
 
+log = logging.getLogger(__name__)
+
 CHOICES = ("auto", "mosquitto", "embedded")
+REMEDY = "stop what uses it, or use that broker with --broker <host>:<port>"
+TRIES = 5  # free ports, of which another process may take one before the broker does
 
 
 class Broker(Protocol):
@@ -49,10 +54,34 @@ def open_broker(choice: str, host: str, port: int) -> Iterator[Broker]:
     if choice not in CHOICES:
         yield Elsewhere(_parse(choice))
         return
-    address = Address(host, port or free_port(host))
-    refuse_if_taken(address, "stop what uses it, or use that broker with --broker <host>:<port>")
-    with _open_own(choice, address) as broker:
-        yield broker
+    with contextlib.ExitStack() as stack:
+        yield _enter_fixed(stack, choice, Address(host, port)) if port else _enter_free(stack, choice, host)
+
+
+def _enter_fixed(stack: contextlib.ExitStack, choice: str, address: Address) -> Broker:
+    refuse_if_taken(address, REMEDY)
+    return stack.enter_context(_open_own(choice, address))
+
+
+def _enter_free(stack: contextlib.ExitStack, choice: str, host: str) -> Broker:
+    """A broker on whichever port is free; on another one when somebody took it since it was found."""
+    for _ in range(TRIES - 1):
+        address = Address(host, free_port(host))
+        try:
+            return _enter_fixed(stack, choice, address)
+        except Unavailable as error:
+            if not _is_taken(address):
+                raise
+            log.debug("%s was taken before the broker had it; trying another port: %s", address, error)
+    return _enter_fixed(stack, choice, Address(host, free_port(host)))
+
+
+def _is_taken(address: Address) -> bool:
+    try:
+        refuse_if_taken(address, REMEDY)
+    except Unavailable:
+        return True
+    return False
 
 
 def _open_own(choice: str, address: Address) -> contextlib.AbstractContextManager[Broker]:
