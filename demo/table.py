@@ -21,9 +21,9 @@ async def show(status_url: str, console: Console) -> None:
             await asyncio.sleep(QUIET_REFRESH)
             status = await fetch(status_url)
             for row in cameras(status):
-                console.print("  ".join(f"{name} {value}" for name, value in row.items()))
+                console.print("  ".join(f"{name} {value}" for name, value in row.items()), soft_wrap=True)
             for note in notes(status):
-                console.print(Text(note))
+                console.print(Text(note), soft_wrap=True)
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
             status = await fetch(status_url)
