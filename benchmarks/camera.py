@@ -22,7 +22,7 @@ from edgex_kit.bus import Bus, BusSettings, Message, open_bus
 from edgex_kit.codec import PLAIN, Encoding
 from edgex_kit.standin.address import Address
 
-from benchmarks.camera_frames import TOPICS, encode_frame, frame_of, topic_of
+from benchmarks.camera_frames import TOPICS, frame_of, frame_parts, topic_of
 from benchmarks.cpu import cpu_of
 from benchmarks.pictures import HD, jpegs
 from benchmarks.programs import Program, open_program, serve
@@ -185,7 +185,7 @@ class Camera:
         seq = next(self._seq)
         frame = frame_of(self._pictures[seq % len(self._pictures)], self._order.size, seq)
         self._began[frame.frame_id] = frame.captured_mono_ns
-        self._bus.publish(topic_of(camera), encode_frame(frame, camera, self._encoding))
+        self._bus.publish(topic_of(camera), *frame_parts(frame, camera, self._encoding))
         self._sent.append(time.monotonic())
 
     def _drain(self) -> None:
