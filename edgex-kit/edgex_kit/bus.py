@@ -11,15 +11,15 @@ Rules
 import asyncio
 import contextlib
 import logging
-import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
 
-from edgex_kit import codec
+from edgex_kit import codec, entrance
+from edgex_kit.entrance import BusSettings as BusSettings  # noqa: PLC0414 - who opens a bus finds it here
 from edgex_kit.errors import EdgexError, Invalid, Malformed, TimedOut, Unreachable
 from edgex_kit.handover import Bounded
 from edgex_kit.messages import Envelope
@@ -37,23 +37,6 @@ class Message:
 
     topic: str
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class BusSettings:
-    """Where the broker is and how to enter it."""
-
-    host: str = "localhost"
-    port: int = 1883
-    client_id: str = ""
-    qos: int = 0
-    retained: bool = False
-    keep_alive: int = 10  # seconds
-    connect_timeout: float = 5.0  # seconds
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-    secret: Mapping[str, str] = field(default_factory=dict, repr=False)  # which all of these credentials came from
 
 
 class Sending:
@@ -85,6 +68,7 @@ class Bus:
         self._subscriptions: Subscriptions[Deliver] = Subscriptions()
         self._asking = threading.Lock()  # the broker may grant before paho has told us the number we asked under
         self._asked: set[int | None] = set()  # subscriptions the broker has not granted yet
+        self._is_refused = False  # the broker has answered no, and now ends the connection
         self._said: set[str] = set()  # why there is no broker, since the last time there was one
         self._queues: list[Bounded[Message]] = []
         self._dropped_before = 0
@@ -135,7 +119,7 @@ class Bus:
     async def enter_as(self, settings: BusSettings) -> None:
         """Leave the broker and enter it with other credentials; subscriptions and waiting messages stay."""
         await asyncio.to_thread(self._close)
-        self.settings, self._is_up = settings, False
+        self.settings, self._is_up, self._is_refused = settings, False, False
         self._client.username_pw_set(settings.username or None, settings.password or None)
         self._client._ssl_context = settings.tls  # noqa: SLF001 - paho's own door opens only once
         self._client.on_disconnect = self._disconnected
@@ -165,7 +149,7 @@ class Bus:
         """
         async with self.messages(reply_to, bound=4) as answers:
             if self.publish(topic, data) is None:
-                raise Unreachable(f"no message broker at {self.settings.host}:{self.settings.port}")
+                raise Unreachable(f"no message broker at {self.settings.place}")
             try:
                 async with asyncio.timeout(wait):
                     message = await anext(answers)
@@ -211,13 +195,14 @@ class Bus:
 
     def _connected(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._say_lost(str(reason))
+            self._is_refused = True
+            self._say_lost(entrance.why_refused(self.settings, str(reason)))
             return
         self._is_up = True
         self._asked.clear()
         self._ask(self._subscriptions.patterns)
         self.connects += 1
-        log.info("connected to the message broker at %s:%d", self.settings.host, self.settings.port)
+        log.info("connected to the message broker at %s", self.settings.place)
         self._said.clear()
         for tell in self._on_connected:
             try:
@@ -226,22 +211,25 @@ class Bus:
                 log.exception("a listener to connections failed")
 
     def _connect_failed(self, _client: paho.Client, _data: Any) -> None:
-        self._say_lost("no answer")
+        self._say_lost(entrance.why_unreachable(self.settings, self._client.trouble))
 
     def _disconnected(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self._is_up = False
+        was_up, self._is_up = self._is_up, False
+        was_refused, self._is_refused = self._is_refused, False
         self.losses += 1
-        self._say_lost(str(reason))
+        if was_refused:  # said already
+            return
+        if not was_up:
+            self._say_lost(entrance.why_unanswered(self.settings, self._client.trouble))
+        elif reason == "Keep alive timeout":
+            self._say_lost(f"no message broker at {self.settings.place} ({reason})")
+        else:
+            self._say_lost(entrance.why_unreachable(self.settings, self._client.trouble))
 
     def _say_lost(self, why: str) -> None:
         if why not in self._said:
             self._said.add(why)
-            log.warning(
-                "no message broker at %s:%d (%s); trying again until it is back",
-                self.settings.host,
-                self.settings.port,
-                why,
-            )
+            log.warning("%s; trying again until it is back", why)
 
     def _received(self, topic: bytes, data: bytes) -> None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from edgex_kit.bus import Bus, BusSettings, open_bus
-from edgex_kit.errors import EdgexError, Invalid
+from edgex_kit.errors import EdgexError, Invalid, NotFound
 from edgex_kit.handover import Latest
 from edgex_kit.secrets import Secrets
 from edgex_kit.settings import Settings
@@ -16,7 +16,12 @@ from edgex_kit.settings import Settings
 log = logging.getLogger(__name__)
 
 ENCRYPTED = ("tcps", "ssl", "tls", "mqtts")
-AUTH_MODES = ("none", "usernamepassword", "clientcert", "cacert")
+_NEEDS: Mapping[str, tuple[str, ...]] = {  # what a secret holds for each MessageBus.AuthMode
+    "none": (),
+    "usernamepassword": ("username", "password"),
+    "clientcert": ("clientcert", "clientkey"),
+    "cacert": ("cacert",),
+}
 
 
 def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSettings:
@@ -24,8 +29,9 @@ def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSetti
     section, optional = settings.message_bus, settings.message_bus.optional
     if section.type.lower() != "mqtt":
         raise Invalid(f"MessageBus.Type '{section.type}' is not known here; use mqtt")
-    if section.auth_mode not in AUTH_MODES:
-        raise Invalid(f"MessageBus.AuthMode '{section.auth_mode}' is none of {', '.join(AUTH_MODES)}")
+    if section.auth_mode not in _NEEDS:
+        raise Invalid(f"MessageBus.AuthMode '{section.auth_mode}' is none of {', '.join(_NEEDS)}")
+    secret_name = "" if section.auth_mode == "none" else section.secret_name
     secret = {} if section.auth_mode == "none" else secrets.get(section.secret_name)
     return BusSettings(
         host=section.host,
@@ -38,6 +44,8 @@ def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSetti
         username=secret.get("username") or optional.get("Username", ""),
         password=secret.get("password") or optional.get("Password", ""),
         secret=secret,
+        secret_name=secret_name,
+        lacks=tuple(key for key in _NEEDS[section.auth_mode] if not secret.get(key)),
         tls=_tls(optional, secret) if section.protocol.lower() in ENCRYPTED else None,
     )
 
@@ -49,7 +57,13 @@ async def open_connection(settings: Settings, secrets: Secrets, service: str) ->
         log.info("MessageBus.Disabled is true: nothing is published or heard")
         yield Bus(BusSettings(client_id=service))
         return
-    async with open_bus(bus_settings(settings, secrets, service)) as bus:
+    try:
+        found = bus_settings(settings, secrets, service)
+    except NotFound as error:  # there is no service yet that a secret could be posted to
+        name, mode = settings.message_bus.secret_name, settings.message_bus.auth_mode
+        before = secrets.place_before_start(name)
+        raise NotFound(f"no secret named '{name}' for MessageBus.AuthMode {mode}; store it in {before}") from error
+    async with open_bus(found) as bus:
         yield bus
 
 

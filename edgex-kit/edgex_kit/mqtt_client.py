@@ -37,6 +37,7 @@ class MqttClient(paho.Client):
     """
 
     def __init__(self, client_id: str, deliver: Deliver) -> None:
+        self.trouble: OSError | None = None  # which the connection could not be made with, or broke with
         self._writing = threading.RLock()
         self._deliver = deliver
         super().__init__(
@@ -96,10 +97,20 @@ class MqttClient(paho.Client):
         return opened
 
     def _create_socket(self) -> Any:
-        opened = super()._create_socket()
+        self.trouble = None
+        try:
+            opened = super()._create_socket()
+        except OSError as error:
+            self.trouble = error.with_traceback(None)  # or it would keep the socket
+            raise
         if sys.platform != "linux" or not isinstance(opened, socket.socket) or isinstance(opened, ssl.SSLSocket):
             return opened
         return PatientSocket(opened)
+
+    def _easy_log(self, level: Any, fmt: str, *args: Any) -> None:
+        """In the place of paho's own log, which nobody reads: it alone is told why a connection broke."""
+        if level == paho.MQTT_LOG_ERR and args and isinstance(args[0], OSError):
+            self.trouble = args[0]
 
     def _sock_close(self) -> None:
         with self._writing:

@@ -108,6 +108,10 @@ class Provider:
                     self._known = layers
                     yield layers
 
+    def look_again(self) -> None:
+        """Have `changes` read core-keeper now: we have stored something there, and may be cut off from the bus."""
+        self._hint()
+
     def close(self) -> None:
         """Give up the kept connections."""
         if self.keeper is not None:

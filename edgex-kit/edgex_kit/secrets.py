@@ -29,6 +29,7 @@ class Secrets:
         self._kept = kept
         self._seen = dict(self._current())
         self._listeners: list[Callable[[], object]] = []
+        self.on_stored: Callable[[], object] = lambda: None  # called on the event loop: core-keeper holds a new one
         if kept is not None:
             kept.on_read = self.look
 
@@ -55,6 +56,16 @@ class Secrets:
                 return dict(secret.secret_data)
         raise NotFound(f"no secret named '{name}'; store it with POST /api/v3/secret")
 
+    def place_before_start(self, name: str) -> str:
+        """Where an administrator lays down a secret while the service does not run."""
+        if self._kept is not None:
+            return "a file that SECRETSTORE_SECRETSFILE names"
+        key = f"Writable/InsecureSecrets/{quote(name, safe='')}"
+        form = "with SecretName and SecretData"
+        if self._keeper is not None:
+            return f"core-keeper under {ROOT}/{self._service}/{key}, {form}"
+        return f"the configuration file under {key}, {form}"
+
     def values(self) -> Iterator[str]:
         """Every secret value, for redaction."""
         for secret in self._current().values():
@@ -72,10 +83,16 @@ class Secrets:
     async def _store_insecurely(self, request: SecretRequest) -> None:
         if self._keeper is None:
             raise NotAllowed("secrets cannot be stored without a configuration provider in insecure mode")
-        place = f"{ROOT}/{self._service}/Writable/InsecureSecrets/{quote(request.secret_name, safe='')}"
+        place = f"{ROOT}/{self._service}/Writable/InsecureSecrets/{self._entry(request.secret_name)}"
         for item in request.secret_data:
             await self._keeper.put(f"{place}/SecretData/{item.key}", item.value)
         await self._keeper.put(f"{place}/SecretName", request.secret_name)
+        self.on_stored()
+
+    def _entry(self, name: str) -> str:
+        """The key of the entry that holds this secret, which may be any; EdgeX's own for a new one (contract 5)."""
+        held = (key for key, secret in self._current().items() if secret.secret_name == name)
+        return next(held, quote(name, safe=""))
 
 
 def _check(request: SecretRequest) -> None:

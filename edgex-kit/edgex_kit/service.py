@@ -117,6 +117,7 @@ async def open_service(
         live = Live(settings, await provider.load(), flags.remote_hosts)
         secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper, kept)
         live.on_change(lambda _: secrets.look())
+        secrets.on_stored = provider.look_again
         setup_logging(key, lambda: [*secrets.values()])
         set_level(live.now.writable.log_level)
         live.on_change(lambda now: set_level(now.writable.log_level))

@@ -14,7 +14,9 @@ from edgex_kit import config
 from edgex_kit.bus import BusSettings, open_bus
 from edgex_kit.connection import bus_settings, keep_credentials, open_connection
 from edgex_kit.errors import Invalid, NotFound
+from edgex_kit.keeper import Keeper
 from edgex_kit.secrets import Secrets
+from edgex_kit.secretstore import Kept, SecretStore, StoreAddress
 from edgex_kit.settings import InsecureSecret, Settings
 from edgex_kit.standin.address import Address, free_port, wait_until_it_listens
 from edgex_kit.standin.mosquitto import find_mosquitto
@@ -107,10 +109,20 @@ class Certificates:
         for name, subject in (("broker", "/CN=localhost"), ("client", "/CN=device-cam")):
             self._openssl("req", *self._new(name), "-out", f"{name}.csr", "-subj", subject)
             (folder / f"{name}.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-            self._openssl(
-                *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
-                *("-out", f"{name}.crt", "-days", "2", "-extfile", f"{name}.ext"),
-            )
+            self._sign(name)
+
+    def make(self, name: str, host: str, *times: str) -> str:
+        """One more for a broker: for another host, or with `-not_before` and `-not_after` of its own."""
+        self._openssl("req", *self._new(name), "-out", f"{name}.csr", "-subj", f"/CN={host}")
+        (self._folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host}")
+        self._sign(name, *times)
+        return name
+
+    def _sign(self, name: str, *times: str) -> None:
+        self._openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
+            *("-out", f"{name}.crt", *(times or ("-days", "2")), "-extfile", f"{name}.ext"),
+        )
 
     def text(self, name: str) -> str:
         return (self._folder / name).read_text()
@@ -209,6 +221,118 @@ async def test_an_unknown_authority_is_refused_unless_checking_is_turned_off(
     where = {"Protocol": "ssl", "Host": "localhost", "Port": strict_broker.port}
     assert not await is_let_in(settings_of(optional=client, **where))
     assert await is_let_in(settings_of(optional={**client, "SkipCertVerify": "true"}, **where))
+
+
+# -- the cause when the door stays shut
+
+
+async def cause_of(settings: BusSettings, caplog: pytest.LogCaptureFixture, until: Until) -> str:
+    """The one line about a broker that cannot be entered, said once though several attempts were made."""
+    caplog.clear()
+    try:
+        await several_attempts(settings, until)
+    finally:
+        gc.collect()
+    (line,) = caplog.messages
+    return line.replace(str(settings.port), "8883")
+
+
+async def several_attempts(settings: BusSettings, until: Until) -> None:
+    attempts: list[None] = []
+
+    def attempt(_client: object, _data: object) -> None:
+        attempts.append(None)
+
+    async with open_bus(settings) as bus:
+        bus._client.on_pre_connect = attempt
+        bus._client.reconnect_delay_set(0.05, 0.1)  # type: ignore[arg-type]
+        await until(lambda: len(attempts) > 2)
+
+
+def tls_broker(folder: Path, certificates: Certificates, name: str) -> contextlib.AbstractContextManager[Address]:
+    pair = (f"certfile {certificates.path(f'{name}.crt')}", f"keyfile {certificates.path(f'{name}.key')}")
+    return run_mosquitto(folder, "allow_anonymous true", *pair)
+
+
+@a_failed_handshake
+async def test_a_broker_that_is_not_trusted_is_said_with_the_cause(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    authority = {"cacert": certificates.text("ca.crt")}
+    foreign = certificates.make("foreign", "elsewhere")
+    try:
+        ended = certificates.make(
+            "ended", "localhost", "-not_before", "20200101000000Z", "-not_after", "20200201000000Z"
+        )
+    except subprocess.CalledProcessError:  # OpenSSL before 3.4 sets no times, but ends a certificate before it begins
+        ended = certificates.make("ended", "localhost", "-days", "-1")
+    where = {"Protocol": "tls", "Host": "localhost", "AuthMode": "cacert"}
+    for name, secret, cause in (
+        ("broker", {"cacert": certificates.text("client.crt")}, "unable to get local issuer certificate"),
+        ("broker", {"note": "x"}, "unable to get local issuer certificate; the secret 'mqtt-bus' has no cacert"),
+        (foreign, authority, "Hostname mismatch, certificate is not valid for 'localhost'"),
+        (ended, authority, "certificate has expired"),
+    ):
+        with tls_broker(tmp_path, certificates, name) as address:
+            said = await cause_of(settings_of(secret, Port=address.port, **where), caplog, until)
+        assert said == f"the broker at localhost:8883 is not trusted: {cause}; trying again until it is back"
+
+
+@a_failed_handshake
+async def test_a_broker_that_wants_a_certificate_or_tls_is_said_so(
+    strict_broker: Address, certificates: Certificates, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    where = {"Host": "localhost", "Port": strict_broker.port}
+    plain = await cause_of(settings_of(**where), caplog, until)
+    assert "the broker at localhost:8883 ends the connection before it answers; it may want TLS" in plain
+    halves = {"cacert": certificates.text("ca.crt"), "clientcert": certificates.text("client.crt"), "clientkey": ""}
+    strict = await cause_of(settings_of(halves, AuthMode="clientcert", Protocol="tls", **where), caplog, until)
+    assert "no TLS with the broker at localhost:8883: " in strict
+    assert "certificate required; the secret 'mqtt-bus' has no clientkey" in strict
+    assert "BEGIN" not in strict
+
+
+@a_failed_handshake
+async def test_a_user_who_is_refused_is_said_with_the_secret(
+    guarded_broker: Address, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    where = {"Host": "localhost", "Port": guarded_broker.port}
+    for secret, mode, cause in (
+        (
+            {"username": "old", "password": "wrong-word"},
+            "usernamepassword",
+            "the user of secret 'mqtt-bus': Not authorized",
+        ),
+        ({"username": "old"}, "usernamepassword", "Not authorized; the secret 'mqtt-bus' has no password"),
+        (None, "none", "who shows no user: Not authorized"),
+    ):
+        said = await cause_of(settings_of(secret, AuthMode=mode, **where), caplog, until)
+        assert said.startswith("the broker at localhost:8883 refuses ")
+        assert f"{cause}; trying again" in said
+        assert "wrong-word" not in said
+
+
+@a_failed_handshake
+async def test_no_broker_at_all_is_said_with_what_the_network_says(
+    caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    said = await cause_of(settings_of(Host="127.0.0.1", Port=free_port("127.0.0.1")), caplog, until)
+    assert said == "no message broker at 127.0.0.1:8883 (Connection refused); trying again until it is back"
+
+
+async def test_a_start_without_the_secret_names_a_place_for_it_that_needs_no_running_service(keeper: Keeper) -> None:
+    settings = config.check(Settings, ("file", {"MessageBus": {"AuthMode": "usernamepassword"}}))
+    store = SecretStore("cam", StoreAddress("http://127.0.0.1:1", Path("none"), "http://127.0.0.1:1"))
+    for secrets, place in (
+        (Secrets("cam", dict, keeper), "core-keeper under edgex/v4/cam/Writable/InsecureSecrets/mqtt-bus, with Secret"),
+        (Secrets("cam", dict, None), "the configuration file under Writable/InsecureSecrets/mqtt-bus, with SecretName"),
+        (Secrets("cam", dict, None, Kept(store)), "a file that SECRETSTORE_SECRETSFILE names"),
+    ):
+        with pytest.raises(NotFound, match=r"no secret named 'mqtt-bus' for .*; store it in ") as raised:
+            async with open_connection(settings, secrets, "cam"):
+                pass
+        assert place in str(raised.value)
+    store.close()
 
 
 # -- credentials that change while we run

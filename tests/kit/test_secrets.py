@@ -60,6 +60,16 @@ async def test_a_stored_secret_is_kept_under_its_escaped_name(keeper: Keeper, un
     assert found == {"username": "u", "password": "hunter22"}
 
 
+async def test_a_stored_secret_changes_the_entry_that_holds_it_whatever_its_key(keeper: Keeper, unique: str) -> None:
+    place = f"{ROOT}/{unique}/Writable/InsecureSecrets/bus"
+    await keeper.put(f"{place}/SecretName", "message-bus")
+    await keeper.put(f"{place}/SecretData/password", "old-word")
+    held = {"bus": InsecureSecret(secret_name="message-bus", secret_data={"password": "old-word"})}
+    await Secrets(unique, lambda: held, keeper).store(asked("message-bus", password="new-word"))
+    stored = await keeper.values(f"{ROOT}/{unique}")
+    assert stored == {f"{place}/SecretName": "message-bus", f"{place}/SecretData/password": "new-word"}
+
+
 @pytest.mark.parametrize(
     ("request_", "cause"),
     [

@@ -1,5 +1,6 @@
 """A whole service as a process: how it starts, what it says when it cannot, and how it ends."""
 
+import json
 import os
 import queue
 import signal
@@ -273,6 +274,19 @@ def test_a_running_service_follows_its_log_level(edgex: Edgex, start: Start, uni
     put(edgex, f"{unique}/Writable/Telemetry/Interval", "often")
     holds_soon(lambda: any("configuration change refused" in line for line in service.errors))
     assert level() == "DEBUG"
+
+
+def test_a_posted_secret_is_known_at_once_to_a_service_that_no_broker_lets_in(
+    edgex: Edgex, start: Start, unique: str
+) -> None:
+    nobody = f"MessageBus: {{Host: 127.0.0.1, Port: {free_port('127.0.0.1')}}}"
+    own = f"Service: {{Host: 127.0.0.1, Port: 0}}\n{nobody}"
+    service = start(f"-cp={edgex.provider}", f"-sk={unique}", configuration=own)
+    port = service.port()
+    body = {"secretName": "door", "secretData": [{"key": "password", "value": "hunter22"}]}
+    assert requests.post(f"http://127.0.0.1:{port}/api/v3/secret", json=body, timeout=5).status_code == 201
+    holds_soon(lambda: '"SecretName": "door"' in json.dumps(service.get(port, "/api/v3/config")))
+    assert any("(Connection refused)" in line for line in service.errors)
 
 
 def test_a_posted_secret_shows_up_in_no_line_and_no_answer(edgex: Edgex, start: Start, unique: str) -> None:
