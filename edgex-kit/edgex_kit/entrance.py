@@ -45,7 +45,7 @@ def why_unanswered(to: BusSettings, error: OSError | None) -> str:
     """A connection that ended before the broker said whether we may enter."""
     if isinstance(error, ssl.SSLError):
         return why_unreachable(to, error)
-    guess = "it may want TLS, MessageBus.Protocol" if to.tls is None else "it may want a client certificate"
+    guess = "it may want TLS (MessageBus.Protocol)" if to.tls is None else "it may want a client certificate"
     return f"the broker at {to.place} ends the connection before it answers; {guess}{_hint(to)}"
 
 

@@ -286,10 +286,13 @@ async def test_a_broker_that_wants_a_certificate_or_tls_is_said_so(
     plain = await cause_of(settings_of(**where), caplog, until)
     assert "the broker at localhost:8883 ends the connection before it answers; it may want TLS" in plain
     halves = {"cacert": certificates.text("ca.crt"), "clientcert": certificates.text("client.crt"), "clientkey": ""}
-    strict = await cause_of(settings_of(halves, AuthMode="clientcert", Protocol="tls", **where), caplog, until)
-    assert "no TLS with the broker at localhost:8883: " in strict
-    assert "certificate required; the secret 'mqtt-bus' has no clientkey" in strict
-    assert "BEGIN" not in strict
+    caplog.clear()
+    await several_attempts(settings_of(halves, AuthMode="clientcert", Protocol="tls", **where), until)
+    gc.collect()
+    # the broker's end of the connection may overtake its reason
+    assert "certificate required;" in caplog.text or "it may want a client certificate;" in caplog.text
+    assert "; the secret 'mqtt-bus' has no clientkey; trying" in caplog.text
+    assert "BEGIN" not in caplog.text
 
 
 @a_failed_handshake
