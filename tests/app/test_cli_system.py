@@ -133,25 +133,40 @@ def test_a_version_that_does_not_fit_is_refused_with_the_reason_and_exit_code_1(
     assert "label 0 is 'red', 'blue' is expected" in outcome["reason"]
     why = running.models("watch", "gauge", "--seconds", "0.1").stdout.partition("why: ")[2]
     assert why.startswith("2.0.0: ")
-    again = running.said("deploy", "gauge@2.0.0", "--wait", "--timeout", "40", code=1)
-    assert "quarantine" in again["reason"]
+
+
+@pytest.mark.goal(7)
+def test_a_quarantined_version_is_refused_at_once_with_the_reason_unless_it_is_retried(running: Running) -> None:
+    running.models("deploy", "gauge@2.0.0", "--wait", "--timeout", "40")
+    before = running.said("watch", "gauge", "--seconds", "0.1")
+    for words in (("gauge@2.0.0",), ("gauge@latest", "--wait"), ("gauge@2.0.0", "--via", "command")):
+        refused = running.models("deploy", *words)
+        assert (refused.exit_code, refused.stdout) == (1, ""), words
+        assert refused.stderr.count("gauge@2.0.0 is quarantined: ") == 1
+        assert "label 0 is 'red', 'blue' is expected" in refused.stderr
+        assert "--retry tries it again" in refused.stderr
+    assert running.said("watch", "gauge", "--seconds", "0.1") == before, "nothing was wished"
+    retried = running.said("deploy", "gauge@2.0.0", "--retry", "--wait", "--timeout", "40", code=1)
+    assert "does not fit" in retried["reason"]
 
 
 @pytest.mark.goal(50)
 def test_a_version_is_deployed_promoted_watched_and_taken_back(running: Running) -> None:
-    running.said("deploy", "gauge@2.0.0", "--wait", "--timeout", "40", code=1)  # one that is on record as bad
+    assert running.models("deploy", "gauge@2.0.0", "--wait", "--timeout", "40").exit_code == 1  # it is on record as bad
     plan = running.said("plan", "gauge@1.1.0", "--no-measure")
     wished = running.said("deploy", "gauge@1.1.0", "--min-frames", "1", "--hold", "0")
     assert wished["wish"]["askedBy"] == "edgex-models"
     seen = states_until(running, "OBSERVE")
+    observed = running.said("watch", "gauge", "--seconds", "0.1")
+    assert (observed["active"]["version"], observed["previous"]["version"]) == ("1.1.0", "1.0.0")
     assert running.models("promote", "gauge").exit_code == 0
     seen += states_until(running, "IDLE")
     assert [step for step in plan["steps"] if step in seen] == seen, "the plan is what happens, in its order"
     back = running.said("rollback", "gauge", "--wait", "--timeout", "40")
     assert (back["outcome"], back["version"]) == ("serves", "1.0.0")
-    assert {row["version"]: row["state"] for row in running.said("list")} == {
-        "1.0.0": "serving", "1.1.0": "previous", "2.0.0": "quarantined",
-    }  # fmt: skip
+    listed = {row["version"]: row["state"] for row in running.said("list")}
+    assert (listed["1.0.0"], listed["1.1.0"]) == ("serving", "previous")
+    assert listed["2.0.0"].startswith("quarantined: gauge@2.0.0 does not fit: label 0"), "the reason outlives the rest"
     line = running.models("watch", "gauge", "--seconds", "0.1").stdout
     assert line.startswith("gauge IDLE  serves: 1.0.0")
     assert "quarantined: 2.0.0" in line
@@ -200,8 +215,28 @@ def test_an_alias_is_deployed_and_not_deleted_while_it_is_wished(running: Runnin
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "gauge@stable is in use: it is wished, `edgex-models deploy gauge@1.2.3` wishes" in refused.stderr
     assert running.said("deploy", "gauge@>=1.0.0 <1.1.0")["wish"]["version"] == ">=1.0.0 <1.1.0"
+    for words in ("gauge@stable", "gauge@~1.0.0"):
+        there = running.models("deploy", words, "--wait", "--timeout", "10")
+        assert (there.exit_code, there.stderr) == (0, ""), there.output
+        assert there.stdout.endswith("gauge@1.0.0 serves\n"), "it did already"
     deleted = running.models("alias", "gauge", "stable", "--delete")
     assert (deleted.exit_code, deleted.stderr) == (0, "")
+
+
+def test_a_wish_for_an_alias_or_a_range_is_followed_until_the_version_that_it_means_serves(running: Running) -> None:
+    assert running.models("alias", "gauge@1.0.0", "steady").exit_code == 0
+    for wanted, meant in (("~1.1.0", "1.1.0"), ("steady", "1.0.0")):
+        words = ("deploy", f"gauge@{wanted}", "--wait", "--timeout", "40", "--json")
+        with subprocess.Popen(
+            [sys.executable, "-m", "app_inference.cli", *words], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **running.environment},
+        ) as deploying:  # fmt: skip
+            states_until(running, "OBSERVE")
+            assert running.models("promote", "gauge").exit_code == 0
+            outcome = json.loads(deploying.communicate(timeout=50)[0])
+        assert (deploying.returncode, outcome["outcome"], outcome["version"]) == (0, "serves", meant)
+    assert running.models("deploy", "gauge@1.0.0").exit_code == 0  # the alias is free again
+    assert running.models("alias", "gauge", "steady", "--delete").exit_code == 0
 
 
 def test_an_alias_is_not_deleted_while_a_pipeline_names_it(running: Running) -> None:

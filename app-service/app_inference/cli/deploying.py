@@ -15,7 +15,7 @@ from app_inference.repository import Repository
 from app_inference.updates.desired import CanaryWish, Desired, ModelWish, ObserveWish
 from app_inference.updates.reported import ModelReport
 from app_inference.updates.steps import Step
-from app_inference.versions import chosen
+from app_inference.versions import chosen, is_floating
 
 StrategyOption = Annotated[
     Literal["swap", "canary", "shadow"], typer.Option(help="swap at once, canary for some cameras first, or shadow.")
@@ -69,11 +69,14 @@ def deploy(
         asked_by=by,
     )
     gateway = Gateway("", keeper_url, command_url, service)
-    before = gateway.report(name) if wait or via == "keeper" else None
+    before = gateway.report(name)
+    meant = _meant(gateway, name, version)
+    if before is not None and not retry:
+        _check_quarantine(name, meant, before)
     if via == "command":
         gateway.command(name, "Deploy", {"Deploy": msgspec.json.encode(wish).decode()})
     else:
-        if not _is_there(gateway, name, version):
+        if not meant:
             _warn_of_absence(Repository(models_dir), name, version)
         gateway.wish(name, wish)
         if before is None:
@@ -97,7 +100,7 @@ def rollback(
     gateway = Gateway("", keeper_url, command_url, service)
     before = gateway.report(name)
     if to:
-        _is_there(gateway, name, to)
+        _meant(gateway, name, to)
         gateway.wish(name, ModelWish(version=to, promoted=True, asked_by=by))
     else:
         _go_back(gateway, name, before, by)
@@ -163,12 +166,13 @@ def _follow(gateway: Gateway, name: str, before: ModelReport | None, patience: f
     if not patience:
         _say_sent(name, wish, desired, as_json)
         return
-    end = until_ended(gateway, name, wish.version, desired.generation, before, patience, is_quiet=as_json)
+    version = (is_floating(wish.version) and _meant(gateway, name, wish.version)) or wish.version
+    end = until_ended(gateway, name, version, desired.generation, before, patience, is_quiet=as_json)
     if as_json:
-        say_json({"model": name, "version": wish.version, "generation": desired.generation, "outcome": end.outcome,
+        say_json({"model": name, "version": version, "generation": desired.generation, "outcome": end.outcome,
                   "reason": end.reason})  # fmt: skip
     else:
-        say(f"{name}@{wish.version} {end.outcome}{': ' if end.reason else ''}{end.reason}")
+        say(f"{name}@{version} {end.outcome}{': ' if end.reason else ''}{end.reason}")
     if end.outcome != Ended.SERVES:
         raise typer.Exit(REFUSED)
 
@@ -189,17 +193,27 @@ def _wanted(repository: Repository, model: str) -> tuple[str, str]:
     return name, version or repository.newest(name).version
 
 
-def _is_there(gateway: Gateway, name: str, version: str) -> bool:
-    """Whether app-inference has what is wished; False where that cannot be asked. Raises NotFound when it has not, and
-    Invalid for what is no way to say a version."""
+def _meant(gateway: Gateway, name: str, version: str) -> str:
+    """The version of app-inference that is wished, where an alias or a range is too; "" where that cannot be asked.
+
+    Raises NotFound when it has none, and Invalid for what is no way to say a version.
+    """
     available = gateway.available(name)
     if available is None:
-        return False
+        return ""
     try:
-        chosen(version, available.versions, available.aliases)
+        return chosen(version, available.versions, available.aliases)
     except NotFound as error:
         raise NotFound(f"model '{name}' of {gateway.service}: {error}") from error
-    return True
+
+
+def _check_quarantine(name: str, version: str, report: ModelReport) -> None:
+    """Raise Conflict for a version that would not be tried; one that serves need not be."""
+    serving = report.active.version if report.active else ""
+    if version == serving or version not in report.quarantined:
+        return
+    why = report.quarantine_reasons.get(version, "")
+    raise Conflict(f"{name}@{version} is quarantined{': ' if why else ''}{why}; --retry tries it again")
 
 
 def _warn_of_absence(repository: Repository, name: str, version: str) -> None:

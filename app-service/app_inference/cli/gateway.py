@@ -57,11 +57,10 @@ class Gateway:
         return states
 
     def quarantined(self) -> dict[str, str]:
-        """The versions that are not tried again by themselves, as `name@version`, and why if it is the last that was
-        refused."""
+        """The versions that are not tried again by themselves, as `name@version`, and why."""
         found: dict[str, str] = {}
         for name, report in (self.status().get("updates") or {}).get("models", {}).items():
-            why = {report.get("refused"): report.get("reason", "")}
+            why = report.get("quarantineReasons", {})
             found |= {f"{name}@{version}": why.get(version, "") for version in report.get("quarantined", ())}
         return found
 

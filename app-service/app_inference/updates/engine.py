@@ -13,10 +13,11 @@ from edgex_kit.handover import Latest
 from app_inference.aside import aside
 from app_inference.model import Model
 from app_inference.repository import StoredModel
+from app_inference.slot import ModelSlot
 from app_inference.updates.boot import end_well
 from app_inference.updates.desired import Desired, ModelWish
 from app_inference.updates.intents import Intents
-from app_inference.updates.journal import Journal
+from app_inference.updates.journal import Journal, Record
 from app_inference.updates.orders import Order
 from app_inference.updates.places import Places
 from app_inference.updates.reported import ModelReport, Reported, VersionReport, reported_text
@@ -247,16 +248,24 @@ class Engine:
         return ModelReport(
             state=record.step,
             active=_version(slot.model) if slot else None,
-            previous=VersionReport(record.previous) if record.previous else None,
+            previous=_previous(record, slot),
             candidate=_version(candidate, rollout.prepared.load_ms if rollout.prepared else 0.0) if candidate else None,
             reason=rollout.judgement.reason if is_gated else record.reason,
             refused=record.refused,
             since=record.since_ns,
             gate=rollout.judgement.values if is_gated else {},
             quarantined=tuple(it.version for it in record.quarantine),
+            quarantine_reasons={it.version: it.reason for it in record.quarantine},
             threshold=slot.threshold if slot else None,
             undrained=rollout.drain.left,
         )
+
+
+def _previous(record: Record, slot: ModelSlot | None) -> VersionReport | None:
+    """The version to go back to: the warm one until COMMIT, and the one committed before after it."""
+    warm = slot.lineup.warm if slot is not None else None
+    version = warm.version if warm is not None else record.previous
+    return VersionReport(version) if version else None
 
 
 def _version(model: Model, load_ms: float = 0.0) -> VersionReport:

@@ -29,6 +29,7 @@ class ModelReport(Struct, rename="camel", frozen=True, kw_only=True, omit_defaul
     since: str = ""  # UNIX ns in decimal, of `state`
     gate: dict[str, float] = field(default_factory=dict)
     quarantined: tuple[str, ...] = ()  # versions
+    quarantine_reasons: dict[str, str] = field(default_factory=dict)  # by version
     threshold: float | None = None
     undrained: int = 0  # frames that the version before still held when its time was over
 

@@ -167,9 +167,7 @@ class Rollout:
         digest = await self._workshop.verify(stored)
         quarantined = next((it for it in self.record.quarantine if it.digest == digest), None)
         if quarantined is not None and not wish.retry:
-            raise Invalid(
-                f"{self.name}@{wish.version} is quarantined: {quarantined.reason}; deploy it with retry to try again"
-            )
+            raise Invalid(f"it is quarantined: {quarantined.reason}; `deploy --retry` tries it again")
         kept = tuple(it for it in self.record.quarantine if it.digest != digest)
         boots = self.record.boots if digest == self.record.candidate_digest else 0
         self._progress.store(candidate_digest=digest, quarantine=kept, boots=boots)
