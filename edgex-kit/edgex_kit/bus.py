@@ -265,6 +265,7 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
         yield bus
     finally:
         await asyncio.to_thread(bus._close)  # noqa: SLF001
+        bus._client.release()  # noqa: SLF001
 
 
 def describe_malformed(message: Message, error: Malformed) -> str:

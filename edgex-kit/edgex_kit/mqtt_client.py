@@ -87,6 +87,10 @@ class MqttClient(paho.Client):
         with self._writing:
             return super().reconnect()
 
+    def release(self) -> None:
+        """Once the network thread has ended for good: give back what wakes it, which paho leaves to the collector."""
+        self._reset_sockets(sockpair_only=True)
+
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._deliver(message._topic, bytes(message.payload))  # noqa: SLF001 - nobody has checked yet that it is text
 
