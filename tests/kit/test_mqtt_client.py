@@ -179,4 +179,6 @@ async def test_messages_of_many_threads_arrive_whole_and_in_the_order_of_each(
         assert hashlib.sha256(message.data[32:]).digest() == message.data[:32]
     for thread in range(4):
         order = [int.from_bytes(it.data[32:36], "big") for it in came if it.topic == f"{unique}/{thread}"]
-        assert order == list(range(30))
+        # Those without a receipt may overtake others that wait for theirs (MQTT 3.1.1, 4.6).
+        assert [number for number in order if number % 2 == 0] == list(range(0, 30, 2))
+        assert [number for number in order if number % 2] == list(range(1, 30, 2))
