@@ -17,7 +17,18 @@ from benchmarks.machine import this_machine
 from benchmarks.programs import ROOT
 from benchmarks.steal import Steal
 
-SCENARIOS = ("receive", "publish", "end_to_end", "latency", "streams", "start", "swap", "soak", "peers")
+SCENARIOS = (
+    "receive",
+    "publish",
+    "end_to_end",
+    "end_to_end_auto",
+    "latency",
+    "streams",
+    "start",
+    "swap",
+    "soak",
+    "peers",
+)
 
 
 def main() -> int:

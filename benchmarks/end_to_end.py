@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import end_to_end_auto
 from benchmarks.bare import Wanted, open_bare, spin
 from benchmarks.bench import Bench, NotMeasured
 from benchmarks.benchmark_app import frames_per_second
@@ -33,8 +32,6 @@ def run(bench: Bench) -> Iterator[Figure]:
         with _open_path(bench, model, app_cores(), other_cores()) as path:
             for size in (HD,) if bench.is_quick else (VGA, HD, FULL_HD, FITTED):
                 yield from _one_core(bench, path, precision, size)
-        if precision == INT8:
-            yield from end_to_end_auto.run(bench, model, precision)
         if len(all_cores()) > 1:
             with _open_path(bench, model, all_cores(), all_cores()) as path:
                 for size in (HD, FITTED) if precision == INT8 and not bench.is_quick else (HD,):

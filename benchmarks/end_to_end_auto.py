@@ -19,6 +19,7 @@ from benchmarks.bare import Wanted, open_bare, spin
 from benchmarks.bench import Bench, NotMeasured
 from benchmarks.benchmark_app import frames_per_second
 from benchmarks.cpu import app_cores, cpu_of, other_cores
+from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, Goal, at_least, at_most, ratios
 from benchmarks.pictures import FITTED, HD, KINDS, Size, pixels
 from benchmarks.programs import Program
@@ -33,15 +34,16 @@ SIZES = {"auto": FITTED, "": HD}  # as OutputImageSize has it
 OF_BENCHMARK_APP, OVERHEAD = at_least(0.75), at_most(3.5)  # as with 720p, ms CPU
 
 
-def run(bench: Bench, model: Path, precision: str) -> Iterator[Figure]:
-    """Both sizes beside the references, all of them in turn."""
-    bench.say(f"end_to_end: {precision}, 720p decoded by the camera, in full and with Size auto, one core")
+def run(bench: Bench) -> Iterator[Figure]:
+    """Both sizes beside the references, all of them in turn; the INT8 detector on one core."""
+    bench.say("end_to_end_auto: 720p decoded by the camera, in full and with Size auto")
+    model = save_detector(bench.folder / "detectors", INT8)
     with _open_path(bench, model) as path:
         fps = OVER * frames_per_second(model, app_cores(), bench.seconds(1.5))
         given = _measure(bench, path, fps)
     for asked, size in SIZES.items():
         how = f"Size auto, which comes to {size[0]}x{size[1]}" if asked else "sent in full"
-        yield from _figures(f"{precision}, 720p decoded by the camera, {how}, one core", given, asked)
+        yield from _figures(f"INT8, 720p decoded by the camera, {how}, one core", given, asked)
 
 
 @dataclass(frozen=True, slots=True)
