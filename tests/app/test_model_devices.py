@@ -141,6 +141,9 @@ def test_a_bad_version_goes_back_by_itself_and_the_device_says_why(gateway: Gate
         gateway.deploy("2.0.0")
         until(lambda: gateway.get("AvailableVersions")["quarantined"] == ["2.0.0"], "it went back", 30)
         assert "finds other classes" in gateway.get("Reason")
+        again = gateway.put("Deploy", "2.0.0")
+        assert again.status_code == 409
+        assert "2.0.0 is quarantined: " in again.text
         until(lambda: flow.versions()[-1] == "1.0.0", "the version before serves")
     until(lambda: "finds other classes" in str(gateway.known()["properties"]["reported"]), "core-metadata knows")
     assert gateway.known()["operatingState"] == "UP"

@@ -73,7 +73,11 @@ class Engine:
                 end_well(self._journal, name)
 
     async def deploy(self, name: str, wish: ModelWish) -> None:
-        """Wish a version of a model; the only way in for commands. Raises NotFound for a version that is not there."""
+        """Wish a version of a model; the only way in for commands.
+
+        Raises NotFound for a version that is not there, Conflict for one in quarantine that is not to be retried.
+        """
+        await self._check_quarantine(name, wish)
         await self._write(name, lambda _: wish)
 
     async def roll_back(self, name: str, asked_by: str = "") -> None:
@@ -150,6 +154,17 @@ class Engine:
 
     def _tell(self) -> None:
         self._news.put(True)
+
+    async def _check_quarantine(self, name: str, wish: ModelWish) -> None:
+        """Say at once what the rollout would say; a version whose files are others by now may be tried."""
+        meant, slot = self._meant(name, wish.version), self._places.find(name)
+        entries = {it.digest: it for it in self.rollout(name).record.quarantine if it.version == meant}
+        if not entries or wish.retry or (slot is not None and slot.model.version == meant):
+            return
+        stored = self._workshop.find(name, meant)
+        entry = entries.get(await aside(lambda: stored.identity(stored.digest())))
+        if entry is not None:
+            raise Conflict(f"{name}@{meant} is quarantined: {entry.reason}; with `retry` it is tried again")
 
     async def _write(self, name: str, make: Callable[[Desired], ModelWish]) -> None:
         """Store the next generation; one writer after another, so that none undoes what another has just wished."""
