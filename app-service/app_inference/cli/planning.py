@@ -104,6 +104,10 @@ def _measured(candidate: StoredModel, device: str) -> dict[str, Any]:
     return {"cost": msgspec.to_builtins(cost), "overLimits": over}
 
 
+def _counted(golden: int) -> str:
+    return f"{golden or 'no'} golden picture{'s' * (golden != 1)}"
+
+
 def _say(found: dict[str, Any]) -> None:
     sizes, cost = found["bytes"], found.get("cost", {})
     first = f", first {', '.join(found['firstCameras']) or 'none'}" if "CANARY" in found["steps"] else ""
@@ -116,7 +120,7 @@ def _say(found: dict[str, Any]) -> None:
             "precision": f"{found['precision']['to']}, was {found['precision']['from']}",
             "memory": f"about {cost['memoryMb']:.0f} MB beside what serves, until it is committed" if cost else "",
             "an answer": f"{cost['p50Ms']:.1f} ms (p99 {cost['p99Ms']:.1f}) on this machine, now" if cost else "",
-            "self-test": f"{found['golden']} golden pictures" if found["golden"] else "it has no golden pictures",
+            "self-test": _counted(found["golden"]),
         }
     )
     for change in found["changes"]:

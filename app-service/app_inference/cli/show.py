@@ -129,6 +129,8 @@ def working(what: str, *, is_quiet: bool) -> Iterator[None]:
 
 def megabytes(size: float) -> str:
     """Bytes for people."""
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
