@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from camera_profile import PROFILE
 from eyes import METER, Eye, OpenApp, configure, run_eye, save_meter
 from keys import delete
-from peers import PROFILE, AddCamera, Core, Device, Metadata, OpenDevice, until
+from peers import AddCamera, Core, Device, Metadata, OpenDevice, until
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How a device service starts and keeps to the bus: the points 7, 15 and 18 to 23 of the checklist."""
+"""How a device service starts and keeps to the bus: the points 7, 15, 18 to 23, 36 and 50 of the checklist."""
 
 import base64
 import contextlib
@@ -10,7 +10,7 @@ import cbor2
 import pytest
 import requests
 from keys import delete, put
-from peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, short, until
+from peers import WAIT, AddCamera, Bus, Core, Device, Heard, OpenDevice, short, until
 from rival import take_over
 
 pytestmark = pytest.mark.timeout(60)
@@ -140,3 +140,22 @@ def test_instances_of_one_service_are_services_of_their_own(open_device: OpenDev
                 entry = f"{core.keeper}/api/v3/registry/serviceId/device-{name}_{instance}"
                 assert requests.get(entry, timeout=WAIT).json()["registration"]["status"] in ("UNKNOWN", "UP")
             assert "no message broker" not in one.log.read_text() + two.log.read_text()
+
+
+@checklist(36, 50)
+def test_frames_are_published_outside_of_events(device: Device, camera: str, bus: Bus) -> None:
+    def is_frame(heard: Heard) -> bool:
+        return heard.topic.startswith("edgex/frames/")
+
+    with bus.listen(f"edgex/frames/{device.service}/{camera}/{camera}/#") as ear:
+        first, second = ear.next(is_frame), ear.next(is_frame)
+    for heard in (first, second):
+        assert heard.topic == f"edgex/frames/{device.service}/{camera}/{camera}/Frame"
+        event = heard.payload["event"]
+        assert event["sourceName"] == "Frame"
+        tags = event["tags"]
+        assert tags["captureOrigin"] == str(int(tags["captureOrigin"]))
+        assert (tags["width"], tags["height"]) == (640, 480)
+        assert event["readings"][0]["binaryValue"].startswith(b"\xff\xd8")
+    assert first.payload["event"]["tags"]["frameId"] != second.payload["event"]["tags"]["frameId"]
+    assert first.payload["event"]["tags"]["seq"] < second.payload["event"]["tags"]["seq"]

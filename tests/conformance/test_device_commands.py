@@ -12,7 +12,8 @@ from typing import Any
 import cbor2
 import pytest
 import requests
-from peers import PROFILE, WAIT, AddCamera, Bus, Core, Device, Heard, Metadata, OpenDevice, events_of, until
+from camera_profile import PROFILE
+from peers import WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, events_of, until
 
 checklist = pytest.mark.checklist
 
@@ -266,25 +267,6 @@ def test_units_come_only_where_they_are_wanted(device: Device, camera: str, core
     until(lambda: units() == "none", "units are left out")
     requests.put(key, json={"value": "true"}, timeout=WAIT)
     until(lambda: units() == "fps", "units are back")
-
-
-@checklist(36, 50)
-def test_frames_are_published_outside_of_events(device: Device, camera: str, bus: Bus) -> None:
-    def is_frame(heard: Heard) -> bool:
-        return heard.topic.startswith("edgex/frames/")
-
-    with bus.listen(f"edgex/frames/{device.service}/{camera}/{camera}/#") as ear:
-        first, second = ear.next(is_frame), ear.next(is_frame)
-    for heard in (first, second):
-        assert heard.topic == f"edgex/frames/{device.service}/{camera}/{camera}/Frame"
-        event = heard.payload["event"]
-        assert event["sourceName"] == "Frame"
-        tags = event["tags"]
-        assert tags["captureOrigin"] == str(int(tags["captureOrigin"]))
-        assert (tags["width"], tags["height"]) == (640, 480)
-        assert event["readings"][0]["binaryValue"].startswith(b"\xff\xd8")
-    assert first.payload["event"]["tags"]["frameId"] != second.payload["event"]["tags"]["frameId"]
-    assert first.payload["event"]["tags"]["seq"] < second.payload["event"]["tags"]["seq"]
 
 
 @checklist(44)

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from peers import PROFILE, WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, until
+from camera_profile import PROFILE
+from peers import WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, until
 
 checklist = pytest.mark.checklist
 

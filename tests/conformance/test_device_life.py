@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import requests
+from camera_profile import PROFILE
 from openers import provisioning
 from peers import (
-    PROFILE,
     WAIT,
     AddCamera,
     Bus,

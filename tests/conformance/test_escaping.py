@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import pytest
 import requests
+from camera_profile import PROFILE
 from eyes import OpenApp
 from gateway import all_services_with
 from openers import app_opener, cameras, device_opener
 from peers import (
-    PROFILE,
     WAIT,
     Bus,
     Core,

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import requests
+from camera_profile import PROFILE
 from eyes import OpenApp, Stage, save_meter
 from openers import cameras
-from peers import PROFILE, WAIT, Bus, Core, Device, Heard, Metadata, OpenDevice, until
+from peers import WAIT, Bus, Core, Device, Heard, Metadata, OpenDevice, until
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -4,7 +4,6 @@ OpenBao is played over real HTTP (`openbao`); core-keeper is asked through a rel
 """
 
 import contextlib
-import http.server
 import os
 import subprocess
 import sys
@@ -18,10 +17,12 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 import requests
+from camera_profile import PROFILE
 from edgex_kit.keeper import Keeper
 from eyes import configure
 from openbao import OpenBao, running
-from peers import PROFILE, WAIT, Core, Metadata, until
+from peers import WAIT, Core, Metadata, until
+from relay import Relay, open_relay
 
 pytestmark = pytest.mark.timeout(90)
 checklist = pytest.mark.checklist
@@ -31,57 +32,10 @@ PERSON = {"Authorization": "Bearer jwt-of-a-person"}
 SECRET = "Correct-Horse-77"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that went to core-keeper."""
-
-    method: str
-    path: str
-    authorization: str
-
-
-class Relay(http.server.ThreadingHTTPServer):
-    """Passes everything on to `target` and remembers it."""
-
-    daemon_threads = True
-
-    def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Passing)
-        self.target = target
-        self.asked: list[Asked] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Passing(http.server.BaseHTTPRequestHandler):
-    server: Relay
-
-    def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append(Asked(self.command, self.path, self.headers.get("Authorization", "")))
-        answer = requests.request(self.command, self.server.target + self.path, data=body, timeout=WAIT)
-        self.send_response(answer.status_code)
-        self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
-        self.send_header("Content-Length", str(len(answer.content)))
-        self.end_headers()
-        self.wfile.write(answer.content)
-
-    do_GET = do_POST = do_PUT = do_DELETE = _pass  # noqa: N815 - as http.server calls them
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def relay(core: Core) -> Iterator[Relay]:
-    with Relay(core.keeper) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with open_relay(core.keeper) as opened:
+        yield opened
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from brokers import Certificates, Killable, run_mosquitto
 from edgex_kit.bus import Bus, BusSettings, open_bus
 from edgex_kit.flags import parse_flags
 from edgex_kit.keeper import Keeper
 from edgex_kit.provider import Provider
 from edgex_kit.standin.address import Address
+from edgex_kit.standin.mosquitto import find_mosquitto
 
 WAIT = 20.0  # seconds
 PRIVATE = """
@@ -111,3 +114,48 @@ async def open_provider(edgex: Edgex, packaged: Path, unique: str) -> AsyncItera
             return found
 
         yield open_provider
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    try:
+        return Certificates(tmp_path_factory.mktemp("certificates"))
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+
+
+@pytest.fixture(scope="module")
+def strict_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A mosquitto that speaks TLS and lets in who shows a certificate."""
+    with run_mosquitto(
+        tmp_path_factory.mktemp("broker"),
+        "allow_anonymous true",
+        "require_certificate true",
+        f"cafile {certificates.path('ca.crt')}",
+        f"certfile {certificates.path('broker.crt')}",
+        f"keyfile {certificates.path('broker.key')}",
+    ) as address:
+        yield address
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[Address]:
+    """A mosquitto that knows `cam` by two passwords, as two users: the old one and the new."""
+    if find_mosquitto() is None:  # mosquitto_passwd comes with it
+        pytest.skip("mosquitto is not installed")
+    passwords = tmp_path / "passwords"
+    passwords.write_text("old:first-word\nnew:second-word\n")
+    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True, timeout=20)
+    passwords.chmod(0o600)
+    with run_mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as address:
+        yield address
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[Killable]:
+    program = find_mosquitto()
+    if program is None:
+        pytest.skip("mosquitto is not installed")
+    broker = Killable(Path(program), tmp_path)
+    yield broker
+    broker.kill()

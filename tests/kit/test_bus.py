@@ -1,63 +1,23 @@
-"""The bus with a real broker: subscriptions that last, requests, bounded queues, and a broker that comes and goes."""
+"""The bus with a real broker: subscriptions, requests, and bounded queues."""
 
 import asyncio
 import logging
-import os
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 import pytest
 from edgex_kit import codec
 from edgex_kit.bus import Bus, BusSettings, Message, describe_malformed, open_bus
-from edgex_kit.errors import EdgexError, Invalid, Malformed, TimedOut, Unreachable
+from edgex_kit.errors import EdgexError, Invalid, Malformed, TimedOut
 from edgex_kit.messages import new_id
 from edgex_kit.standin.address import Address, free_port
-from edgex_kit.standin.mosquitto import find_mosquitto
 
 WAIT = 20.0  # seconds
 
 Until = Callable[..., Awaitable[None]]
 OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]
-
-
-class Killable:
-    """A mosquitto that a test may kill -9 and start again on the same port."""
-
-    def __init__(self, program: Path, folder: Path) -> None:
-        self.address = Address("127.0.0.1", free_port("127.0.0.1"))
-        self._command = [str(program), "-c", str(folder / "mosquitto.conf")]
-        (folder / "mosquitto.conf").write_text(
-            f"listener {self.address.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-
-@pytest.fixture
-def killable(tmp_path: Path) -> Iterator[Killable]:
-    program = find_mosquitto()
-    if program is None:
-        pytest.skip("mosquitto is not installed")
-    broker = Killable(Path(program), tmp_path)
-    yield broker
-    broker.kill()
 
 
 # -- to and fro
@@ -232,93 +192,7 @@ async def test_a_malformed_message_is_described_without_its_content() -> None:
     assert "secret" not in text
 
 
-# -- brokers that come and go
-
-
-async def test_a_service_starts_without_a_broker_and_hears_everything_once_there_is_one(
-    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, be_quick: Callable[[Bus], None]
-) -> None:
-    settings = BusSettings(host=killable.address.host, port=killable.address.port, client_id="early")
-    async with open_bus(settings) as bus, bus.messages("t/#") as messages:
-        be_quick(bus)
-        assert bus.publish("t/x", b"") is None
-        with pytest.raises(Unreachable, match=f"no message broker at 127.0.0.1:{killable.address.port}"):
-            await bus.request("t/ask", b"", "t/answer", 1)
-        assert not await bus.settle(0.05)
-        await until(lambda: "no message broker" in caplog.text)
-        killable.start()
-        assert await bus.settle(WAIT)
-        bus.publish("t/x", b"heard")
-        assert (await anext(messages)).data == b"heard"
-    assert caplog.text.count("no message broker") == 1
-
-
-async def test_subscriptions_outlive_a_broker_that_is_killed_and_started_again(
-    killable: Killable, until: Until, open_client: OpenClient
-) -> None:
-    killable.start()
-    told: list[int] = []
-    async with open_client(killable.address, "lasting") as bus, bus.messages("t/#") as messages:
-        bus.on_connected(lambda: told.append(bus.connects))
-        for round_ in range(2):
-            killable.kill()
-            await until(lambda: not bus.is_connected)
-            assert bus.publish("t/x", b"lost") is None
-            killable.start()
-            await until(lambda: bus.is_connected)
-            assert await bus.settle(WAIT)
-            bus.publish("t/x", str(round_).encode())
-            assert (await anext(messages)).data == str(round_).encode()
-        assert bus.losses == 2
-        assert told == [2, 3]
-
-
-async def test_what_was_on_its_way_to_a_killed_broker_does_not_stay_so_for_ever(
-    killable: Killable, until: Until, open_client: OpenClient
-) -> None:
-    killable.start()
-    async with open_client(killable.address, "writer") as bus:
-        killable.freeze()
-        sendings = [bus.publish("t/x", b"x" * 4_000_000) for _ in range(4)]
-        assert not all(sending is None or sending.is_done for sending in sendings)
-        killable.kill()
-        killable.start()
-        await until(lambda: bus.connects == 2)
-        await until(lambda: all(sending is None or sending.is_done for sending in sendings))
-
-
-async def test_a_message_of_quality_1_reaches_the_next_broker(
-    killable: Killable, until: Until, open_client: OpenClient
-) -> None:
-    killable.start()
-    async with open_client(killable.address, "sure") as bus, bus.messages("t/#") as messages:
-        killable.freeze()
-        sending = bus.publish("t/x", b"kept", qos=1)
-        assert sending is not None
-        killable.kill()
-        killable.start()
-        async with asyncio.timeout(WAIT):
-            assert (await anext(messages)).data == b"kept"
-        await until(lambda: sending.is_done)
-
-
-async def test_a_listener_to_connections_that_fails_is_the_only_one_that_fails(
-    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, be_quick: Callable[[Bus], None]
-) -> None:
-    told: list[str] = []
-
-    def fail() -> None:
-        raise ValueError("mine")
-
-    settings = BusSettings(host=killable.address.host, port=killable.address.port, client_id="listened")
-    async with open_bus(settings) as bus:
-        be_quick(bus)
-        bus.on_connected(fail)
-        bus.on_connected(lambda: told.append("connected"))
-        killable.start()
-        await until(lambda: told)
-        assert await bus.settle(WAIT)
-    assert "a listener to connections failed" in caplog.text
+# -- its end, and its secrets
 
 
 async def test_a_bus_closes_quickly_whether_or_not_there_is_a_broker(broker: Address) -> None:

@@ -1,15 +1,14 @@
-"""The section MessageBus as a connection, with passwords and certificates."""
+"""The section MessageBus as a connection, and credentials that change while we run."""
 
 import asyncio
-import contextlib
 import gc
 import socket
-import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from brokers import Certificates, a_failed_handshake, settings_of
 from edgex_kit import config
 from edgex_kit.bus import BusSettings, open_bus
 from edgex_kit.connection import bus_settings, keep_credentials, open_connection
@@ -18,20 +17,9 @@ from edgex_kit.keeper import Keeper
 from edgex_kit.secrets import Secrets
 from edgex_kit.secretstore import Kept, SecretStore, StoreAddress
 from edgex_kit.settings import InsecureSecret, Settings
-from edgex_kit.standin.address import Address, free_port, wait_until_it_listens
-from edgex_kit.standin.mosquitto import find_mosquitto
+from edgex_kit.standin.address import Address
 
 Until = Callable[..., Awaitable[None]]
-
-
-def settings_of(
-    secret: dict[str, str] | None = None, optional: dict[str, Any] | None = None, **bus: Any
-) -> BusSettings:
-    tree = {"MessageBus": {**bus, "Optional": optional or {}}}
-    if secret is not None:
-        tree["Writable"] = {"InsecureSecrets": {"any": {"SecretName": "mqtt-bus", "SecretData": secret}}}
-    settings = config.check(Settings, ("file", tree))
-    return bus_settings(settings, Secrets("cam", lambda: settings.writable.insecure_secrets, None), "device-cam")
 
 
 def test_the_client_id_is_the_service_key_unless_another_is_configured() -> None:
@@ -97,232 +85,6 @@ def test_tls_is_used_only_where_the_protocol_says_so() -> None:
     assert settings_of(Protocol="tcps").tls is not None
 
 
-# -- a broker that wants certificates
-
-
-class Certificates:
-    """An authority, and certificates of it for a broker and for a client."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._openssl("req", "-x509", *self._new("ca"), "-out", "ca.crt", "-days", "2", "-subj", "/CN=test authority")
-        for name, subject in (("broker", "/CN=localhost"), ("client", "/CN=device-cam")):
-            self._openssl("req", *self._new(name), "-out", f"{name}.csr", "-subj", subject)
-            (folder / f"{name}.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-            self._sign(name)
-
-    def make(self, name: str, host: str, *times: str) -> str:
-        """One more for a broker: for another host, or with `-not_before` and `-not_after` of its own."""
-        self._openssl("req", *self._new(name), "-out", f"{name}.csr", "-subj", f"/CN={host}")
-        (self._folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host}")
-        self._sign(name, *times)
-        return name
-
-    def _sign(self, name: str, *times: str) -> None:
-        self._openssl(
-            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
-            *("-out", f"{name}.crt", *(times or ("-days", "2")), "-extfile", f"{name}.ext"),
-        )
-
-    def text(self, name: str) -> str:
-        return (self._folder / name).read_text()
-
-    def path(self, name: str) -> str:
-        return str(self._folder / name)
-
-    @staticmethod
-    def _new(name: str) -> tuple[str, ...]:
-        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key")
-
-    def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=self._folder, check=True, capture_output=True, timeout=20)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    try:
-        return Certificates(tmp_path_factory.mktemp("certificates"))
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
-
-
-@contextlib.contextmanager
-def run_mosquitto(folder: Path, *lines: str) -> Iterator[Address]:
-    """A mosquitto with a configuration of its own, mosquitto.conf(5), for the length of the block."""
-    program = find_mosquitto()
-    if program is None:
-        pytest.skip("mosquitto is not installed")
-    address = Address("127.0.0.1", free_port("127.0.0.1"))
-    file = folder / "mosquitto.conf"
-    file.write_text("\n".join((f"listener {address.port} 127.0.0.1", "user root", *lines, "")))
-    process = subprocess.Popen([str(program), "-c", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_until_it_listens(address, lambda: process.poll() is None, 10)
-        yield address
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def strict_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """A mosquitto that speaks TLS and lets in who shows a certificate."""
-    with run_mosquitto(
-        tmp_path_factory.mktemp("broker"),
-        "allow_anonymous true",
-        "require_certificate true",
-        f"cafile {certificates.path('ca.crt')}",
-        f"certfile {certificates.path('broker.crt')}",
-        f"keyfile {certificates.path('broker.key')}",
-    ) as address:
-        yield address
-
-
-# paho leaves the socket of a failed handshake, and of a farewell, to the garbage collector
-a_failed_handshake = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-async def is_let_in(settings: BusSettings) -> bool:
-    try:
-        async with open_bus(settings) as bus:
-            return await bus.settle(1.5)
-    finally:
-        gc.collect()
-
-
-@a_failed_handshake
-async def test_a_client_certificate_in_the_secret_opens_the_door(
-    strict_broker: Address, certificates: Certificates
-) -> None:
-    secret = {
-        "cacert": certificates.text("ca.crt"),
-        "clientcert": certificates.text("client.crt"),
-        "clientkey": certificates.text("client.key"),
-    }
-    where = {"Protocol": "tls", "Host": "localhost", "Port": strict_broker.port}
-    assert await is_let_in(settings_of(secret, AuthMode="clientcert", **where))
-    assert not await is_let_in(settings_of({"cacert": secret["cacert"]}, AuthMode="cacert", **where))
-
-
-async def test_a_client_certificate_in_files_opens_the_door(strict_broker: Address, certificates: Certificates) -> None:
-    files = {
-        "CaFile": certificates.path("ca.crt"),
-        "CertFile": certificates.path("client.crt"),
-        "KeyFile": certificates.path("client.key"),
-    }
-    assert await is_let_in(settings_of(optional=files, Protocol="tls", Host="localhost", Port=strict_broker.port))
-
-
-@a_failed_handshake
-async def test_an_unknown_authority_is_refused_unless_checking_is_turned_off(
-    strict_broker: Address, certificates: Certificates
-) -> None:
-    client = {"CertFile": certificates.path("client.crt"), "KeyFile": certificates.path("client.key")}
-    where = {"Protocol": "ssl", "Host": "localhost", "Port": strict_broker.port}
-    assert not await is_let_in(settings_of(optional=client, **where))
-    assert await is_let_in(settings_of(optional={**client, "SkipCertVerify": "true"}, **where))
-
-
-# -- the cause when the door stays shut
-
-
-async def cause_of(settings: BusSettings, caplog: pytest.LogCaptureFixture, until: Until) -> str:
-    """The one line about a broker that cannot be entered, said once though several attempts were made."""
-    caplog.clear()
-    try:
-        await several_attempts(settings, until)
-    finally:
-        gc.collect()
-    (line,) = caplog.messages
-    return line.replace(str(settings.port), "8883")
-
-
-async def several_attempts(settings: BusSettings, until: Until) -> None:
-    attempts: list[None] = []
-
-    def attempt(_client: object, _data: object) -> None:
-        attempts.append(None)
-
-    async with open_bus(settings) as bus:
-        bus._client.on_pre_connect = attempt
-        bus._client.reconnect_delay_set(0.05, 0.1)  # type: ignore[arg-type]
-        await until(lambda: len(attempts) > 2)
-
-
-def tls_broker(folder: Path, certificates: Certificates, name: str) -> contextlib.AbstractContextManager[Address]:
-    pair = (f"certfile {certificates.path(f'{name}.crt')}", f"keyfile {certificates.path(f'{name}.key')}")
-    return run_mosquitto(folder, "allow_anonymous true", *pair)
-
-
-@a_failed_handshake
-async def test_a_broker_that_is_not_trusted_is_said_with_the_cause(
-    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture, until: Until
-) -> None:
-    authority = {"cacert": certificates.text("ca.crt")}
-    foreign = certificates.make("foreign", "elsewhere")
-    try:
-        ended = certificates.make(
-            "ended", "localhost", "-not_before", "20200101000000Z", "-not_after", "20200201000000Z"
-        )
-    except subprocess.CalledProcessError:  # OpenSSL before 3.4 sets no times, but ends a certificate before it begins
-        ended = certificates.make("ended", "localhost", "-days", "-1")
-    where = {"Protocol": "tls", "Host": "localhost", "AuthMode": "cacert"}
-    for name, secret, cause in (
-        ("broker", {"cacert": certificates.text("client.crt")}, "unable to get local issuer certificate"),
-        ("broker", {"note": "x"}, "unable to get local issuer certificate; the secret 'mqtt-bus' has no cacert"),
-        (foreign, authority, "Hostname mismatch, certificate is not valid for 'localhost'"),
-        (ended, authority, "certificate has expired"),
-    ):
-        with tls_broker(tmp_path, certificates, name) as address:
-            said = await cause_of(settings_of(secret, Port=address.port, **where), caplog, until)
-        assert said == f"the broker at localhost:8883 is not trusted: {cause}; trying again until it is back"
-
-
-@a_failed_handshake
-async def test_a_broker_that_wants_a_certificate_or_tls_is_said_so(
-    strict_broker: Address, certificates: Certificates, caplog: pytest.LogCaptureFixture, until: Until
-) -> None:
-    where = {"Host": "localhost", "Port": strict_broker.port}
-    plain = await cause_of(settings_of(**where), caplog, until)
-    assert "the broker at localhost:8883 ends the connection before it answers; it may want TLS" in plain
-    halves = {"cacert": certificates.text("ca.crt"), "clientcert": certificates.text("client.crt"), "clientkey": ""}
-    caplog.clear()
-    await several_attempts(settings_of(halves, AuthMode="clientcert", Protocol="tls", **where), until)
-    gc.collect()
-    # the broker's end of the connection may overtake its reason
-    assert "certificate required;" in caplog.text or "it may want a client certificate;" in caplog.text
-    assert "; the secret 'mqtt-bus' has no clientkey; trying" in caplog.text
-    assert "BEGIN" not in caplog.text
-
-
-@a_failed_handshake
-async def test_a_user_who_is_refused_is_said_with_the_secret(
-    guarded_broker: Address, caplog: pytest.LogCaptureFixture, until: Until
-) -> None:
-    where = {"Host": "localhost", "Port": guarded_broker.port}
-    for secret, mode, cause in (
-        (
-            {"username": "old", "password": "wrong-word"},
-            "usernamepassword",
-            "the user of secret 'mqtt-bus': Not authorized",
-        ),
-        ({"username": "old"}, "usernamepassword", "Not authorized; the secret 'mqtt-bus' has no password"),
-        (None, "none", "who shows no user: Not authorized"),
-    ):
-        said = await cause_of(settings_of(secret, AuthMode=mode, **where), caplog, until)
-        assert said.startswith("the broker at localhost:8883 refuses ")
-        assert f"{cause}; trying again" in said
-        assert "wrong-word" not in said
-
-
-@a_failed_handshake
-async def test_no_broker_at_all_is_said_with_what_the_network_says(
-    caplog: pytest.LogCaptureFixture, until: Until
-) -> None:
-    said = await cause_of(settings_of(Host="127.0.0.1", Port=free_port("127.0.0.1")), caplog, until)
-    assert said == "no message broker at 127.0.0.1:8883 (Connection refused); trying again until it is back"
-
-
 async def test_a_start_without_the_secret_names_a_place_for_it_that_needs_no_running_service(keeper: Keeper) -> None:
     settings = config.check(Settings, ("file", {"MessageBus": {"AuthMode": "usernamepassword"}}))
     store = SecretStore("cam", StoreAddress("http://127.0.0.1:1", Path("none"), "http://127.0.0.1:1"))
@@ -339,19 +101,6 @@ async def test_a_start_without_the_secret_names_a_place_for_it_that_needs_no_run
 
 
 # -- credentials that change while we run
-
-
-@pytest.fixture
-def guarded_broker(tmp_path: Path) -> Iterator[Address]:
-    """A mosquitto that knows `cam` by two passwords, as two users: the old one and the new."""
-    if find_mosquitto() is None:  # mosquitto_passwd comes with it
-        pytest.skip("mosquitto is not installed")
-    passwords = tmp_path / "passwords"
-    passwords.write_text("old:first-word\nnew:second-word\n")
-    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True, timeout=20)
-    passwords.chmod(0o600)
-    with run_mosquitto(tmp_path, "allow_anonymous false", f"password_file {passwords}") as address:
-        yield address
 
 
 @a_failed_handshake
