@@ -87,7 +87,9 @@ def _one_core(bench: Bench, path: _Path, precision: str, size: Size) -> Iterator
 def _whole_box(bench: Bench, path: _Path, precision: str, size: Size) -> Iterator[Figure]:
     bench.say(f"end_to_end: {precision}, {name_of(size)}, all cores")
     given = _measure(bench, path, size, cameras=4, window=2)
-    yield from _figures(f"{precision}, {name_of(size)}, 4 cameras, all cores for all", given, WHOLE_BOX[precision])
+    case = f"{precision}, {name_of(size)}, 4 cameras, all cores for all"
+    yield from _figures(case, given, WHOLE_BOX[precision])
+    yield Figure(case, "cameras, and the reader of results", "ms CPU", [it.cpu_ms("camera") for it in given["path"]])
 
 
 def _measure(bench: Bench, path: _Path, size: Size, cameras: int, window: int) -> dict[str, list[Any]]:
