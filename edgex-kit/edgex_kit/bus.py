@@ -219,10 +219,10 @@ class Bus:
         self.losses += 1
         if was_refused:  # said already
             return
-        if not was_up:
+        if reason == "Keep alive timeout":
+            self._say_lost(entrance.why_silent(self.settings, was_up=was_up))
+        elif not was_up:
             self._say_lost(entrance.why_unanswered(self.settings, self._client.trouble))
-        elif reason == "Keep alive timeout":
-            self._say_lost(f"no message broker at {self.settings.place} ({reason})")
         else:
             self._say_lost(entrance.why_unreachable(self.settings, self._client.trouble))
 

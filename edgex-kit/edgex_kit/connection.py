@@ -22,6 +22,13 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {  # what a secret holds for each Messag
     "clientcert": ("clientcert", "clientkey"),
     "cacert": ("cacert",),
 }
+_INSTEAD = {  # MessageBus.Optional may hold the same
+    "username": "Username",
+    "password": "Password",
+    "cacert": "CaFile",
+    "clientcert": "CertFile",
+    "clientkey": "KeyFile",
+}
 
 
 def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSettings:
@@ -45,7 +52,9 @@ def bus_settings(settings: Settings, secrets: Secrets, service: str) -> BusSetti
         password=secret.get("password") or optional.get("Password", ""),
         secret=secret,
         secret_name=secret_name,
-        lacks=tuple(key for key in _NEEDS[section.auth_mode] if not secret.get(key)),
+        lacks=tuple(
+            key for key in _NEEDS[section.auth_mode] if not secret.get(key) and not optional.get(_INSTEAD[key])
+        ),
         tls=_tls(optional, secret) if section.protocol.lower() in ENCRYPTED else None,
     )
 

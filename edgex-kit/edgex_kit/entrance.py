@@ -24,20 +24,23 @@ class BusSettings:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)  # which all of these credentials came from
     secret_name: str = ""
-    lacks: tuple[str, ...] = ()  # what the secret should hold to be of use, and does not
+    lacks: tuple[str, ...] = ()  # what the secret should hold to be of use, and neither it nor Optional does
 
     @property
     def place(self) -> str:
         return f"{self.host}:{self.port}"
 
 
+_OF_USERS = ("username", "password")
+
+
 def why_unreachable(to: BusSettings, error: OSError | None) -> str:
     """No connection, or one that broke with `error`."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the broker at {to.place} is not trusted: {error.verify_message.rstrip('.')}{_hint(to)}"
+        return f"the broker at {to.place} is not trusted: {error.verify_message.rstrip('.')}{_hint(to, but=_OF_USERS)}"
     if isinstance(error, ssl.SSLError):
         what = (error.reason or str(error)).replace("_", " ").lower()
-        return f"no TLS with the broker at {to.place}: {what}{_hint(to)}"
+        return f"no TLS with the broker at {to.place}: {what}{_hint(to, but=_OF_USERS)}"
     return f"no message broker at {to.place} ({_text(error)})"
 
 
@@ -49,17 +52,25 @@ def why_unanswered(to: BusSettings, error: OSError | None) -> str:
     return f"the broker at {to.place} ends the connection before it answers; {guess}{_hint(to)}"
 
 
+def why_silent(to: BusSettings, *, was_up: bool) -> str:
+    """A connection that we gave up, as nothing came for as long as keep-alive allows."""
+    if was_up:
+        return f"no message broker at {to.place} (Keep alive timeout)"
+    return f"what listens at {to.place} does not answer within {to.keep_alive} s; it may be no message broker"
+
+
 def why_refused(to: BusSettings, reason: str) -> str:
     """What the broker answered."""
-    if to.secret_name:
+    if to.secret.get("username"):
         who = f"the user of secret '{to.secret_name}'"
     else:
         who = "the user of MessageBus.Optional" if to.username else "who shows no user"
     return f"the broker at {to.place} refuses {who}: {reason}{_hint(to)}"
 
 
-def _hint(to: BusSettings) -> str:
-    return f"; the secret '{to.secret_name}' has no {' and no '.join(to.lacks)}" if to.lacks else ""
+def _hint(to: BusSettings, but: tuple[str, ...] = ()) -> str:
+    lacks = [key for key in to.lacks if key not in but]
+    return f"; the secret '{to.secret_name}' has no {' and no '.join(lacks)}" if lacks else ""
 
 
 def _text(error: OSError | None) -> str:

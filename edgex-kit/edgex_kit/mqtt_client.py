@@ -38,6 +38,7 @@ class MqttClient(paho.Client):
 
     def __init__(self, client_id: str, deliver: Deliver) -> None:
         self.trouble: OSError | None = None  # which the connection could not be made with, or broke with
+        self._is_lost = False  # the loss of this connection has been told
         self._writing = threading.RLock()
         self._deliver = deliver
         super().__init__(
@@ -101,7 +102,7 @@ class MqttClient(paho.Client):
         return opened
 
     def _create_socket(self) -> Any:
-        self.trouble = None
+        self.trouble, self._is_lost = None, False
         try:
             opened = super()._create_socket()
         except OSError as error:
@@ -115,6 +116,12 @@ class MqttClient(paho.Client):
         """In the place of paho's own log, which nobody reads: it alone is told why a connection broke."""
         if level == paho.MQTT_LOG_ERR and args and isinstance(args[0], OSError):
             self.trouble = args[0]
+
+    def _do_on_disconnect(self, *how: Any, **more: Any) -> None:
+        """Once a connection: paho tells twice that its keep-alive ran out."""
+        if not self._is_lost:
+            self._is_lost = True
+            super()._do_on_disconnect(*how, **more)
 
     def _sock_close(self) -> None:
         with self._writing:

@@ -69,7 +69,8 @@ class Topics:
 
     def parse_event(self, topic: str) -> EventTopic:
         """Names of an event or frame topic: its last four levels, as core-data reads them. Raises Malformed."""
-        return _parse_event(self, topic)
+        parse = _parse_event if len(topic) <= _LONGEST_KEPT else _parse_event.__wrapped__
+        return parse(self, topic)
 
     # -- commands
 
@@ -125,6 +126,9 @@ class Topics:
         if not topic.startswith(prefix):
             raise Malformed(f"topic '{topic}' is not below '{self.base}/'")
         return topic[len(prefix) :].split("/")
+
+
+_LONGEST_KEPT = 1024  # characters; strangers may send longer ones, which would fill the memory
 
 
 @lru_cache(1000)  # all frames of a camera have one topic

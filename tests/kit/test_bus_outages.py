@@ -67,6 +67,19 @@ async def test_what_was_on_its_way_to_a_killed_broker_does_not_stay_so_for_ever(
         await until(lambda: all(sending is None or sending.is_done for sending in sendings))
 
 
+async def test_a_broker_that_falls_silent_is_lost_once_and_its_silence_is_the_cause(
+    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, open_client: OpenClient
+) -> None:
+    killable.start()
+    async with open_client(killable.address, "patient", keep_alive=1) as bus:
+        killable.freeze()
+        await until(lambda: bus.losses)
+        await until(lambda: "does not answer within 1 s; it may be no message broker" in caplog.text)
+        assert bus.losses == 2, "of the connection, and of the first attempt at another"
+    assert caplog.text.count("(Keep alive timeout)") == 1
+    assert "TLS" not in caplog.text
+
+
 async def test_a_message_of_quality_1_reaches_the_next_broker(
     killable: Killable, until: Until, open_client: OpenClient
 ) -> None:

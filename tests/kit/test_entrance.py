@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import ssl
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from brokers import Certificates, a_failed_handshake, run_mosquitto, settings_of
 from edgex_kit.bus import BusSettings, open_bus
+from edgex_kit.entrance import why_refused, why_unreachable
 from edgex_kit.standin.address import Address, free_port
 
 Until = Callable[..., Awaitable[None]]
@@ -153,3 +155,16 @@ async def test_no_broker_at_all_is_said_with_what_the_network_says(
 ) -> None:
     said = await cause_of(settings_of(Host="127.0.0.1", Port=free_port("127.0.0.1")), caplog, until)
     assert said == "no message broker at 127.0.0.1:8883 (Connection refused); trying again until it is back"
+
+
+def test_the_secret_is_blamed_only_for_what_comes_from_it() -> None:
+    elsewhere = {"Username": "u", "Password": "p"}
+    user = settings_of({"cacert": "x"}, optional=elsewhere, AuthMode="cacert")
+    assert "refuses the user of MessageBus.Optional: no" in why_refused(user, "no")
+    whole = settings_of({"username": "u"}, optional=elsewhere, AuthMode="usernamepassword")
+    assert why_refused(whole, "no").endswith("refuses the user of secret 'mqtt-bus': no")
+    half = settings_of({"username": "u"}, AuthMode="usernamepassword")
+    assert why_refused(half, "no").endswith("no; the secret 'mqtt-bus' has no password")
+    fault = ssl.SSLError(1, "not TLS")
+    fault.reason = "WRONG_VERSION_NUMBER"
+    assert why_unreachable(half, fault) == "no TLS with the broker at localhost:1883: wrong version number"

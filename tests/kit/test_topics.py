@@ -1,6 +1,7 @@
 """Topics: built and parsed by one room, with and without name escaping."""
 
 import pytest
+from edgex_kit import topics
 from edgex_kit.errors import Malformed
 from edgex_kit.topics import CommandTopic, EventTopic, Topics, config_change, escape_name, matches
 from hypothesis import given
@@ -121,3 +122,10 @@ def test_a_topic_that_names_no_command_is_malformed(topic: str) -> None:
 )
 def test_a_filter_covers_what_mqtt_says(pattern: str, topic: str, *, covered: bool) -> None:
     assert matches(pattern, topic) is covered
+
+
+def test_long_names_are_read_and_not_kept() -> None:
+    kept = topics._parse_event.cache_info().currsize
+    name = "x" * 5000
+    assert Topics().parse_event(Topics().frame("s", "p", name, "f")).device == name
+    assert topics._parse_event.cache_info().currsize == kept
