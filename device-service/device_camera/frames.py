@@ -119,10 +119,10 @@ def decode_picture(data: bytes) -> Pixels:
 
 
 def decode_jpeg(jpeg: bytes) -> Pixels:
-    """Pixels (BGR) of a whole JPEG, upright as EXIF says. Raises Malformed where more than its last rows is lost.
+    """Pixels (BGR) of a JPEG, upright as EXIF says. Raises Malformed where it ends more than its last rows too early.
 
     Many a camera spoils the last row of each picture, and these are worth a look. libjpeg prints nothing, as it does
-    when OpenCV decodes; that has to see only what simplejpeg has found whole or cannot read.
+    when OpenCV decodes; that sees only what simplejpeg has read before, or what it has to turn.
     """
     try:
         if simplejpeg.decode_jpeg_header(jpeg)[2] in _OF_PRINTERS:
@@ -140,9 +140,9 @@ def _rest_of(jpeg: bytes, damage: str) -> Pixels:
     except ValueError as fault:
         raise Malformed(damage) from fault
     is_grey = (pixels == _NO_DATA).all(axis=(1, 2))[::-1]  # libjpeg leaves rows without data at the middle of the range
-    if is_grey.all() or is_grey.argmin() > _BLOCK or _EXIF in jpeg:
+    if is_grey.all() or is_grey.argmin() > _BLOCK:
         raise Malformed(damage)
-    return np.asarray(pixels, np.uint8)
+    return decode_picture(jpeg) if _EXIF in jpeg else np.asarray(pixels, np.uint8)
 
 
 def _jpeg_from_picture(picture: Picture, encoding: Encoding) -> tuple[bytes, Size]:

@@ -105,8 +105,12 @@ def test_a_jpeg_whose_last_rows_are_spoilt_is_made_another_size_in_silence(
     assert capfd.readouterr().err == ""
 
 
-def test_a_jpeg_that_lies_on_its_side_stands_upright_when_it_is_made_another_size(pictures: list[Pixels]) -> None:
+@pytest.mark.parametrize("lost", [0, 6], ids=["whole", "without its last bytes"])
+def test_a_jpeg_that_lies_on_its_side_stands_upright_when_it_is_made_another_size(
+    pictures: list[Pixels], lost: int
+) -> None:
     jpeg = encode_jpeg(pictures[0], Encoding())
+    jpeg = jpeg[: -lost - 2] + jpeg[-2:]
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:]
     frame = frame_from_picture(turned, Encoding(size=(120, 160)), TAKEN)
