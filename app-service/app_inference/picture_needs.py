@@ -30,6 +30,7 @@ RENEWED = 20.0  # seconds; a camera keeps what is asked for a minute, and 30 s a
 _LOOK_EVERY = 1.0  # seconds between two looks at cameras, pipelines and models
 _SILENCE = 30.0  # seconds without a frame, then a camera is not asked
 _WAIT = 5.0  # seconds for an answer
+_AGAIN = 2.0  # seconds after none came; the lease still holds then
 _ROUNDING = 1e-9  # of a product that is a whole number and comes out a hair above it
 
 
@@ -101,6 +102,7 @@ class PictureNeeds:
         try:
             await service.bus.request(topic, data, service.topics.response(COMMAND, request_id), _WAIT)
         except TimedOut:
+            self._asked[camera] = _Asked(need, time.monotonic() - RENEWED + _AGAIN)
             self._say_unanswered()
         except EdgexError as error:
             self._say(camera, f"camera '{camera}' was asked for pictures of {body[RESOURCE][service.name]}: {error}")

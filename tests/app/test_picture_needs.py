@@ -136,7 +136,7 @@ async def test_only_those_are_asked_that_follow_and_that_a_model_looks_at(gatewa
 async def test_without_core_command_one_line_says_so(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(picture_needs, "RENEWED", 0.05)
+    monkeypatch.setattr(picture_needs, "_AGAIN", 0.05)  # long before it would be asked again after an answer
     monkeypatch.setattr(picture_needs, "_WAIT", 0.05)
     gateway.is_silent = True
     gateway.plan.pipelines = [pipeline("gate", "yard")]
@@ -172,4 +172,5 @@ async def test_what_was_told_of_a_camera_is_forgotten_with_it(
 
 
 def test_the_shortest_lease_of_a_camera_outlives_a_renewal_that_comes_late() -> None:
-    assert picture_needs.RENEWED + picture_needs._LOOK_EVERY + picture_needs._WAIT < LEAST_LEASE
+    late = picture_needs._LOOK_EVERY + picture_needs._WAIT
+    assert picture_needs.RENEWED + late + picture_needs._AGAIN < LEAST_LEASE, "one that is not answered as well"

@@ -18,7 +18,7 @@ from app_inference.updates.engine import Engine
 from app_inference.updates.intents import KeeperIntents
 from app_inference.updates.journal import Journal
 from app_inference.updates.workshop import Workshop
-from edgex_kit.errors import NotFound
+from edgex_kit.errors import Conflict, NotFound
 from edgex_kit.keeper import Keeper
 from updating import MODEL, RUNTIME, Slots, Street, write_version
 
@@ -120,6 +120,18 @@ async def test_commands_at_the_same_time_undo_nothing_of_one_another(open_site: 
         wish = site.engine.rollout(MODEL).order
         assert wish is not None
         await site.until(lambda: site.engine.rollout(MODEL).order.wish.paused, "it is paused")  # type: ignore[union-attr]
+
+
+async def test_going_back_to_a_warm_version_needs_nothing_of_the_disk(open_site: OpenSite, tmp_path: Path) -> None:
+    write_version(tmp_path, "2.0.0")
+    async with open_site() as site:
+        site.write(1, version="2.0.0", observe={"holdSeconds": 600})
+        await site.serves("2.0.0")
+        await site.engine.damaged(Repository(tmp_path).version(MODEL, "1.0.0"), "a byte has turned")
+        with pytest.raises(Conflict, match=r"1\.0\.0 is quarantined: damaged on disk: a byte has turned"):
+            await site.engine.deploy(MODEL, ModelWish(version="1.0.0"))
+        await site.engine.roll_back(MODEL)
+        await site.serves("1.0.0")
 
 
 @pytest.mark.goal(3)

@@ -81,7 +81,10 @@ class Engine:
         await self._write(name, lambda _: wish)
 
     async def roll_back(self, name: str, asked_by: str = "") -> None:
-        """Wish the version before: the one a rollout replaces, else the last committed one. Raises Conflict."""
+        """Wish the version before: the one a rollout replaces, else the last committed one. Raises Conflict.
+
+        In quarantine or not: what is still warm needs no file that has been damaged since.
+        """
         rollout = self.rollout(name)
         is_trying = rollout.record.step not in (Step.IDLE, Step.COMMIT)
         target = rollout.record.active if is_trying else rollout.record.previous
@@ -90,7 +93,7 @@ class Engine:
             target = slot.lineup.warm.version
         if not target:
             raise Conflict(f"model '{name}' has no version to go back to")
-        await self.deploy(name, ModelWish(version=target, promoted=True, asked_by=asked_by))
+        await self._write(name, lambda _: ModelWish(version=target, promoted=True, asked_by=asked_by))
 
     async def adjust(self, name: str, **changes: object) -> None:
         """Change parts of a model's wish: its threshold, whether it is paused."""
