@@ -80,7 +80,7 @@ def _figures(case: str, cameras: int, load: float, rounds: Sequence[_Round]) -> 
 
 
 def _goals(cameras: int, load: float) -> dict[str, float]:
-    """In ms."""
+    """Milliseconds, by percentile."""
     if load == 0.5 and cameras == 1:
         return {"p50": 14, "p99": 22}
     if load >= 1.5:

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+_OF_USERS = ("username", "password")
+
 
 @dataclass(frozen=True, slots=True)
 class BusSettings:
@@ -29,9 +31,6 @@ class BusSettings:
     @property
     def place(self) -> str:
         return f"{self.host}:{self.port}"
-
-
-_OF_USERS = ("username", "password")
 
 
 def why_unreachable(to: BusSettings, error: OSError | None) -> str:

@@ -10,6 +10,8 @@ from urllib.parse import quote, unquote
 
 from edgex_kit.errors import Malformed
 
+_LONGEST_KEPT = 1024  # characters; strangers may send longer topics, which would fill the memory
+
 
 def escape_name(name: str) -> str:
     """Go's URLEncode: PathEscape, and then `+ - . _ ~` too (go-mod-core-contracts common/utils.go)."""
@@ -126,9 +128,6 @@ class Topics:
         if not topic.startswith(prefix):
             raise Malformed(f"topic '{topic}' is not below '{self.base}/'")
         return topic[len(prefix) :].split("/")
-
-
-_LONGEST_KEPT = 1024  # characters; strangers may send longer ones, which would fill the memory
 
 
 @lru_cache(1000)  # all frames of a camera have one topic

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from edgex_kit.errors import Invalid
+from rich.filesize import decimal
 
 from app_inference.catalogue import catalogue, find, is_there, pull_model
 from app_inference.cli import options as o
 from app_inference.cli.outcome import command
-from app_inference.cli.show import bytes_progress, download_progress, megabytes, say, say_json, say_table, warn
+from app_inference.cli.show import bytes_progress, download_progress, say, say_json, say_table, warn
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.intake import Wanted, add
 from app_inference.manifest import FILE_NAME, Golden, manifest_text, parse_labels, parse_manifest
@@ -41,7 +42,7 @@ def pull(
     manifest = entry.manifest
     was_there = is_there(repository, entry)
     if not as_json and not was_there:
-        say(f"pulling {manifest.name}@{manifest.version} ({megabytes(entry.size)}), {manifest.license}")
+        say(f"pulling {manifest.name}@{manifest.version} ({decimal(entry.size)}), {manifest.license}")
         for package in sorted({file.source.partition("#")[0] for file in manifest.files}):
             say(f"  from {package}")
     with download_progress(manifest.name, is_quiet=as_json) as progress:
@@ -137,7 +138,7 @@ def _say_catalogue(as_json: bool) -> None:
         say_json(entries)
         return
     rows = [
-        (f"{it.name}@{it.version}", it.task or "", megabytes(sum(file.size for file in it.files)), it.license,
+        (f"{it.name}@{it.version}", it.task or "", decimal(sum(file.size for file in it.files)), it.license,
          it.description, it.source)
         for it in entries
     ]  # fmt: skip

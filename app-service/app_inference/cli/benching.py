@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from edgex_kit.errors import Invalid
+from rich.filesize import decimal
 
 from app_inference.agreement import agreement, mean_agreement
 from app_inference.cli import options as o
 from app_inference.cli.outcome import command
-from app_inference.cli.show import megabytes, say, say_json, say_table, working
+from app_inference.cli.show import say, say_json, say_table, working
 from app_inference.measure import MAX_PICTURES, Cost, Job, measure, pictures
 from app_inference.repository import Repository, StoredModel
 
@@ -89,7 +90,7 @@ def _say(costs: list[Cost], found: dict[str, Any]) -> None:
     rows = [
         (f"{it.name}@{it.version}", it.precision, ",".join(it.devices), f"{it.frames_per_second:.1f}",
          f"{it.p50_ms:.1f}", f"{it.p99_ms:.1f}", f"{it.pre_ms:.1f}/{it.infer_ms:.1f}/{it.post_ms:.1f}",
-         f"{it.memory_mb:.0f} MB", f"{it.load_ms:.0f} ms", megabytes(it.bytes))
+         f"{it.memory_mb:.0f} MB", f"{it.load_ms:.0f} ms", decimal(it.bytes))
         for it in costs
     ]  # fmt: skip
     columns = (

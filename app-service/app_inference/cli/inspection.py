@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgex_kit.errors import EdgexError
+from rich.filesize import decimal
 
-from app_inference.cli.show import megabytes, say, say_facts, say_table, warn
+from app_inference.cli.show import say, say_facts, say_table, warn
 from app_inference.decoders import DECODERS, Decoder, TensorSpec
 from app_inference.errors import ModelRejected
 from app_inference.model import OpenedModel, open_model, ports
@@ -41,7 +42,7 @@ def say_inspection(found: dict[str, Any]) -> None:
     say_facts(
         {
             "model": f"{found['name']}@{found['version']}",
-            "file": f"{found['path']} ({megabytes(found['bytes'])})",
+            "file": f"{found['path']} ({decimal(found['bytes'])})",
             "digest": found["digest"],
             "input": "; ".join(found["inputs"]),
             "outputs": "; ".join(found["outputs"]),

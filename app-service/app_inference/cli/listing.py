@@ -4,12 +4,13 @@ from typing import Any
 
 import typer
 from edgex_kit.errors import EdgexError
+from rich.filesize import decimal
 
 from app_inference.cli import options as o
 from app_inference.cli.absence import absence
 from app_inference.cli.gateway import Gateway
 from app_inference.cli.outcome import REFUSED, command
-from app_inference.cli.show import megabytes, say, say_json, say_table, warn
+from app_inference.cli.show import say, say_json, say_table, warn
 from app_inference.decoders import DECODERS
 from app_inference.repository import Repository, StoredModel
 from app_inference.retention import pinned
@@ -32,7 +33,7 @@ def list_models(models_dir: o.ModelsDir = o.MODELS_DIR, url: o.Url = o.URL, as_j
         say(f"no models in {models_dir}; `edgex-models pull` shows what can be had, `edgex-models add` takes yours")
         return
     shown = [
-        (f"{row['name']}@{row['version']}", row["format"], row["task"], megabytes(row["bytes"]), row["digest"][:12],
+        (f"{row['name']}@{row['version']}", row["format"], row["task"], decimal(row["bytes"]), row["digest"][:12],
          row["license"], row["state"])
         for row in rows
     ]  # fmt: skip

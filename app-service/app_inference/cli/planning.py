@@ -5,12 +5,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from edgex_kit.errors import Invalid, NotFound
+from rich.filesize import decimal
 
 from app_inference.cli import options as o
 from app_inference.cli.deploying import Cameras, Percent, StrategyOption
 from app_inference.cli.gateway import Gateway
 from app_inference.cli.outcome import command
-from app_inference.cli.show import megabytes, say, say_facts, say_json, warn, working
+from app_inference.cli.show import say, say_facts, say_json, warn, working
 from app_inference.manifest import Limits
 from app_inference.measure import Job, measure
 from app_inference.provenance import license_warning
@@ -116,7 +117,7 @@ def _say(found: dict[str, Any]) -> None:
             "model": f"{found['model']}  {found['from']} -> {found['to']}  (sha256 {found['digest'][:12]}…)",
             "steps": " -> ".join(found["steps"]) or "none: it serves already",
             "cameras": (", ".join(found["cameras"]) or "none") + first,
-            "on disk": f"{megabytes(sizes['to'])}, was {megabytes(sizes['from'])}; {megabytes(sizes['free'])} are free",
+            "on disk": f"{decimal(sizes['to'])}, was {decimal(sizes['from'])}; {decimal(sizes['free'])} are free",
             "precision": f"{found['precision']['to']}, was {found['precision']['from']}",
             "memory": f"about {cost['memoryMb']:.0f} MB beside what serves, until it is committed" if cost else "",
             "an answer": f"{cost['p50Ms']:.1f} ms (p99 {cost['p99Ms']:.1f}) on this machine, now" if cost else "",

@@ -127,13 +127,6 @@ def working(what: str, *, is_quiet: bool) -> Iterator[None]:
         yield
 
 
-def megabytes(size: float) -> str:
-    """Bytes for people."""
-    if size >= 1e9:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
 def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)
