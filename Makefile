@@ -22,7 +22,7 @@ SCENARIO   ?=
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.installed ## a virtual environment with the three distributions
+setup: $(VENV)/.installed ## a virtual environment with the distributions
 
 run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= MODEL= MODEL_TYPE= CAMERAS= FPS= SHIFT= SECONDS= SAMPLE=driver)
 	@$(BIN)/python -m demo --sample "$(SAMPLE)" --source "$(SOURCE)" --model "$(MODEL)" --model-type "$(MODEL_TYPE)" \
@@ -34,10 +34,10 @@ test: $(VENV)/.developed ## everything a machine can check (PYTEST="-k camera" f
 test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (CONTRIBUTING.md has its variables)
 	@for name in EDGEX_CORE_KEEPER EDGEX_CORE_METADATA EDGEX_CORE_DATA EDGEX_CORE_COMMAND EDGEX_BROKER; do \
 		printenv $$name >/dev/null || { echo "set $$name, e.g. http://localhost:59890 or localhost:1883" >&2; exit 1; }; done
-	@PYTHONPATH=tests/conformance $(BIN)/python -m pytest -p checklist_page --conformance docs/reference tests/conformance $(PYTEST)
+	@$(BIN)/python -m pytest -p tests.conformance.checklist_page --conformance docs/reference tests/conformance $(PYTEST)
 
 conformance: $(VENV)/.developed ## docs/reference/conformance.md anew, from tests against the stand-in
-	@PYTHONPATH=tests/conformance $(BIN)/python -m pytest -p checklist_page --conformance docs/reference \
+	@$(BIN)/python -m pytest -p tests.conformance.checklist_page --conformance docs/reference \
 		tests/conformance tests/standin/test_points_*.py tests/standin/test_go_services.py $(PYTEST)
 
 check: $(VENV)/.developed ## format, lint, types, import contracts, spelling
@@ -65,11 +65,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
-# The services first: they name the kit by its folder; then all three as they stand here, so that an edit is in force.
-$(VENV)/.installed: $(VENV)/bin/python constraints.txt edgex-kit/pyproject.toml device-service/pyproject.toml app-service/pyproject.toml
+# The services first: they name the kit by its folder; then all as they stand here, so that an edit is in force.
+$(VENV)/.installed: $(VENV)/bin/python constraints.txt edgex-kit/pyproject.toml edgex-standin/pyproject.toml device-service/pyproject.toml app-service/pyproject.toml
 	@echo "installing into $(VENV) (a minute or two the first time)"
-	@$(PIP) install -c constraints.txt "./edgex-kit[standin]" ./device-service ./app-service
-	@$(PIP) install --quiet --no-deps -e ./edgex-kit -e ./device-service -e ./app-service
+	@$(PIP) install -c constraints.txt ./edgex-kit ./edgex-standin ./device-service ./app-service
+	@$(PIP) install --quiet --no-deps -e ./edgex-kit -e ./edgex-standin -e ./device-service -e ./app-service
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed pyproject.toml

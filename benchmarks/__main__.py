@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from edgex_kit.memory import keep_freed_memory
+from edgex_kit.service.memory import keep_freed_memory
 from rich.console import Console
 
 from benchmarks.bench import Bench, NotMeasured

@@ -16,7 +16,7 @@ import cv2
 import msgspec
 import numpy as np
 import openvino as ov
-from app_inference.images import decode_jpeg
+from app_inference.vision.image import decode_jpeg
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from benchmarks.detectors import SIDE

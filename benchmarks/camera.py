@@ -17,10 +17,10 @@ from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
 import msgspec
-from edgex_kit import codec
-from edgex_kit.bus import Bus, BusSettings, Message, open_bus
-from edgex_kit.codec import PLAIN, Encoding
-from edgex_kit.standin.address import Address
+from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.wire import codec
+from edgex_kit.wire.codec import PLAIN, Encoding
+from edgex_standin.address import Address
 
 from benchmarks.camera_frames import TOPICS, frame_of, frame_parts, topic_of
 from benchmarks.cpu import cpu_of

@@ -5,13 +5,13 @@ import uuid
 from functools import cache
 
 import yaml
+from device_camera.frame import Frame
 from device_camera.frame_events import event_from_frame, frame_resource
-from device_camera.frames import Frame
-from edgex_kit import codec
-from edgex_kit.codec import PLAIN, Encoding, Parts
-from edgex_kit.devices import Device, DeviceProfile, DeviceResource
-from edgex_kit.messages import AddEventRequest, new_id
-from edgex_kit.topics import Topics
+from edgex_kit.wire import codec
+from edgex_kit.wire.codec import PLAIN, Encoding, Parts
+from edgex_kit.wire.devices import Device, DeviceProfile, DeviceResource
+from edgex_kit.wire.messages import AddEventRequest, new_id
+from edgex_kit.wire.topics import Topics
 
 from benchmarks.programs import ROOT
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from edgex_kit.standin.mosquitto import find_mosquitto
+from edgex_standin.broker.mosquitto import find_mosquitto
 
 _PACKAGES = ("openvino", "numpy", "opencv-python-headless", "paho-mqtt", "msgspec", "cbor2", "pybase64", "uvicorn")
 

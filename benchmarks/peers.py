@@ -7,11 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from app_inference.formats import image_from_bytes
-from app_inference.model import load_model
-from app_inference.repository import Repository
-from app_inference.results import named_objects
-from app_inference.runtime import Runtime
+from app_inference.inference.model import load_model
+from app_inference.inference.runtime import Runtime
+from app_inference.models.repository import Repository
+from app_inference.pipeline.results import named_objects
+from app_inference.vision.formats import image_from_bytes
 
 from benchmarks.bench import Bench
 from benchmarks.cpu import app_cores, cpu_per_call, pinned

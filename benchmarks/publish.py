@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from device_camera.frames import Encoding, Moment, frame_from_picture
+from device_camera.frame import Encoding, Moment, frame_from_picture
 
 from benchmarks import standard_library
 from benchmarks.bench import Bench, NotMeasured

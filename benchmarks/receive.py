@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
-from app_inference.frames import frame_from_event
-from edgex_kit import codec
-from edgex_kit.codec import PLAIN, Encoding
+from app_inference.pipeline.frame import frame_from_event
+from edgex_kit.wire import codec
+from edgex_kit.wire.codec import PLAIN, Encoding
 
 from benchmarks import standard_library
 from benchmarks.bench import Bench, NotMeasured

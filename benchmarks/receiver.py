@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator
 
 import paho.mqtt.client as paho
-from app_inference.frames import frame_from_event
-from app_inference.inbox import Inbox
-from edgex_kit import codec
-from edgex_kit.bus import BusSettings, Message, open_bus
+from app_inference.pipeline.frame import frame_from_event
+from app_inference.pipeline.queue import Inbox
+from edgex_kit.bus.bus import BusSettings, Message, open_bus
+from edgex_kit.wire import codec
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks import standard_library

@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 import yaml
-from edgex_kit.standin.address import Address, free_port
-from edgex_kit.standin.broker import open_broker as open_any_broker
+from edgex_standin.address import Address, free_port
+from edgex_standin.broker.broker import open_broker as open_any_broker
 
 from benchmarks.bench import NotMeasured
 from benchmarks.cpu import pinned
@@ -112,7 +112,7 @@ def open_core(broker: Address, cores: Set[int]) -> Iterator[Mapping[str, str]]:
     ports = [f"--{name}-port=0" for name in ("keeper", "metadata", "data", "command")]
     with pinned(cores):
         process = subprocess.Popen(
-            [sys.executable, "-m", "edgex_kit.standin", "--announce", f"--broker={broker}", "--state=:memory:", *ports],
+            [sys.executable, "-m", "edgex_standin", "--announce", f"--broker={broker}", "--state=:memory:", *ports],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
     with _ending(process):

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from device_camera.clock import ThreadClock
-from device_camera.sources import SourceOptions, SourceSpec, open_source, parse_source
+from device_camera.sources.factory import SourceOptions, SourceSpec, open_source, parse_source
 
 from benchmarks.programs import serve
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from edgex_kit.standin.address import Address
+from edgex_standin.address import Address
 
 from benchmarks.bench import Bench, NotMeasured
 from benchmarks.camera import SETTLE, Order, Report, open_camera

@@ -6,9 +6,9 @@ import signal
 import sys
 
 import yaml
-from app_inference.staging import remove
-from edgex_kit.errors import EdgexError
-from edgex_kit.service import first_of
+from app_inference.models.staging import remove
+from edgex_kit.service.service import first_of
+from edgex_kit.wire.errors import EdgexError
 from rich.console import Console
 
 from demo.credentials import SECRET, Login, split_login, store_login
@@ -38,9 +38,7 @@ async def run(options: Options, model: str, login: Login | None, console: Consol
             await until_up(child, ping(answers), START_WAIT)
             return child
 
-        core = await start(
-            "edgex-standin", "edgex_kit.standin", *core_arguments(options), env={}, answers=ports.command
-        )
+        core = await start("edgex-standin", "edgex_standin", *core_arguments(options), env={}, answers=ports.command)
         provider = (f"-cp=keeper.http://localhost:{ports.keeper}", "-r")
         async with asyncio.TaskGroup() as starting:
             eye = starting.create_task(

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from app_inference.cli.gateway import Gateway
-from edgex_kit import codec
-from edgex_kit.bus import BusSettings, Message, open_bus
-from edgex_kit.errors import EdgexError, NotFound
-from edgex_kit.topics import Topics
+from edgex_kit.bus.bus import BusSettings, Message, open_bus
+from edgex_kit.wire import codec
+from edgex_kit.wire.errors import EdgexError, NotFound
+from edgex_kit.wire.topics import Topics
 
 from demo.ledger import Ledger, Page
 from demo.options import Ports

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from edgex_kit.errors import EdgexError
+from edgex_kit.wire.errors import EdgexError
 
 from demo.credentials import login_from_environment
 
@@ -24,7 +24,7 @@ def main(source: str, model: str, model_type: str, models_dir: str) -> int:
 def check_source(source: str) -> None:
     """Take one picture; raises what it cannot."""
     from device_camera.clock import ThreadClock
-    from device_camera.sources import Credentials, SourceOptions, open_source, parse_source
+    from device_camera.sources.factory import Credentials, SourceOptions, open_source, parse_source
 
     login = login_from_environment()
     options = SourceOptions(credentials=Credentials(*login) if login else None)
@@ -36,8 +36,8 @@ def check_source(source: str) -> None:
 
 def check_model(model: str, model_type: str, models_dir: Path) -> None:
     """Load it as app-inference will; raises ModelRejected, ModelUnavailable."""
-    from app_inference.model import load_model
-    from app_inference.repository import Repository
+    from app_inference.inference.model import load_model
+    from app_inference.models.repository import Repository
 
     overrides = {"type": model_type} if model_type else {}
     load_model(Repository(models_dir).find(model), overrides).close()

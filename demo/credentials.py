@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
-from edgex_kit.errors import Unavailable
+from edgex_kit.wire.errors import Unavailable
 
 SECRET = "camera"  # noqa: S105 - its name
 _USER, _PASSWORD = "DEMO_CAMERA_USER", "DEMO_CAMERA_PASSWORD"

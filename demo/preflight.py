@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 
-from edgex_kit.errors import Invalid, Unavailable
+from edgex_kit.wire.errors import Invalid, Unavailable
 
 from demo.credentials import Login, login_environment
 from demo.options import ROOT, Options, Ports

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from edgex_kit.errors import Unavailable
+from edgex_kit.wire.errors import Unavailable
 
 GRACE = 8.0  # seconds from SIGTERM to SIGKILL
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app_inference.catalogue import find, is_there, pull_model
-from app_inference.cli.show import download_progress
-from app_inference.pull import Pullable, pull
-from app_inference.repository import Repository
+from app_inference.cli.output import download_progress
+from app_inference.models.catalogue import find, is_there, pull_model
+from app_inference.models.pull import Pullable, pull
+from app_inference.models.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ import cv2
 import msgspec
 import numpy as np
 import openvino as ov
-from app_inference.catalogue import find
-from app_inference.manifest import FILE_NAME, Golden, manifest_text
-from app_inference.model import load_model
-from app_inference.repository import Repository
-from app_inference.stored import StoredModel
-from app_inference.updates.selftest import make_golden
-from edgex_kit.errors import EdgexError, Invalid
+from app_inference.inference.model import load_model
+from app_inference.models.catalogue import find
+from app_inference.models.manifest import FILE_NAME, Golden, manifest_text
+from app_inference.models.repository import Repository
+from app_inference.models.version import StoredModel
+from app_inference.rollout.selftest import make_golden
+from edgex_kit.wire.errors import EdgexError, Invalid
 from openvino import opset13 as op
 
 from demo.options import CACHE, ROOT

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgex_kit.standin.address import Address, free_port
-from edgex_kit.standin.broker import open_broker
-from edgex_kit.standin.mosquitto import find_mosquitto
+from edgex_standin.address import Address, free_port
+from edgex_standin.broker.broker import open_broker
+from edgex_standin.broker.mosquitto import find_mosquitto
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +67,7 @@ def run_standin(*options: str, environ: dict[str, str] | None = None) -> Iterato
     """`edgex-standin` on free ports, as a person starts it; ended with SIGTERM."""
     ports = [f"--{name}-port=0" for name in ("keeper", "metadata", "data", "command", "broker")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgex_kit.standin", "--announce", *ports, *options],
+        [sys.executable, "-m", "edgex_standin", "--announce", *ports, *options],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **(environ or {})},

@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from edgex_kit.ports import bind
-from edgex_kit.service import Service, run
+from edgex_kit.service.ports import bind
+from edgex_kit.service.service import Service, run
 
-from app_inference.aside import aside, in_short_turns, leave
-from app_inference.models import Models, wanted_models
-from app_inference.repository import Repository
+from app_inference.background import aside, in_short_turns, leave
+from app_inference.models.repository import Repository
+from app_inference.pipeline.serving import Models, wanted_models
+from app_inference.rollout.boot import Starts
+from app_inference.rollout.journal import Journal
 from app_inference.settings import AppSettings, PipelineSection
-from app_inference.updates.boot import Starts
-from app_inference.updates.journal import Journal
 
 NAME = "app-inference"
 
@@ -33,7 +33,7 @@ async def serve(service: Service[AppSettings]) -> None:
         models = Models(inference, repository, Starts(journal, repository))
         async with _loading(models, wanted_models(settings.writable.pipelines)) as loading:
             with in_short_turns():
-                from app_inference import eye
+                from app_inference import app as eye
             await eye.run(eye.eye_of(service, models, journal), sock, loading)
 
 

@@ -1,6 +1,6 @@
-"""What can be wrong with a picture or a model; the rest of the family is `edgex_kit.errors`."""
+"""What can be wrong with a picture or a model; the rest of the family is `edgex_kit.wire.errors`."""
 
-from edgex_kit.errors import EdgexError, Invalid, Malformed, Unavailable
+from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, Unavailable
 
 
 class NoPicture(Malformed):

@@ -3,14 +3,14 @@
 import math
 from pathlib import Path
 
+from edgex_kit.config.settings import Section
 from edgex_kit.device.settings import DeviceSettings, DeviceWritable
-from edgex_kit.durations import parse_duration
-from edgex_kit.errors import Invalid
-from edgex_kit.settings import Section
+from edgex_kit.wire.durations import parse_duration
+from edgex_kit.wire.errors import Invalid
 from msgspec import field
 
-from app_inference.destination import check_template
-from app_inference.zones import Zone, parse_zone
+from app_inference.sinks.destination import check_template
+from app_inference.stages.zones import Zone, parse_zone
 
 MESSAGE_BUS, HTTP = "edgex-messagebus", "http"
 

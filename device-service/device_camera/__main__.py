@@ -8,31 +8,31 @@ from functools import partial
 from pathlib import Path
 
 from edgex_kit.device.autoevents import AutoEvents
+from edgex_kit.device.bus_api import open_doors
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.commands import Commands
-from edgex_kit.device.doors import open_doors
-from edgex_kit.device.joining import Joining
-from edgex_kit.device.operating import Operating
-from edgex_kit.device.outbox import Outbox
-from edgex_kit.device.returning import bring_back
-from edgex_kit.device.routes import command_routes
-from edgex_kit.rest import build_app, common_routes
-from edgex_kit.server import open_server
-from edgex_kit.service import Service, run
+from edgex_kit.device.events import Outbox
+from edgex_kit.device.operating_state import Operating
+from edgex_kit.device.reconnect import bring_back
+from edgex_kit.device.registration import Joining
+from edgex_kit.device.rest_api import command_routes
+from edgex_kit.service.rest import build_app, common_routes
+from edgex_kit.service.server import open_server
+from edgex_kit.service.service import Service, run
 from edgex_kit.supervision import Lasting, keep
 
-from device_camera import picture_needs
 from device_camera.cameras import open_cameras
+from device_camera.capture import needed_size as picture_needs
 from device_camera.config import CameraService
 from device_camera.discovery import Discovery
 from device_camera.driver import CameraDriver, CameraStates
-from device_camera.meters import Meters
+from device_camera.metrics import Meters
 from device_camera.protocols import asked_of
 from device_camera.provisioning import provision
-from device_camera.publishing import FrameStream
+from device_camera.publisher import FrameStream
 from device_camera.reports import Reports
 from device_camera.routes import discovery_routes
-from device_camera.usb_cameras import find_usb_cameras
+from device_camera.v4l2.usb import find_usb_cameras
 
 log = logging.getLogger(__name__)
 

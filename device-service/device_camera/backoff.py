@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from edgex_kit.errors import Invalid
+from edgex_kit.wire.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)

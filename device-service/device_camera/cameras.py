@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from edgex_kit.device.cache import Devices
-from edgex_kit.devices import Device
-from edgex_kit.errors import DriverFailed, EdgexError
+from edgex_kit.wire.devices import Device
+from edgex_kit.wire.errors import DriverFailed, EdgexError
 
-from device_camera.capture import Camera
-from device_camera.health import State, Status
-from device_camera.picture_needs import with_needs
+from device_camera.capture.camera import Camera
+from device_camera.capture.needed_size import with_needs
+from device_camera.capture.state import State, Status
 from device_camera.protocols import Asked
 
 log = logging.getLogger(__name__)

@@ -1,9 +1,9 @@
 """Settings of device-camera: EdgeX's sections for device services (contract 6.10) and the defaults of a camera."""
 
+from edgex_kit.config.settings import Section, ServiceSection
 from edgex_kit.device.settings import DeviceSection, DeviceSettings, DeviceWritable
-from edgex_kit.durations import parse_duration
-from edgex_kit.errors import Invalid
-from edgex_kit.settings import Section, ServiceSection
+from edgex_kit.wire.durations import parse_duration
+from edgex_kit.wire.errors import Invalid
 from msgspec import field
 
 PORT = 59985

@@ -10,17 +10,17 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from edgex_kit import codec
 from edgex_kit.device.cache import Devices
-from edgex_kit.devices import Device
-from edgex_kit.errors import EdgexError, Locked, NotFound, Unavailable
-from edgex_kit.messages import SystemEvent, new_id
-from edgex_kit.origin import new_origin
-from edgex_kit.service import Service
+from edgex_kit.service.clock import new_origin
+from edgex_kit.service.service import Service
+from edgex_kit.wire import codec
+from edgex_kit.wire.devices import Device
+from edgex_kit.wire.errors import EdgexError, Locked, NotFound, Unavailable
+from edgex_kit.wire.messages import SystemEvent, new_id
 
 from device_camera.config import CameraService
 from device_camera.protocols import PROTOCOL
-from device_camera.usb_cameras import UsbCamera
+from device_camera.v4l2.usb import UsbCamera
 from device_camera.watching import watcher_for
 
 log = logging.getLogger(__name__)

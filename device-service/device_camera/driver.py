@@ -3,14 +3,14 @@
 from typing import Any
 
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.operating import Operating
-from edgex_kit.devices import Device, DeviceResource
-from edgex_kit.service import Service
+from edgex_kit.device.operating_state import Operating
+from edgex_kit.service.service import Service
+from edgex_kit.wire.devices import Device, DeviceResource
 
 from device_camera.cameras import Cameras
+from device_camera.capture.state import State, Status
 from device_camera.config import CameraService
-from device_camera.health import State, Status
-from device_camera.meters import Meters
+from device_camera.metrics import Meters
 from device_camera.notes import Notes
 from device_camera.protocols import check_device
 from device_camera.resources import Target, read_resource, write_resource

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import yaml
-from edgex_kit.errors import Invalid
-from edgex_kit.http import fetch_text
-from edgex_kit.redact import redact
+from edgex_kit.clients.http import fetch_text
+from edgex_kit.wire.errors import Invalid
+from edgex_kit.wire.redact import redact
 
 _YAML = (".yml", ".yaml")
 _KINDS = (*_YAML, ".json")

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from edgex_kit.devices import Device, DeviceProfile, DeviceResource
-from edgex_kit.messages import Event
-from edgex_kit.origin import new_origin
-from edgex_kit.readings import event_from_readings, reading_from
+from edgex_kit.service.clock import new_origin
+from edgex_kit.wire.devices import Device, DeviceProfile, DeviceResource
+from edgex_kit.wire.messages import Event
+from edgex_kit.wire.readings import event_from_readings, reading_from
 
-from device_camera.frames import Frame
+from device_camera.frame import Frame
 
 FRAME = "Frame"  # the getFunction of the resource whose readings are the stream
 

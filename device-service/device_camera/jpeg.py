@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from edgex_kit.errors import Malformed
+from edgex_kit.wire.errors import Malformed
 
 _SOI = b"\xff\xd8"
 _EOI = b"\xff\xd9"

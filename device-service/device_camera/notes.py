@@ -6,9 +6,9 @@ The places are device-onvif-camera's: protocols.<camera protocol>.FriendlyName a
 from collections.abc import Mapping
 from typing import Any
 
+from edgex_kit.clients.metadata import Metadata
 from edgex_kit.device.cache import Devices
-from edgex_kit.devices import Device
-from edgex_kit.metadata import Metadata
+from edgex_kit.wire.devices import Device
 
 from device_camera.protocols import FREE_FORM, PROTOCOL
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from edgex_kit.devices import Device
-from edgex_kit.durations import parse_duration
-from edgex_kit.errors import Invalid, NotFound
+from edgex_kit.wire.devices import Device
+from edgex_kit.wire.durations import parse_duration
+from edgex_kit.wire.errors import Invalid, NotFound
 
 from device_camera.backoff import Backoff
-from device_camera.camera_settings import CameraSettings
 from device_camera.config import CameraDefaults
-from device_camera.frames import Encoding, Size
-from device_camera.sources import Credentials, parse_source
+from device_camera.frame import Encoding, Size
+from device_camera.settings import CameraSettings
+from device_camera.sources.factory import Credentials, parse_source
 
 PROTOCOL = "Camera"
 AUTO = "auto"  # a size that follows who looks at the pictures

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgex_kit.codec import convert
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.callbacks import fetch_profile
-from edgex_kit.devices import Device, DeviceProfile, ProvisionWatcher
-from edgex_kit.errors import Invalid, Malformed, NotFound
-from edgex_kit.service import Service
+from edgex_kit.service.service import Service
+from edgex_kit.wire.codec import convert
+from edgex_kit.wire.devices import Device, DeviceProfile, ProvisionWatcher
+from edgex_kit.wire.errors import Invalid, Malformed, NotFound
 
 from device_camera.config import CameraService
 from device_camera.folders import read_folder

@@ -7,12 +7,12 @@ import asyncio
 import logging
 
 from edgex_kit.device.commands import Commands
-from edgex_kit.device.outbox import Outbox
-from edgex_kit.errors import EdgexError
-from edgex_kit.service import Service
+from edgex_kit.device.events import Outbox
+from edgex_kit.service.service import Service
+from edgex_kit.wire.errors import EdgexError
 
+from device_camera.capture.state import Status
 from device_camera.config import CameraService
-from device_camera.health import Status
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgex_kit.device.driver import Tagged
-from edgex_kit.devices import Device, DeviceResource
-from edgex_kit.errors import DriverFailed, EdgexError, Invalid
+from edgex_kit.wire.devices import Device, DeviceResource
+from edgex_kit.wire.errors import DriverFailed, EdgexError, Invalid
 
-from device_camera import picture_needs, tuning
-from device_camera.camera_settings import CameraSettings
-from device_camera.capture import Camera
-from device_camera.capture_loop import OFF
+from device_camera import tuning
+from device_camera.capture import needed_size as picture_needs
+from device_camera.capture.camera import Camera
+from device_camera.capture.loop import OFF
+from device_camera.capture.state import State
 from device_camera.config import CameraDefaults
-from device_camera.descriptions import (
+from device_camera.description import (
     Description,
     open_controls,
     open_description,
@@ -26,9 +27,9 @@ from device_camera.descriptions import (
     text_from_size,
 )
 from device_camera.frame_events import frame_tags
-from device_camera.health import State
 from device_camera.notes import Notes
-from device_camera.v4l2 import CONTROLS
+from device_camera.settings import CameraSettings
+from device_camera.v4l2.node import CONTROLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The REST door of discovery (contract 6.1)."""
 
-from edgex_kit.errors import Unsupported
-from edgex_kit.messages import API, BaseResponse, new_id
-from edgex_kit.rest import Json, name_of
+from edgex_kit.service.rest import Json, name_of
+from edgex_kit.wire.errors import Unsupported
+from edgex_kit.wire.messages import API, BaseResponse, new_id
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route

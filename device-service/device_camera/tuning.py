@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from edgex_kit.errors import Invalid
+from edgex_kit.wire.errors import Invalid
 
-from device_camera.camera_settings import CameraSettings
-from device_camera.frames import Size
+from device_camera.frame import Size
 from device_camera.protocols import parse_sizing
-from device_camera.sources import Kind
+from device_camera.settings import CameraSettings
+from device_camera.sources.factory import Kind
 
 Change = Callable[[CameraSettings, Any], CameraSettings]
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgex_kit.devices import ProvisionWatcher
+from edgex_kit.wire.devices import ProvisionWatcher
 
 Protocols = Mapping[str, Mapping[str, Any]]
 

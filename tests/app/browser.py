@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from edgex_kit.standin.address import Address, free_port
-from peers import until
+from edgex_standin.address import Address, free_port
+
+from tests.conformance.peers import until
 
 LOOPBACK = "127.0.0.1"
 START_WAIT = 40.0  # seconds

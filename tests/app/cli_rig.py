@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from app_inference.cli.app import app
 from click.testing import Result
-from edgex_kit.standin.address import free_port
+from edgex_standin.address import free_port
 from typer.testing import CliRunner
 
 BuildModel = Callable[..., Path]

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from app_inference.detections import Classes
-from app_inference.images import Image, image_from_pixels
-from app_inference.model import Model, Runtime, load_model
-from app_inference.repository import StoredModel, stored_model
+from app_inference.inference.model import Model, Runtime, load_model
+from app_inference.models.repository import StoredModel, stored_model
+from app_inference.vision.detections import Classes
+from app_inference.vision.image import Image, image_from_pixels
 
 COLORS = {"blue": (250, 20, 60), "green": (40, 250, 30), "red": (10, 50, 240)}  # BGR
 MANIFEST = "schema: vision.model/1\nname: colours\nversion: 2.1.0\ntype: classification\nlabels: [b, g, r]\n"

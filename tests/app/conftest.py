@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import pytest
-from app_inference.repository import StoredModel, stored_model
+from app_inference.models.repository import StoredModel, stored_model
 from numpy.typing import NDArray
 from openvino import opset13 as op
 

@@ -1,6 +1,6 @@
 """What tests of the inbox stand on: an inbox without workers, which the test empties itself."""
 
-from app_inference.inbox import Arrival, Inbox
+from app_inference.pipeline.queue import Arrival, Inbox
 
 CAMERAS = ("gate", "yard", "dock")
 

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import openvino as ov
 import yaml
-from edgex_kit import codec
-from edgex_kit.bus import BusSettings, open_bus
-from edgex_kit.messages import AddEventRequest, Event, Reading, new_id
-from edgex_kit.origin import new_origin
-from edgex_kit.standin.address import Address
-from edgex_kit.topics import Topics
+from edgex_kit.bus.bus import BusSettings, open_bus
+from edgex_kit.service.clock import new_origin
+from edgex_kit.wire import codec
+from edgex_kit.wire.messages import AddEventRequest, Event, Reading, new_id
+from edgex_kit.wire.topics import Topics
+from edgex_standin.address import Address
 from openvino import opset13 as op
 
 TOPICS = Topics("page")  # a prefix of its own on the broker that all tests share

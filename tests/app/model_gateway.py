@@ -9,9 +9,10 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import requests
-from eyes import Eye, Stage, envelope
-from peers import until
-from updating import MODEL
+
+from tests.app.updating import MODEL
+from tests.conformance.eyes import Eye, Stage, envelope
+from tests.conformance.peers import until
 
 QUICK = {"observe": {"minFrames": 30, "holdSeconds": 0.2}}
 

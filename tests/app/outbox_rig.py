@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from app_inference.outbox import Outbox
-from edgex_kit.bus import Bus, BusSettings, Message, open_bus
-from edgex_kit.metrics import Counter, Gauge
-from edgex_kit.standin.address import Address
+from app_inference.sinks.edgex_bus import Outbox
+from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.service.metrics import Counter, Gauge
+from edgex_standin.address import Address
 
 TOPIC = "edgex/events/device/app-inference/detection/gate/lamps"
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import requests
-from edgex_kit.standin.address import Address
-from eyes import (
+from edgex_standin.address import Address
+
+from tests.conformance.eyes import (
     METER,
     PROFILE,
     Eye,
@@ -27,7 +28,7 @@ from eyes import (
     run_eye,
     save_meter,
 )
-from peers import until
+from tests.conformance.peers import until
 
 pytestmark = pytest.mark.timeout(90)
 BASE = "mainvision"  # a prefix of its own on the broker that all tests share

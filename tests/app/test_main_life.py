@@ -14,17 +14,11 @@ from typing import Any
 import pytest
 import requests
 from app_inference.__main__ import _loading
-from edgex_kit.standin.address import Address, free_port
-from edgex_kit.standin.broker import open_broker
-from eyes import (
-    METER,
-    bus_section,
-    configure,
-    open_stage,
-    run_eye,
-    save_meter,
-)
-from peers import until
+from edgex_standin.address import Address, free_port
+from edgex_standin.broker.broker import open_broker
+
+from tests.conformance.eyes import METER, bus_section, configure, open_stage, run_eye, save_meter
+from tests.conformance.peers import until
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 import yaml
 from app_inference.settings import AppSettings, InferenceSection, PipelineSection, TriggerSection
-from edgex_kit import config
-from edgex_kit.errors import Invalid
+from edgex_kit.config import layers as config
+from edgex_kit.wire.errors import Invalid
 
 
 def settings(**sections: Any) -> AppSettings:

@@ -12,25 +12,25 @@ import cv2
 import numpy as np
 import openvino as ov
 import yaml
-from app_inference.analysis import Analyst
-from app_inference.frames import ArrivedFrame
-from app_inference.model import Model, load_model
-from app_inference.pipelines import Plan, plan_from
-from app_inference.repository import Repository
-from app_inference.results import Finding
-from app_inference.runtime import Runtime
+from app_inference.inference.model import Model, load_model
+from app_inference.inference.runtime import Runtime
+from app_inference.models.repository import Repository
+from app_inference.pipeline.analysis import Analyst
+from app_inference.pipeline.counters import Tally
+from app_inference.pipeline.frame import ArrivedFrame
+from app_inference.pipeline.live_view import View
+from app_inference.pipeline.plan import Plan, plan_from
+from app_inference.pipeline.results import Finding
+from app_inference.pipeline.slot import ModelSlot
+from app_inference.rollout.deployment_queue import Order
+from app_inference.rollout.desired import ModelWish, ObserveWish
+from app_inference.rollout.journal import Journal
+from app_inference.rollout.preparation import Workshop
+from app_inference.rollout.rollout import Rollout
+from app_inference.rollout.steps import Step
 from app_inference.settings import PipelineSection
-from app_inference.slot import ModelSlot
-from app_inference.tally import Tally
-from app_inference.updates.desired import ModelWish, ObserveWish
-from app_inference.updates.journal import Journal
-from app_inference.updates.orders import Order
-from app_inference.updates.rollout import Rollout
-from app_inference.updates.steps import Step
-from app_inference.updates.workshop import Workshop
-from app_inference.view import View
-from edgex_kit.metrics import Metrics
-from edgex_kit.topics import Topics
+from edgex_kit.service.metrics import Metrics
+from edgex_kit.wire.topics import Topics
 from openvino import opset13 as op
 
 MODEL = "det"

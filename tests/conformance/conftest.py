@@ -10,10 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eyes import Eye, OpenApp, Stage, open_stage
-from go_services import go_services_folder
-from openers import app_opener, cameras, device_opener
-from peers import AddCamera, Bus, Core, Device, Metadata, OpenDevice, core_of, named_core, open_bus, short
+
+from tests.conformance.eyes import Eye, OpenApp, Stage, open_stage
+from tests.conformance.go_services import go_services_folder
+from tests.conformance.openers import app_opener, cameras, device_opener
+from tests.conformance.peers import (
+    AddCamera,
+    Bus,
+    Core,
+    Device,
+    Metadata,
+    OpenDevice,
+    core_of,
+    named_core,
+    open_bus,
+    short,
+)
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,10 @@ import openvino as ov
 import paho.mqtt.client as paho
 import requests
 import yaml
-from edgex_kit.standin.address import Address
+from edgex_standin.address import Address
 from openvino import opset13 as op
-from peers import WAIT, until
+
+from tests.conformance.peers import WAIT, until
 
 START_WAIT = 60.0  # seconds
 PROFILE = "vision-camera"

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from keys import put, value
-from peers import WAIT, Core, until
+
+from tests.conformance.keys import put, value
+from tests.conformance.peers import WAIT, Core, until
 
 START_WAIT = 60.0  # seconds a restart may take
 

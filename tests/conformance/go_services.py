@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from edgex_kit.standin.address import free_port
-from peers import until
+from edgex_standin.address import free_port
+
+from tests.conformance.peers import until
 
 START_WAIT = 60.0  # seconds
 

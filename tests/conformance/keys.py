@@ -1,7 +1,8 @@
 """core-keeper's keys below EdgeX's root, over plain HTTP."""
 
 import requests
-from peers import WAIT, Core
+
+from tests.conformance.peers import WAIT, Core
 
 
 def key_url(core: Core, path: str) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from camera_profile import PROFILE
-from eyes import METER, Eye, OpenApp, configure, run_eye, save_meter
-from keys import delete
-from peers import AddCamera, Core, Device, Metadata, OpenDevice, until
+
+from tests.conformance.camera_profile import PROFILE
+from tests.conformance.eyes import METER, Eye, OpenApp, configure, run_eye, save_meter
+from tests.conformance.keys import delete
+from tests.conformance.peers import AddCamera, Core, Device, Metadata, OpenDevice, until
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import requests
-from peers import WAIT
+
+from tests.conformance.peers import WAIT
 
 
 @dataclass(frozen=True, slots=True)

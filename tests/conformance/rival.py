@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable
 
 import paho.mqtt.client as paho
-from peers import WAIT, Core, until
+
+from tests.conformance.peers import WAIT, Core, until
 
 
 def take_over(core: Core, client_id: str, is_lost: Callable[[], bool]) -> None:

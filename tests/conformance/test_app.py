@@ -15,19 +15,11 @@ from typing import Any
 import cbor2
 import pytest
 import requests
-from eyes import (
-    Eye,
-    OpenApp,
-    Stage,
-    frame_event,
-    open_stage,
-    picture,
-    post,
-    result_of,
-)
-from keys import put
-from peers import WAIT, Bus, Core, short, until
-from rival import take_over
+
+from tests.conformance.eyes import Eye, OpenApp, Stage, frame_event, open_stage, picture, post, result_of
+from tests.conformance.keys import put
+from tests.conformance.peers import WAIT, Bus, Core, short, until
+from tests.conformance.rival import take_over
 
 pytestmark = pytest.mark.timeout(120)
 checklist = pytest.mark.checklist

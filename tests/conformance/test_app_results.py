@@ -14,7 +14,8 @@ from urllib.parse import quote
 import cbor2
 import pytest
 import requests
-from eyes import (
+
+from tests.conformance.eyes import (
     Eye,
     OpenApp,
     Stage,
@@ -26,8 +27,8 @@ from eyes import (
     post,
     result_of,
 )
-from keys import put
-from peers import WAIT, Bus, Core, short, until
+from tests.conformance.keys import put
+from tests.conformance.peers import WAIT, Bus, Core, short, until
 
 pytestmark = pytest.mark.timeout(120)
 checklist = pytest.mark.checklist

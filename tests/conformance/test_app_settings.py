@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import requests
-from eyes import METER, Eye, OpenApp, Stage
-from keys import delete, key_url, put, value
-from peers import WAIT, Bus, Core, short, until
+
+from tests.conformance.eyes import METER, Eye, OpenApp, Stage
+from tests.conformance.keys import delete, key_url, put, value
+from tests.conformance.peers import WAIT, Bus, Core, short, until
 
 pytestmark = pytest.mark.timeout(120)
 checklist = pytest.mark.checklist

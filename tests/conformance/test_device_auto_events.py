@@ -7,7 +7,8 @@ import time
 import uuid
 
 import pytest
-from peers import AddCamera, Bus, Device, Heard
+
+from tests.conformance.peers import AddCamera, Bus, Device, Heard
 
 checklist = pytest.mark.checklist
 

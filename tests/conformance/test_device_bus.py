@@ -9,9 +9,10 @@ from typing import Any
 import cbor2
 import pytest
 import requests
-from keys import delete, put
-from peers import WAIT, AddCamera, Bus, Core, Device, Heard, OpenDevice, short, until
-from rival import take_over
+
+from tests.conformance.keys import delete, put
+from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, Heard, OpenDevice, short, until
+from tests.conformance.rival import take_over
 
 pytestmark = pytest.mark.timeout(60)
 checklist = pytest.mark.checklist

@@ -12,8 +12,9 @@ from typing import Any
 import cbor2
 import pytest
 import requests
-from camera_profile import PROFILE
-from peers import WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, events_of, until
+
+from tests.conformance.camera_profile import PROFILE
+from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, events_of, until
 
 checklist = pytest.mark.checklist
 

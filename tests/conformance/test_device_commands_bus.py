@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, events_of
+
+from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, events_of
 
 checklist = pytest.mark.checklist
 

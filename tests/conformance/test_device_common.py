@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from camera_profile import PROFILE
-from peers import WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, until
+
+from tests.conformance.camera_profile import PROFILE
+from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, until
 
 checklist = pytest.mark.checklist
 

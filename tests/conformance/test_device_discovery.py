@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from openers import provisioning
-from peers import WAIT, Bus, Device, Metadata, OpenDevice, short
+
+from tests.conformance.openers import provisioning
+from tests.conformance.peers import WAIT, Bus, Device, Metadata, OpenDevice, short
 
 checklist = pytest.mark.checklist
 

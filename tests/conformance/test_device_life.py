@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import requests
-from camera_profile import PROFILE
-from openers import provisioning
-from peers import (
+
+from tests.conformance.camera_profile import PROFILE
+from tests.conformance.openers import provisioning
+from tests.conformance.peers import (
     WAIT,
     AddCamera,
     Bus,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, named_core, until
+
+from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, named_core, until
 
 FLOOD = 10_000
 

@@ -12,21 +12,12 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from camera_profile import PROFILE
-from eyes import OpenApp
-from gateway import all_services_with
-from openers import app_opener, cameras, device_opener
-from peers import (
-    WAIT,
-    Bus,
-    Core,
-    Device,
-    Metadata,
-    OpenDevice,
-    core_of,
-    named_core,
-    until,
-)
+
+from tests.conformance.camera_profile import PROFILE
+from tests.conformance.eyes import OpenApp
+from tests.conformance.gateway import all_services_with
+from tests.conformance.openers import app_opener, cameras, device_opener
+from tests.conformance.peers import WAIT, Bus, Core, Device, Metadata, OpenDevice, core_of, named_core, until
 
 pytestmark = pytest.mark.timeout(180)  # the core may be restarted, twice
 checklist = pytest.mark.checklist

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway import all_services_with
-from keys import value
-from peers import Core, core_of
+
+from tests.conformance.gateway import all_services_with
+from tests.conformance.keys import value
+from tests.conformance.peers import Core, core_of
 
 KEY = "Service/RequestTimeout"
 PATH = f"core-common-config-bootstrapper/all-services/{KEY}"

@@ -19,10 +19,11 @@ import cv2
 import pytest
 import requests
 import yaml
-from eyes import OpenApp, Stage
-from go_services import GoService, OpenGoService, change_yaml, own_res, running
-from keys import delete
-from peers import WAIT, AddCamera, Bus, Core, Device, Metadata, until
+
+from tests.conformance.eyes import OpenApp, Stage
+from tests.conformance.go_services import GoService, OpenGoService, change_yaml, own_res, running
+from tests.conformance.keys import delete
+from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, Metadata, until
 
 pytestmark = pytest.mark.timeout(120)
 checklist = pytest.mark.checklist

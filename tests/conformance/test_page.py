@@ -3,8 +3,9 @@
 import json
 import re
 
-import checklist_page as checklist
 import pytest
+
+from tests.conformance import checklist_page as checklist
 
 REFERENCE = checklist.ROOT / "docs" / "reference"
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import requests
-from camera_profile import PROFILE
-from eyes import OpenApp, Stage, save_meter
-from openers import cameras
-from peers import WAIT, Bus, Core, Device, Heard, Metadata, OpenDevice, until
+
+from tests.conformance.camera_profile import PROFILE
+from tests.conformance.eyes import OpenApp, Stage, save_meter
+from tests.conformance.openers import cameras
+from tests.conformance.peers import WAIT, Bus, Core, Device, Heard, Metadata, OpenDevice, until
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -17,12 +17,13 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 import requests
-from camera_profile import PROFILE
-from edgex_kit.keeper import Keeper
-from eyes import configure
-from openbao import OpenBao, running
-from peers import WAIT, Core, Metadata, until
-from relay import Relay, open_relay
+from edgex_kit.clients.keeper import Keeper
+
+from tests.conformance.camera_profile import PROFILE
+from tests.conformance.eyes import configure
+from tests.conformance.peers import WAIT, Core, Metadata, until
+from tests.conformance.relay import Relay, open_relay
+from tests.kit.openbao import OpenBao, running
 
 pytestmark = pytest.mark.timeout(90)
 checklist = pytest.mark.checklist

@@ -11,18 +11,19 @@ import cv2
 import pytest
 from device_camera.__main__ import PACKAGED
 from device_camera.backoff import Backoff
-from device_camera.camera_settings import CameraSettings
-from device_camera.capture import Camera
+from device_camera.capture.camera import Camera
 from device_camera.clock import Clock
 from device_camera.folders import read_folder
-from device_camera.frames import Pixels
+from device_camera.frame import Pixels
 from device_camera.provisioning import profiles_from
-from device_camera.sources import parse_source
-from device_camera.sources_pattern import PatternSource, parse_pattern
-from edgex_kit.devices import Device, DeviceProfile
-from edgex_kit.standin.address import Address
-from network_cameras import Answer, HttpCamera, RtspCamera, has_rtsp_server
-from room import OpenRoom, OpenService, room_opener, service_opener
+from device_camera.settings import CameraSettings
+from device_camera.sources.factory import parse_source
+from device_camera.sources.pattern import PatternSource, parse_pattern
+from edgex_kit.wire.devices import Device, DeviceProfile
+from edgex_standin.address import Address
+
+from tests.device.network_cameras import Answer, HttpCamera, RtspCamera, has_rtsp_server
+from tests.device.room import OpenRoom, OpenService, room_opener, service_opener
 
 SECOND = 1_000_000_000  # ns
 OpenCamera = Callable[..., Camera]

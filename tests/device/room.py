@@ -12,17 +12,17 @@ import yaml
 from device_camera.cameras import Cameras, open_cameras
 from device_camera.config import CameraService
 from device_camera.driver import CameraDriver, CameraStates
-from device_camera.meters import Meters
+from device_camera.metrics import Meters
 from device_camera.protocols import asked_of
-from device_camera.publishing import FrameStream
+from device_camera.publisher import FrameStream
 from device_camera.reports import Reports
+from edgex_kit.config.flags import Flags
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.commands import Commands
-from edgex_kit.device.operating import Operating
-from edgex_kit.device.outbox import Outbox
-from edgex_kit.flags import Flags
-from edgex_kit.service import Service, open_service
-from edgex_kit.standin.address import Address
+from edgex_kit.device.events import Outbox
+from edgex_kit.device.operating_state import Operating
+from edgex_kit.service.service import Service, open_service
+from edgex_standin.address import Address
 
 OpenService = Callable[..., AbstractAsyncContextManager[Service[CameraService]]]
 OpenRoom = Callable[..., AbstractAsyncContextManager["Room"]]

@@ -2,10 +2,10 @@
 
 import time
 
-from device_camera.capture import Camera
-from device_camera.frames import Frame, decode_picture
-from device_camera.health import Status
-from device_camera.sources_pattern import number_in
+from device_camera.capture.camera import Camera
+from device_camera.capture.state import Status
+from device_camera.frame import Frame, decode_picture
+from device_camera.sources.pattern import number_in
 
 
 def take(camera: Camera, count: int, seconds: float = 10.0) -> list[Frame]:

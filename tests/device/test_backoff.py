@@ -4,7 +4,7 @@ import random
 
 import pytest
 from device_camera.backoff import Backoff
-from edgex_kit.errors import Invalid
+from edgex_kit.wire.errors import Invalid
 
 
 def test_delays_grow_up_to_the_most() -> None:

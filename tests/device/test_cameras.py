@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 from device_camera.cameras import LOCKED, Cameras, open_cameras
-from device_camera.capture import Camera
+from device_camera.capture.camera import Camera
+from device_camera.capture.state import State, Status
 from device_camera.config import CameraDefaults
-from device_camera.health import State, Status
 from device_camera.protocols import Asked, asked_of
 from edgex_kit.device.cache import Devices
-from edgex_kit.devices import Device
-from edgex_kit.errors import DriverFailed, NotFound
-from waiting import until_soon
+from edgex_kit.wire.devices import Device
+from edgex_kit.wire.errors import DriverFailed, NotFound
+
+from tests.conformance.waiting import until_soon
 
 
 class World:

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 from device_camera.discovery import Discovery
-from device_camera.usb_cameras import UsbCamera
-from edgex_kit import codec
-from edgex_kit.devices import Device, DeviceService
-from edgex_kit.errors import Locked, NotFound, Unavailable
-from edgex_kit.messages import SystemEvent
-from waiting import until_soon
+from device_camera.v4l2.usb import UsbCamera
+from edgex_kit.wire import codec
+from edgex_kit.wire.devices import Device, DeviceService
+from edgex_kit.wire.errors import Locked, NotFound, Unavailable
+from edgex_kit.wire.messages import SystemEvent
+
+from tests.conformance.waiting import until_soon
 
 OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
 ON = {"Discovery": {"Enabled": True, "Interval": "0s"}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from device_camera.folders import find_folder, read_folder
-from edgex_kit.errors import Invalid, NotFound, Unreachable
+from edgex_kit.wire.errors import Invalid, NotFound, Unreachable
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -2,10 +2,10 @@
 
 import dataclasses
 
+from device_camera.frame import Frame
 from device_camera.frame_events import event_from_frame, frame_resource, frame_tags
-from device_camera.frames import Frame
-from edgex_kit.codec import convert
-from edgex_kit.devices import Device, DeviceProfile
+from edgex_kit.wire.codec import convert
+from edgex_kit.wire.devices import Device, DeviceProfile
 
 JPEG = b"\xff\xd8 a picture \xff\xd9"
 FRAME = Frame(JPEG, 640, 480, 41, "frame-1", 1_795_332_391_463_325_606, 7)

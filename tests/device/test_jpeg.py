@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-from device_camera.frames import Pixels
+from device_camera.frame import Pixels
 from device_camera.jpeg import check_jpeg, jpeg_end, jpeg_size, with_huffman_tables
-from edgex_kit.errors import Malformed
+from edgex_kit.wire.errors import Malformed
 
 
 def jpeg_of(width: int, height: int, *flags: int) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgex_kit.standin.address import free_port
+from edgex_standin.address import free_port
 
 
 def start(*flags: str, **environ: str) -> "subprocess.Popen[str]":

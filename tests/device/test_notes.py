@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from device_camera.notes import Notes
-from edgex_kit.devices import Device, DeviceProfile, DeviceService
+from edgex_kit.wire.devices import Device, DeviceProfile, DeviceService
 
 OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from device_camera.config import CameraDefaults
 from device_camera.protocols import Asked, asked_of, check_device, parse_size
-from device_camera.sources import Kind
-from edgex_kit.devices import Device
-from edgex_kit.errors import Invalid, NotFound
+from device_camera.sources.factory import Kind
+from edgex_kit.wire.devices import Device
+from edgex_kit.wire.errors import Invalid, NotFound
 
 SECRETS: Mapping[str, Mapping[str, str]] = {
     "gate": {"username": "admin", "password": "p@ss:w/rd"},

@@ -10,7 +10,7 @@ from device_camera.folders import read_folder
 from device_camera.protocols import check_device
 from device_camera.provisioning import devices_from, profiles_from, watchers_from
 from device_camera.resources import GETTERS, SETTERS
-from edgex_kit.errors import Invalid
+from edgex_kit.wire.errors import Invalid
 
 SHIPPED = Path(device_camera.__file__).parent / "res"
 ROOT = Path(__file__).parents[2]

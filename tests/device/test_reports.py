@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from edgex_kit import codec
-from edgex_kit.devices import Device, DeviceProfile
+from edgex_kit.wire import codec
+from edgex_kit.wire.devices import Device, DeviceProfile
 
 OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
 

@@ -11,12 +11,13 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from device_camera.health import State
-from device_camera.v4l2 import CONTROLS
-from edgex_kit.devices import Device, DeviceProfile
-from edgex_kit.errors import DriverFailed, Invalid
-from edgex_kit.messages import Event
-from waiting import until_soon
+from device_camera.capture.state import State
+from device_camera.v4l2.node import CONTROLS
+from edgex_kit.wire.devices import Device, DeviceProfile
+from edgex_kit.wire.errors import DriverFailed, Invalid
+from edgex_kit.wire.messages import Event
+
+from tests.conformance.waiting import until_soon
 
 OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
 

@@ -9,11 +9,11 @@ import httpx
 import msgspec
 from device_camera.discovery import Discovery
 from device_camera.routes import discovery_routes
-from edgex_kit import codec
-from edgex_kit.device.routes import command_routes
-from edgex_kit.devices import Device, DeviceProfile
-from edgex_kit.rest import build_app
-from edgex_kit.server import open_server
+from edgex_kit.device.rest_api import command_routes
+from edgex_kit.service.rest import build_app
+from edgex_kit.service.server import open_server
+from edgex_kit.wire import codec
+from edgex_kit.wire.devices import Device, DeviceProfile
 
 OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
 

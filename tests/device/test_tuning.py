@@ -2,9 +2,9 @@
 
 import pytest
 from device_camera import tuning
-from device_camera.camera_settings import CameraSettings
-from device_camera.sources import parse_source
-from edgex_kit.errors import Invalid
+from device_camera.settings import CameraSettings
+from device_camera.sources.factory import parse_source
+from edgex_kit.wire.errors import Invalid
 
 PATTERN = CameraSettings(source=parse_source("pattern:"))
 USB = CameraSettings(source=parse_source("v4l2:/dev/video0"))

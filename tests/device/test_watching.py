@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from device_camera.watching import watcher_for
-from edgex_kit.devices import DiscoveredDevice, ProvisionWatcher
+from edgex_kit.wire.devices import DiscoveredDevice, ProvisionWatcher
 
 CAMERA: dict[str, dict[str, Any]] = {"Camera": {"Source": "v4l2:/dev/video0", "CardName": "C270", "Number": 7}}
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgex_kit import config
-from edgex_kit.bus import BusSettings
-from edgex_kit.connection import bus_settings
-from edgex_kit.secrets import Secrets
-from edgex_kit.settings import Settings
-from edgex_kit.standin.address import Address, free_port, wait_until_it_listens
-from edgex_kit.standin.mosquitto import find_mosquitto
+from edgex_kit.bus.bus import BusSettings
+from edgex_kit.bus.connection import bus_settings
+from edgex_kit.clients.secrets import Secrets
+from edgex_kit.config import layers as config
+from edgex_kit.config.settings import Settings
+from edgex_standin.address import Address, free_port, wait_until_it_listens
+from edgex_standin.broker.mosquitto import find_mosquitto
 
 # paho leaves the socket of a failed handshake, and of a farewell, to the garbage collector
 a_failed_handshake = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from brokers import Certificates, Killable, run_mosquitto
-from edgex_kit.bus import Bus, BusSettings, open_bus
-from edgex_kit.flags import parse_flags
-from edgex_kit.keeper import Keeper
-from edgex_kit.provider import Provider
-from edgex_kit.standin.address import Address
-from edgex_kit.standin.mosquitto import find_mosquitto
+from edgex_kit.bus.bus import Bus, BusSettings, open_bus
+from edgex_kit.clients.keeper import Keeper
+from edgex_kit.config.flags import parse_flags
+from edgex_kit.service.provider import Provider
+from edgex_standin.address import Address
+from edgex_standin.broker.mosquitto import find_mosquitto
+
+from tests.kit.brokers import Certificates, Killable, run_mosquitto
 
 WAIT = 20.0  # seconds
 PRIVATE = """

@@ -3,12 +3,7 @@
 import json
 from typing import Any
 
-from edgex_kit.messages import (
-    JSON,
-    AddEventRequest,
-    Event,
-    Reading,
-)
+from edgex_kit.wire.messages import JSON, AddEventRequest, Event, Reading
 
 
 def an_event(*readings: Reading, tags: dict[str, Any] | None = None) -> AddEventRequest:

@@ -11,10 +11,10 @@ import requests
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from edgex_kit.rest import build_app, common_routes
-from edgex_kit.server import open_server
+from edgex_kit.service.rest import build_app, common_routes
+from edgex_kit.service.server import open_server
 from edgex_kit.service import run
-from edgex_kit.settings import Settings
+from edgex_kit.config.settings import Settings
 
 async def main(service):
     own = service.settings.service

@@ -1,7 +1,7 @@
 """A core-keeper that a start has to wait for."""
 
-from edgex_kit.keeper import COMMON
-from edgex_kit.rest import Json
+from edgex_kit.clients.keeper import COMMON
+from edgex_kit.service.rest import Json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgex_kit import codec, rest, server
-from edgex_kit.bus import Bus, BusSettings, Message, open_bus
-from edgex_kit.messages import Event, EventResponse, Reading, new_id
-from edgex_kit.origin import new_origin
-from edgex_kit.settings import ServiceSection
+from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.config.settings import ServiceSection
+from edgex_kit.service import rest, server
+from edgex_kit.service.clock import new_origin
+from edgex_kit.wire import codec
+from edgex_kit.wire.messages import Event, EventResponse, Reading, new_id
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route

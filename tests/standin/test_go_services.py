@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import requests
-from go_services import go_services_folder, own_res, running
+
+from tests.conformance.go_services import go_services_folder, own_res, running
 
 pytestmark = pytest.mark.timeout(90)
 

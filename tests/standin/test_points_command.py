@@ -5,10 +5,11 @@ import base64
 import contextlib
 from typing import Any
 
-from device_services import JPEG, device_of, device_service, event_response, post
-from edgex_kit import codec
-from edgex_kit.bus import Bus, Message
-from edgex_kit.messages import EventResponse, new_id
+from edgex_kit.bus.bus import Bus, Message
+from edgex_kit.wire import codec
+from edgex_kit.wire.messages import EventResponse, new_id
+
+from tests.standin.device_services import JPEG, device_of, device_service, event_response, post
 
 
 async def test_86_a_picture_read_through_core_command_is_json(edgex: Any, ask: Any, unique: str) -> None:

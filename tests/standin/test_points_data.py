@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import cbor2
-from device_services import JPEG, bus_of
-from edgex_kit import codec
-from edgex_kit.messages import CBOR, AddEventRequest, Event, Reading, new_id
-from edgex_kit.origin import new_origin
+from edgex_kit.service.clock import new_origin
+from edgex_kit.wire import codec
+from edgex_kit.wire.messages import CBOR, AddEventRequest, Event, Reading, new_id
+
+from tests.standin.device_services import JPEG, bus_of
 
 
 def event_request(name: str, source: str, reading: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -4,8 +4,9 @@ import asyncio
 import base64
 from typing import Any
 
-from device_services import bus_of
-from edgex_kit import codec
+from edgex_kit.wire import codec
+
+from tests.standin.device_services import bus_of
 
 
 async def test_81_a_prefix_gives_every_key_below_it_and_no_other(edgex: Any, ask: Any, unique: str) -> None:

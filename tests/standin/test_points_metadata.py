@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-from device_services import device_of, device_service, post
-from edgex_kit import codec
+from edgex_kit.wire import codec
+
+from tests.standin.device_services import device_of, device_service, post
 
 
 async def test_83_a_device_is_stored_only_after_its_service_agreed(edgex: Any, ask: Any, unique: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgex_kit.standin.broker import find_mosquitto
+from edgex_standin.broker.broker import find_mosquitto
 
 PORTS = ("keeper", "metadata", "data", "command", "broker")
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
@@ -20,7 +20,7 @@ needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto
 def start(*options: str) -> "subprocess.CompletedProcess[str]":
     """Run it to its end, which is expected soon."""
     free = [f"--{name}-port=0" for name in PORTS if not any(one.startswith(f"--{name}-port") for one in options)]
-    command = [sys.executable, "-m", "edgex_kit.standin", *free, *options]
+    command = [sys.executable, "-m", "edgex_standin", *free, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=20)
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_done_is_one_line(option: str, said: str) -> None:
 
 
 def test_it_says_what_it_is_not() -> None:
-    command = [sys.executable, "-m", "edgex_kit.standin", "--state=:memory:", *(f"--{name}-port=0" for name in PORTS)]
+    command = [sys.executable, "-m", "edgex_standin", "--state=:memory:", *(f"--{name}-port=0" for name in PORTS)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     with process.stderr:

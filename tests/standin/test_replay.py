@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from edgex_kit import codec, rest, server
-from edgex_kit.bus import Bus, BusSettings, Message, open_bus
-from edgex_kit.messages import new_id
-from edgex_kit.settings import ServiceSection
+from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.config.settings import ServiceSection
+from edgex_kit.service import rest, server
+from edgex_kit.wire import codec
+from edgex_kit.wire.messages import new_id
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route

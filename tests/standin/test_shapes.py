@@ -1,6 +1,6 @@
 import pytest
-from edgex_kit.errors import Invalid
-from edgex_kit.standin.shapes import UNREADABLE, Field, ListOf, MapOf, Shape
+from edgex_kit.wire.errors import Invalid
+from edgex_standin.shapes import UNREADABLE, Field, ListOf, MapOf, Shape
 
 ITEM = Shape("Item", (Field("Name", "string", "required,edgex-dto-none-empty-string", "always"), Field("Size", "int")))
 THING = Shape(

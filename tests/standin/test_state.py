@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from edgex_kit.messages import new_id
+from edgex_kit.wire.messages import new_id
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_two_writers_of_one_key_leave_one_whole_value(open_standin: Any, ask: An
 
 def test_one_folder_serves_one_process(open_standin: Any, state: str) -> None:
     ports = [f"--{name}-port=0" for name in ("keeper", "metadata", "data", "command", "broker")]
-    command = [sys.executable, "-m", "edgex_kit.standin", state, *ports]
+    command = [sys.executable, "-m", "edgex_standin", state, *ports]
     with open_standin(state):
         ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert ended.returncode == 1
@@ -145,7 +145,7 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, spoilt: str) -> No
             db.execute("pragma user_version=99")
         db.close()
     ports = [f"--{name}-port=0" for name in ("keeper", "metadata", "data", "command", "broker")]
-    command = [sys.executable, "-m", "edgex_kit.standin", f"--state={folder}", *ports]
+    command = [sys.executable, "-m", "edgex_standin", f"--state={folder}", *ports]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert ended.returncode == 1
     assert str(path) in ended.stderr.splitlines()[-1]

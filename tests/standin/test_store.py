@@ -3,9 +3,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from edgex_kit.errors import Conflict, Unavailable
-from edgex_kit.standin import kv
-from edgex_kit.standin.store import IN_MEMORY, open_store
+from edgex_kit.wire.errors import Conflict, Unavailable
+from edgex_standin.keeper import kv
+from edgex_standin.store import IN_MEMORY, open_store
 
 
 async def test_a_job_that_fails_leaves_no_trace() -> None:

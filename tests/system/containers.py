@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from compose_files import STACK, entrypoint, image_environment, services
-from edgex_kit.standin.address import free_port
+from edgex_standin.address import free_port
+
+from tests.system.compose_files import STACK, entrypoint, image_environment, services
 
 LOOPBACK = "127.0.0.1"
 SCRIPTS = Path(sys.executable).parent

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from device_camera.clock import ThreadClock
-from device_camera.sources import SourceOptions, open_source, parse_source
-from device_camera.usb_cameras import find_usb_cameras
-from device_camera.v4l2 import open_node
-from edgex_kit.errors import Unavailable
+from device_camera.sources.factory import SourceOptions, open_source, parse_source
+from device_camera.v4l2.node import open_node
+from device_camera.v4l2.usb import find_usb_cameras
+from edgex_kit.wire.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -118,13 +118,13 @@ def services() -> Iterator[None]:
     """An EdgeX core and device-camera on their own ports; what they say goes to the guest's console."""
     with contextlib.ExitStack() as stack:
         for module, *arguments in (
-            ("edgex_kit.standin", "--state", ":memory:"),
+            ("edgex_standin", "--state", ":memory:"),
             ("device_camera", "-cp=keeper.http://localhost:59890", "-r"),
         ):
             child = subprocess.Popen([sys.executable, "-m", module, *arguments], env={**os.environ, **_SETTINGS})
             stack.callback(child.wait)
             stack.callback(child.terminate)
-            place = _METADATA if module == "edgex_kit.standin" else _CAMERA
+            place = _METADATA if module == "edgex_standin" else _CAMERA
             until(partial(ask, f"{place}/ping"), f"an answer of {module}")
         yield
 

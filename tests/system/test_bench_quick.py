@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from edgex_kit.standin.mosquitto import find_mosquitto
+from edgex_standin.broker.mosquitto import find_mosquitto
 
 from benchmarks.__main__ import SCENARIOS
 from benchmarks.page import BEGIN, END, PAGE, block, replaced

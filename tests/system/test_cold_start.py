@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from edgex_kit.standin.address import Address
-from eyes import METER, Eye, Stage, configure, open_stage, run_eye, save_meter
-from peers import until
+from edgex_standin.address import Address
+
+from tests.conformance.eyes import METER, Eye, Stage, configure, open_stage, run_eye, save_meter
+from tests.conformance.peers import until
 
 STARTS = int(os.environ.get("COLD_STARTS", "5"))
 STALL = 60  # seconds; a deadlock never ends, and a busy machine is no deadlock

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from compose_files import OURS
-from containers import container, registry_status, until
-from edgex_kit.standin.address import Address
+from edgex_standin.address import Address
+
+from tests.system.compose_files import OURS
+from tests.system.containers import container, registry_status, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from app_inference.repository import Repository
-from app_inference.staging import remove
+from app_inference.models.repository import Repository
+from app_inference.models.staging import remove
 
 from demo.audit import facts, reason_of, title_of
 from demo.ledger import PATIENCE, Ledger, Page

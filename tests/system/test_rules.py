@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from app_inference.detections import Detections
-from app_inference.results import (
+from app_inference.pipeline.results import (
     Answer,
     Finding,
     Found,
@@ -25,9 +24,11 @@ from app_inference.results import (
     event_from,
 )
 from app_inference.settings import TriggerSection
-from compose_files import ROOT, SECURE, STACK, services
-from edgex_kit.messages import Event
-from edgex_kit.topics import Topics, matches
+from app_inference.vision.detections import Detections
+from edgex_kit.wire.messages import Event
+from edgex_kit.wire.topics import Topics, matches
+
+from tests.system.compose_files import ROOT, SECURE, STACK, services
 
 pytestmark = pytest.mark.system
 

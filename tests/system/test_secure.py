@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from compose_files import OURS, SECURE, services
-from containers import LOOPBACK, container, registry_status, until
-from edgex_kit.standin.address import Address, free_port
-from openbao import running
+from edgex_standin.address import Address, free_port
+
+from tests.kit.openbao import running
+from tests.system.compose_files import OURS, SECURE, services
+from tests.system.containers import LOOPBACK, container, registry_status, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 

@@ -5,7 +5,30 @@ from typing import Annotated
 import typer
 from edgex_kit import __version__
 
-from app_inference.cli import adding, benching, deploying, keeping, listing, planning, verifying, watching
+from app_inference.cli import (
+    add as adding,
+)
+from app_inference.cli import (
+    bench as benching,
+)
+from app_inference.cli import (
+    deploy as deploying,
+)
+from app_inference.cli import (
+    list_models as listing,
+)
+from app_inference.cli import (
+    plan as planning,
+)
+from app_inference.cli import (
+    tags as keeping,
+)
+from app_inference.cli import (
+    verify as verifying,
+)
+from app_inference.cli import (
+    watch as watching,
+)
 
 app = typer.Typer(
     name="edgex-models",

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from edgex_kit.errors import Conflict, EdgexError, Malformed, NotFound, Unreachable
-from edgex_kit.http import HttpClient
-from edgex_kit.keeper import ROOT, Keeper
-from edgex_kit.topics import escape_name
+from edgex_kit.clients.http import HttpClient
+from edgex_kit.clients.keeper import ROOT, Keeper
+from edgex_kit.wire.errors import Conflict, EdgexError, Malformed, NotFound, Unreachable
+from edgex_kit.wire.topics import escape_name
 from msgspec import Struct
 
-from app_inference.updates.desired import Desired, ModelWish, desired_text, parse_desired
-from app_inference.updates.reported import ModelReport, Reported
+from app_inference.rollout.desired import Desired, ModelWish, desired_text, parse_desired
+from app_inference.rollout.reported import ModelReport, Reported
 
 
 class Available(Struct, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
-from edgex_kit.errors import EdgexError, TimedOut, Unreachable
+from edgex_kit.wire.errors import EdgexError, TimedOut, Unreachable
 
-from app_inference.cli.show import complain
+from app_inference.cli.output import complain
 
 REFUSED, UNREACHABLE = 1, 3
 

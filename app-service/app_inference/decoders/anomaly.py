@@ -18,8 +18,8 @@ from app_inference.decoders.contract import (
     TypeDefaults,
     came,
 )
-from app_inference.detections import Anomaly, Floats
-from app_inference.fit import Fit
+from app_inference.vision.detections import Anomaly, Floats
+from app_inference.vision.resize import Fit
 
 _MAP, _SCORE = "anomaly_map", "pred_score"
 

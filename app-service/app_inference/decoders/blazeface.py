@@ -18,9 +18,9 @@ from app_inference.decoders.contract import (
     TypeDefaults,
     came,
 )
-from app_inference.detections import Candidates, Detections, Floats
-from app_inference.fit import LETTERBOX, Fit
-from app_inference.images import Size
+from app_inference.vision.detections import Candidates, Detections, Floats
+from app_inference.vision.image import Size
+from app_inference.vision.resize import LETTERBOX, Fit
 
 # anchors -> cells a side and anchors a cell, as the model lists them: the close range models, and the full range one
 _GRIDS = {896: ((16, 2), (8, 6)), 2304: ((48, 1),)}

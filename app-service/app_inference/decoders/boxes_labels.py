@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from app_inference.decoders.candidates import label_ids, select
 from app_inference.decoders.contract import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec, came
-from app_inference.detections import Candidates, Detections, Floats
-from app_inference.fit import Fit
+from app_inference.vision.detections import Candidates, Detections, Floats
+from app_inference.vision.resize import Fit
 
 _BOXES, _SCORES, _LABELS = ("boxes", "bboxes", "dets"), ("scores", "score", "confidences"), ("labels", "classes")
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app_inference.decoders.contract import DecodeOptions
-from app_inference.detections import (
+from app_inference.vision.detections import (
     MAX_CANDIDATES,
     Candidates,
     Detections,
@@ -15,7 +15,7 @@ from app_inference.detections import (
     sift,
     suppress,
 )
-from app_inference.fit import Fit
+from app_inference.vision.resize import Fit
 
 
 def select(found: Candidates, fit: Fit, options: DecodeOptions, nms: bool) -> tuple[Detections, NDArray[np.intp]]:

@@ -14,8 +14,8 @@ from app_inference.decoders.contract import (
     came,
     label_complaint,
 )
-from app_inference.detections import Classes, Floats
-from app_inference.fit import Fit
+from app_inference.vision.detections import Classes, Floats
+from app_inference.vision.resize import Fit
 
 _ASIDE = ("saliency_map", "feature_vector", "raw_scores")  # what explainable exports say besides
 

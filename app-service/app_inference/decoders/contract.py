@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app_inference.detections import Result
 from app_inference.errors import ModelRejected
-from app_inference.fit import STANDARD, Fit
-from app_inference.images import Size
+from app_inference.vision.detections import Result
+from app_inference.vision.image import Size
+from app_inference.vision.resize import STANDARD, Fit
 
 Outputs = Mapping[str, NDArray[Any]]  # every name of a tensor leads to it
 

@@ -14,8 +14,8 @@ from app_inference.decoders.contract import (
     only_shape,
     only_values,
 )
-from app_inference.detections import Candidates, Detections, Floats
-from app_inference.fit import Fit
+from app_inference.vision.detections import Candidates, Detections, Floats
+from app_inference.vision.resize import Fit
 
 _OBJECT, _CLASS = 0.6, 0.4  # a score is objectness ** 0.6 * class ** 0.4
 

@@ -12,8 +12,8 @@ from app_inference.decoders.contract import (
     only_shape,
     only_values,
 )
-from app_inference.detections import Detections, Floats, Keypoints
-from app_inference.fit import WINDOW, Fit
+from app_inference.vision.detections import Detections, Floats, Keypoints
+from app_inference.vision.resize import WINDOW, Fit
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Keypoints:

@@ -15,8 +15,8 @@ from app_inference.decoders.contract import (
     came,
     label_complaint,
 )
-from app_inference.detections import NO_CLASS, Segmentation
-from app_inference.fit import Fit
+from app_inference.vision.detections import NO_CLASS, Segmentation
+from app_inference.vision.resize import Fit
 
 _ASIDE = ("saliency_map", "feature_vector")
 _MOST_CLASSES = 255

@@ -15,8 +15,8 @@ from app_inference.decoders.contract import (
     came,
     only_shape,
 )
-from app_inference.detections import Candidates, Detections, Floats
-from app_inference.fit import Fit
+from app_inference.vision.detections import Candidates, Detections, Floats
+from app_inference.vision.resize import Fit
 
 _TF_SHAPES = {
     "detection_boxes": (1, None, 4),

@@ -16,7 +16,7 @@ from app_inference.decoders.yolo_tasks import YOLO_POSE, YOLO_SEG
 from app_inference.decoders.yolox import YOLOX
 from app_inference.decoders.yunet import YUNET
 from app_inference.errors import ModelRejected
-from app_inference.images import Size
+from app_inference.vision.image import Size
 
 _ALL = (
     YOLOX, YOLOV8, YOLOV5, YOLO_END2END, YOLO_SEG, YOLO_POSE, SSD, SSD_TF, BOXES_LABELS, FASTESTDET, YUNET,

@@ -7,13 +7,7 @@
 
 from collections.abc import Callable
 
-from app_inference.decoders.candidates import (
-    corners_from_centers,
-    from_columns,
-    label_ids,
-    select,
-    sure_rows,
-)
+from app_inference.decoders.candidates import corners_from_centers, from_columns, label_ids, select, sure_rows
 from app_inference.decoders.contract import (
     DecodeOptions,
     Decoder,
@@ -25,8 +19,8 @@ from app_inference.decoders.contract import (
     only_shape,
     only_values,
 )
-from app_inference.detections import Candidates, Detections
-from app_inference.fit import LETTERBOX, Fit
+from app_inference.vision.detections import Candidates, Detections
+from app_inference.vision.resize import LETTERBOX, Fit
 
 ULTRALYTICS = TypeDefaults(
     resize=LETTERBOX, pad=114, color="RGB", scale=(255.0,), options=DecodeOptions(confidence=0.25, iou=0.7)

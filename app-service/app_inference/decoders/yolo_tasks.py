@@ -19,8 +19,8 @@ from app_inference.decoders.contract import (
     only_values,
 )
 from app_inference.decoders.yolo import ULTRALYTICS
-from app_inference.detections import Floats, Instances, Keypoints
-from app_inference.fit import Fit
+from app_inference.vision.detections import Floats, Instances, Keypoints
+from app_inference.vision.resize import Fit
 
 
 def _read_seg(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Instances:

@@ -15,9 +15,9 @@ from app_inference.decoders.contract import (
     only_shape,
     only_values,
 )
-from app_inference.detections import Candidates, Detections, Floats
-from app_inference.fit import WINDOW, Fit
-from app_inference.images import Size
+from app_inference.vision.detections import Candidates, Detections, Floats
+from app_inference.vision.image import Size
+from app_inference.vision.resize import WINDOW, Fit
 
 STRIDES = (8, 16, 32)
 

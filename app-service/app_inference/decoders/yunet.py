@@ -4,8 +4,8 @@ import numpy as np
 
 from app_inference.decoders.candidates import corners_from_centers, select
 from app_inference.decoders.contract import DecodeOptions, Decoder, Expectation, Outputs, TypeDefaults, came
-from app_inference.detections import Candidates, Detections, Floats
-from app_inference.fit import WINDOW, Fit
+from app_inference.vision.detections import Candidates, Detections, Floats
+from app_inference.vision.resize import WINDOW, Fit
 
 _STRIDES = (8, 16, 32)
 _WIDTHS = {"cls": 1, "obj": 1, "bbox": 4}

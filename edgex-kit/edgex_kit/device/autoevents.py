@@ -9,12 +9,12 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.changes import Changes
 from edgex_kit.device.commands import Commands
-from edgex_kit.devices import AutoEvent
-from edgex_kit.durations import parse_duration
-from edgex_kit.errors import EdgexError, Invalid
-from edgex_kit.messages import Event, new_id
+from edgex_kit.device.event_changes import Changes
+from edgex_kit.wire.devices import AutoEvent
+from edgex_kit.wire.durations import parse_duration
+from edgex_kit.wire.errors import EdgexError, Invalid
+from edgex_kit.wire.messages import Event, new_id
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from edgex_kit.devices import AdminState, Device, DeviceProfile, ProvisionWatcher
-from edgex_kit.errors import Locked, NotFound
+from edgex_kit.wire.devices import AdminState, Device, DeviceProfile, ProvisionWatcher
+from edgex_kit.wire.errors import Locked, NotFound
 
 log = logging.getLogger(__name__)
 

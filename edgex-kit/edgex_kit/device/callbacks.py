@@ -7,16 +7,16 @@ from core-metadata when it is back (`joining`).
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from edgex_kit import codec
-from edgex_kit.bus import Message
-from edgex_kit.codec import convert
+from edgex_kit.bus.bus import Message
+from edgex_kit.clients.metadata import Metadata
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.refusals import Refusals
-from edgex_kit.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
-from edgex_kit.errors import EdgexError, Malformed, NotFound
-from edgex_kit.messages import SystemEvent
-from edgex_kit.metadata import Metadata
-from edgex_kit.metrics import Metrics
+from edgex_kit.service.metrics import Metrics
+from edgex_kit.wire import codec
+from edgex_kit.wire.codec import convert
+from edgex_kit.wire.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
+from edgex_kit.wire.errors import EdgexError, Malformed, NotFound
+from edgex_kit.wire.messages import SystemEvent
 
 log = logging.getLogger(__name__)
 

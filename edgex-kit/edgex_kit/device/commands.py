@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgex_kit.device.cache import Devices
+from edgex_kit.device.command_lookup import Operation, Selection, select_to_read, select_to_write
+from edgex_kit.device.command_values import writes_from_body
 from edgex_kit.device.driver import Driver, Tagged
 from edgex_kit.device.host import Host
-from edgex_kit.device.lookup import Operation, Selection, select_to_read, select_to_write
-from edgex_kit.device.operating import Operating
+from edgex_kit.device.operating_state import Operating
 from edgex_kit.device.settings import DeviceSettings
-from edgex_kit.device.writes import writes_from_body
-from edgex_kit.devices import Device
-from edgex_kit.errors import AssertionBroken, EdgexError, Locked
-from edgex_kit.messages import Event, Reading
-from edgex_kit.origin import new_origin
-from edgex_kit.readings import event_from_readings, reading_from
+from edgex_kit.service.clock import new_origin
+from edgex_kit.wire.devices import Device
+from edgex_kit.wire.errors import AssertionBroken, EdgexError, Locked
+from edgex_kit.wire.messages import Event, Reading
+from edgex_kit.wire.readings import event_from_readings, reading_from
 
 Read = Callable[[Operation], Any]
 

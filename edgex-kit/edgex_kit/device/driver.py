@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgex_kit.devices import Device, DeviceResource
+from edgex_kit.wire.devices import Device, DeviceResource
 
 
 @dataclass(frozen=True, slots=True)

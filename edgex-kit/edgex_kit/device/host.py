@@ -2,13 +2,13 @@
 
 from typing import Protocol
 
-from edgex_kit.bus import Bus
-from edgex_kit.codec import Encoding
+from edgex_kit.bus.bus import Bus
+from edgex_kit.clients.metadata import Metadata
+from edgex_kit.config.flags import Flags
 from edgex_kit.device.settings import DeviceSettings
-from edgex_kit.flags import Flags
-from edgex_kit.metadata import Metadata
-from edgex_kit.metrics import Metrics
-from edgex_kit.topics import Topics
+from edgex_kit.service.metrics import Metrics
+from edgex_kit.wire.codec import Encoding
+from edgex_kit.wire.topics import Topics
 
 
 class Host(Protocol):

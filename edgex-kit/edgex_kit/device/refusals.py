@@ -3,9 +3,9 @@
 import logging
 import time
 
-from edgex_kit.bus import Message, describe_malformed
-from edgex_kit.errors import Malformed
-from edgex_kit.metrics import Metrics
+from edgex_kit.bus.bus import Message, describe_malformed
+from edgex_kit.service.metrics import Metrics
+from edgex_kit.wire.errors import Malformed
 
 log = logging.getLogger(__name__)
 

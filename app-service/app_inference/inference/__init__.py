@@ -1,0 +1,1 @@
+"""OpenVINO: models read, compiled and run. The only package that imports openvino."""

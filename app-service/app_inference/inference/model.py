@@ -1,0 +1,295 @@
+"""The only door to OpenVINO: read a model and settle what it is, put its preprocessing into the graph, compile it,
+open sessions.
+
+Rules that keep it alive, each found by running into it:
+* `Model.warm_up()` ends before a worker starts, on one thread alone: the binding's first use by two threads at once
+  can deadlock.
+* `read_model` comes before compiling, and the cache's folder is named by digest, build and device: given a path to
+  compile, the cache answers with the old weights after an update that leaves the .xml as it was.
+* Weights are read, not mapped: a file overwritten in place would kill or change the running process.
+* The graph takes u8 NHWC at its own size. Colour, type, mean and scale fold into it and cost nothing; a resize in the
+  graph after the conversion to float costs ten milliseconds.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakValueDictionary
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from app_inference.decoders import TensorSpec
+from app_inference.errors import ModelRejected, ModelUnavailable
+from app_inference.inference.input_shape import InputShape, input_shape
+from app_inference.inference.runtime import Runtime
+from app_inference.inference.session import Session, Timings, short_cause
+from app_inference.models.file_signature import check_kind, unreadable
+from app_inference.models.metadata.graph_metadata import below, facts_from
+from app_inference.models.metadata.provenance import Told, provenance
+from app_inference.models.metadata.release import check_release, warnings
+from app_inference.models.metadata.ultralytics import export_from_props
+from app_inference.models.repository import StoredModel
+from app_inference.models.resolution import ResolvedModel, resolve, state
+from app_inference.vision.image import Size, image_from_pixels
+
+__all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_devices", "load_model", "open_model"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model that was read and understood, and is not compiled yet."""
+
+    stored: StoredModel
+    graph: ov.Model
+    picture: TensorSpec  # the input as the file declares it
+    outputs: tuple[TensorSpec, ...]
+    shape: InputShape
+    resolved: ResolvedModel
+    provenance: dict[str, Told]
+    warnings: tuple[str, ...]  # what may go wrong, and does not stop it
+
+
+class Model:
+    """A compiled model and all that is known of it. Threads share it, each through a session of its own."""
+
+    def __init__(self, opened: OpenedModel, digest: str, compiled: ov.CompiledModel, runtime: Runtime) -> None:
+        self.name = opened.stored.name
+        self.version = opened.stored.version
+        self.digest = digest  # sha256, hex
+        self.resolved = opened.resolved
+        self.provenance = opened.provenance
+        self.outputs = tuple(map(_spec, compiled.outputs))
+        self.precision = _precision(opened.graph, compiled)  # INT8, FP32, FP16, BF16
+        self.execution_devices: tuple[str, ...] = tuple(compiled.get_property("EXECUTION_DEVICES"))
+        self.missed_devices = runtime.missed(self.execution_devices)  # before those in the list, and could not
+        missed = f"runs on {', '.join(self.execution_devices)}, as it cannot on {', '.join(self.missed_devices)}"
+        self.warnings = (*opened.warnings, missed) if self.missed_devices else opened.warnings
+        self.is_from_cache = bool(compiled.get_property("LOADED_FROM_CACHE"))
+        self._compiled: ov.CompiledModel | None = compiled
+
+    @property
+    def model_type(self) -> str:
+        return self.resolved.decoder.type
+
+    @property
+    def task(self) -> str:
+        return self.resolved.decoder.task
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.resolved.labels
+
+    @property
+    def input_size(self) -> Size:
+        """Width and height of the model's input; what `image_from_jpeg` takes as `needed`."""
+        return self.resolved.size
+
+    def session(self) -> Session:
+        """A session for the calling thread alone; raises ModelUnavailable after `close`."""
+        if self._compiled is None:
+            raise ModelUnavailable(f"{self.name}@{self.version} is closed")
+        return Session(self.resolved, self.outputs, _Request(self._compiled))
+
+    def warm_up(self) -> Timings:
+        """Analyse a black picture. On one thread alone, before any worker starts: see the rules above."""
+        width, height = self.input_size
+        return self.session().analyse(image_from_pixels(np.zeros((height, width, 3), np.uint8)))[1]
+
+    def close(self) -> None:
+        """Give up the compiled model; its memory goes with the last session."""
+        self._compiled = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) -> OpenedModel:
+    """Read a model and settle every key of it; `overrides` are keys of `resolution.Overrides`.
+
+    Its files are not checked. Raises ModelRejected (the model is wrong), ModelUnavailable (it could not be had) or
+    Invalid (an override is).
+    """
+    check_release(stored, ov.get_version())
+    graph = _read(stored.path)
+    facts = facts_from(graph)
+    export = stored.export or export_from_props(below(facts, "framework"), str(stored.path))
+    stated = state(stored.manifest, below(facts, "model_info"), overrides or {}, export)
+    try:
+        picture = _only_input(graph)
+        shape = input_shape(picture, stated)
+        _give_shape(graph, shape)
+        outputs = tuple(map(_spec, graph.outputs))
+        resolved = resolve(stored.path.name, stated, outputs, shape.size)
+    except ModelRejected as rejected:
+        raise ModelRejected(f"{stored.path}: {rejected}") from rejected
+    told = provenance(stored.manifest, export, {**below(facts, "model_info"), **facts})
+    return OpenedModel(stored, graph, picture, outputs, shape, resolved, told, warnings(facts, ov.get_version()))
+
+
+def ports(stored: StoredModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs as the file declares them; raises ModelRejected for a file OpenVINO cannot read."""
+    graph = _read(stored.path)
+    return list(map(_spec, graph.inputs)), list(map(_spec, graph.outputs))
+
+
+class _Request:
+    """An infer request that is given its input as a tensor: going through the binding's own conversions costs more than
+    the rest of a call."""
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._request = compiled.create_infer_request()
+        self._pixels: NDArray[np.uint8] | None = None  # the tensor only points at them
+
+    def infer(self, pixels: NDArray[np.uint8]) -> Sequence[NDArray[Any]]:
+        self._pixels = pixels
+        self._request.set_input_tensor(ov.Tensor(pixels, shared_memory=True))
+        answer: tuple[NDArray[Any], ...] = self._request.infer(share_outputs=True).to_tuple()
+        return answer
+
+
+def load_model(
+    stored: StoredModel,
+    overrides: Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Model:
+    """Check a version's files, open it, put its preprocessing into the graph and compile it; raises as `open_model`.
+
+    `tell` hears what is being done. What is compiled already, under whatever name, is not compiled again.
+    """
+    runtime = runtime or Runtime()
+    tell("checking its files")
+    digest = stored.verified_digest()
+    tell("reading it")
+    opened = open_model(stored, overrides)
+    resolved = opened.resolved
+    same = (digest, opened.shape, resolved.color, resolved.mean, resolved.scale, runtime)
+    compiled = _in_use.get(same)
+    if compiled is None:
+        tell(f"compiling it for {runtime.device}")
+        compiled = _in_use[same] = _compiled(opened, digest, runtime)
+    return Model(opened, digest, compiled, runtime)
+
+
+# The same file with the same preprocessing, run the same way, takes its memory once, under all its names. Each of them
+# holds it for itself: one that is updated, let go or closed leaves the others as they were.
+_in_use: WeakValueDictionary[tuple[object, ...], ov.CompiledModel] = WeakValueDictionary()
+
+
+def digests_in_use() -> set[str]:
+    """Of the models that are loaded in this process."""
+    return {str(digest) for digest, *_ in list(_in_use)}
+
+
+def _compiled(opened: OpenedModel, digest: str, runtime: Runtime) -> ov.CompiledModel:
+    path = opened.stored.path
+    try:
+        prepared = _prepared(opened)
+    except ModelRejected as rejected:
+        raise ModelRejected(f"{path}: {rejected}") from rejected
+    refusals: list[str] = []
+    for one in runtime.choices():
+        try:
+            return _core().compile_model(prepared, one.device, one.properties(digest, ov.get_version()))
+        except RuntimeError as error:
+            refusals.append(f"{one.device}: {short_cause(error)}")
+            log.warning("%s: cannot run on %s", path, refusals[-1])
+    raise ModelUnavailable(f"{path}: cannot run on {'; nor on '.join(refusals)}")
+
+
+def available_devices() -> list[str]:
+    """The devices OpenVINO can use here, such as CPU, GPU.0, NPU."""
+    return list(_core().available_devices)
+
+
+@cache
+def _core() -> ov.Core:
+    core = ov.Core()
+    core.set_property({"ENABLE_MMAP": False})
+    return core
+
+
+def _read(path: Path) -> ov.Model:
+    check_kind(path)
+    try:
+        return _core().read_model(path)
+    except RuntimeError as error:
+        raise unreadable(path, short_cause(error)) from error
+
+
+def _only_input(model: ov.Model) -> TensorSpec:
+    if len(model.inputs) != 1:
+        names = ", ".join(_spec(port).names[0] for port in model.inputs)
+        raise ModelRejected(f"expected one input, a picture; it has {len(model.inputs)}: {names}")
+    return _spec(model.input(0))
+
+
+def _give_shape(model: ov.Model, shape: InputShape) -> None:
+    port = _spec(model.input(0))
+    if port.shape == shape.sides():
+        return
+    try:
+        model.reshape(list(shape.sides()))
+    except RuntimeError as error:
+        raise ModelRejected(f"its input {port} cannot become {list(shape.sides())}: {short_cause(error)}") from error
+
+
+def _spec(port: ov.Output) -> TensorSpec:
+    """A port's names without TensorFlow's ":0", or its node's name where it has none."""
+    names = sorted(name.removesuffix(":0") for name in port.get_names())
+    shape = tuple(side.get_length() if side.is_static else None for side in port.get_partial_shape())
+    return TensorSpec(tuple(names) or (port.get_node().get_friendly_name(),), shape, port.element_type.to_dtype().name)
+
+
+def _prepared(opened: OpenedModel) -> ov.Model:
+    """The graph behind a u8 NHWC BGR input of its own size."""
+    resolved, steps = opened.resolved, PrePostProcessor(opened.graph)
+    picture = steps.input(0)
+    picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+    picture.model().set_layout(ov.Layout(opened.shape.layout))
+    if resolved.color == "RGB":
+        picture.preprocess().convert_color(ColorFormat.RGB)
+    if resolved.mean or resolved.scale:
+        picture.preprocess().convert_element_type(ov.Type.f32)
+    if resolved.mean:
+        picture.preprocess().mean(_three(resolved.mean))
+    if resolved.scale:
+        picture.preprocess().scale(_three(resolved.scale))
+    try:
+        return steps.build()
+    except RuntimeError as error:
+        raise ModelRejected(f"its preprocessing cannot be built: {short_cause(error)}") from error
+
+
+def _three(values: tuple[float, ...]) -> list[float]:
+    """A number a channel."""
+    return list(values) * (3 // len(values))
+
+
+def _computes_in(compiled: ov.CompiledModel) -> str:
+    """What the device computes in; AUTO does not say it, the device that it has chosen does."""
+    try:
+        return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    except RuntimeError:
+        device = compiled.get_property("EXECUTION_DEVICES")[0]
+        return str(_core().get_property(device, "INFERENCE_PRECISION_HINT").get_type_name())
+
+
+def _precision(model: ov.Model, compiled: ov.CompiledModel) -> str:
+    """INT8 for a quantised graph, else what the device computes in."""
+    if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
+        return "INT8"
+    computed = _computes_in(compiled)
+    return {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}.get(computed, str(computed))

@@ -1,0 +1,214 @@
+"""A new version comes into the repository: copied or unpacked, understood, described, and only then visible."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from edgex_kit.wire.errors import Conflict, Invalid
+
+from app_inference.errors import ModelRejected, ModelUnavailable
+from app_inference.models.archives import is_archive, move_up, unpack
+from app_inference.models.manifest import FILE_NAME, SCHEMA, File, Golden, Manifest, manifest_text, parse_manifest
+from app_inference.models.repository import Repository
+from app_inference.models.staging import free_bytes, need_room, refuse_existing, staged
+from app_inference.models.version import StoredModel, check_digest, check_size, file_digest, stored_model
+
+MAX_BYTES = 16 << 30  # of one version
+_DEPTH = 4  # folders between an archive's top and its model
+_CHUNK = 1 << 20
+_SILENT = frozenset({"model", "openvino", "openvino_model", "exported_model", "saved_model", "inference"})
+
+Progress = Callable[[int], None]
+Finish = Callable[[StoredModel], Sequence[Golden]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be added, and what its manifest is to say where the source has none."""
+
+    source: Path  # a model file, a folder, or an archive
+    name: str = ""
+    version: str = ""
+    type: str = ""
+    license: str = ""
+    labels: Sequence[str] | None = None
+
+
+def add(
+    repository: Repository, wanted: Wanted, finish: Finish | None = None, progress: Progress | None = None
+) -> StoredModel:
+    """Bring a version in; what is there afterwards is whole, checked and read-only.
+
+    `finish` looks at the version before it becomes visible: it refuses it by raising, and gives back the golden
+    pictures it put beside it. Raises Conflict for a version that is there, Invalid, ModelRejected, ModelUnavailable or
+    NoRoom.
+    """
+    source = wanted.source.expanduser()
+    if not source.exists():
+        raise ModelUnavailable(f"{source}: no such file or folder")
+    if is_archive(source):
+        return _add_archive(repository, source, wanted, finish, progress)
+    found = stored_model(model_folder(source) if source.is_dir() else source)
+    name, version = _names(repository, wanted, found, found.folder.name if found.folder != source.parent else "")
+    files = list(_parts(found) if source.is_file() else _all(found.folder))
+    target = repository.root / name / version
+    refuse_existing(target)
+    need_room(repository.root, sum(file.stat().st_size for file in files))
+    with staged(repository.root, target) as stage, _named(stage.folder, found.folder):
+        for file in files:
+            _copy(file, stage.folder / file.relative_to(found.folder), progress)
+        _describe(stage.folder, name, version, wanted, finish)
+    return repository.version(name, version)
+
+
+def model_folder(root: Path) -> Path:
+    """The folder at or below `root` that holds the model; raises ModelRejected when several do."""
+    folders = [root, *(path for depth in range(1, _DEPTH + 1) for path in root.glob("/".join("*" * depth)))]
+    found = [folder for folder in folders if folder.is_dir() and _holds_model(folder)]
+    if not found or found[0] == root:
+        return root
+    if len(found) > 1:
+        places = ", ".join(sorted(str(it.relative_to(root)) for it in found)[:4])
+        raise ModelRejected(f"{root}: models in {places}; name one")
+    return found[0]
+
+
+def _add_archive(
+    repository: Repository, source: Path, wanted: Wanted, finish: Finish | None, progress: Progress | None
+) -> StoredModel:
+    """What is in it says what it is called."""
+    stem = source.name.partition(".")[0]
+    need_room(repository.root, source.stat().st_size)
+    with staged(repository.root) as stage:
+        unpack(source, stage.folder, min(MAX_BYTES, free_bytes(repository.root)), progress)
+        with _named(stage.folder, source):
+            inner = model_folder(stage.folder)
+            if inner != stage.folder:
+                move_up(stage.folder, inner)
+            name, version = _names(repository, wanted, stored_model(stage.folder), stem)
+            stage.target = repository.root / name / version
+            refuse_existing(stage.target)
+            _describe(stage.folder, name, version, wanted, finish)
+    return repository.version(name, version)
+
+
+@contextlib.contextmanager
+def _named(folder: Path, source: Path) -> Iterator[None]:
+    """Refusals speak of what was given, not of the folder it was looked at in, which is gone by then."""
+    try:
+        yield
+    except (ModelRejected, ModelUnavailable) as error:
+        text = str(error).replace(str(folder.absolute()), str(source))  # a path may be said either way
+        raise type(error)(text.replace(str(folder), str(source))) from error
+
+
+def _names(repository: Repository, wanted: Wanted, found: StoredModel, fallback: str) -> tuple[str, str]:
+    """What the version is to be called; raises Invalid where that stays unclear, Conflict for two meanings."""
+    if found.manifest is not None:
+        for asked, said in ((wanted.name, found.manifest.name), (wanted.version, found.manifest.version)):
+            if asked and asked != said:
+                raise Conflict(f"its {FILE_NAME} says {said}, {asked} is asked for; a manifest is not rewritten")
+        return found.manifest.name, found.manifest.version
+    stem = found.name if found.path.is_dir() or found.path.stem not in _SILENT else fallback
+    name = wanted.name or _name_from(stem)
+    if wanted.version:
+        return name, wanted.version
+    if found.version != "0.0.0":
+        return name, found.version
+    if repository.versions(name):
+        raise Invalid(f"which version is it? there are {', '.join(repository.versions(name))}; say --version")
+    return name, "1.0.0"
+
+
+def _name_from(stem: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._").lower()
+    name = re.sub(r"[-_](openvino|onnx|tflite|paddle)?[-_]?(model|export)$", "", name)
+    if not name or name in _SILENT:
+        raise Invalid("what is the model to be called? say --name")
+    return name
+
+
+def _holds_model(folder: Path) -> bool:
+    try:
+        stored_model(folder)
+    except ModelUnavailable:
+        return False
+    except ModelRejected:
+        return True  # a model is there; what is wrong with it is said when it is opened
+    return True
+
+
+def _parts(found: StoredModel) -> Iterator[Path]:
+    """A model's own files and those its manifest or export speaks of, without what else lies in the folder."""
+    yield from found.files()
+    named = {FILE_NAME, "metadata.yaml"} if found.manifest or found.export else set()
+    if found.manifest is not None:
+        said = parse_manifest((found.folder / FILE_NAME).read_bytes())
+        named |= {file.name for file in said.files} | {part for it in said.golden for part in (it.input, it.output)}
+        named |= {said.labels_file} if said.labels_file else set()
+    own = set(found.files())
+    yield from (found.folder / name for name in sorted(named) if (found.folder / name) not in own | {None}
+                and (found.folder / name).is_file())  # fmt: skip
+
+
+def _all(folder: Path) -> Iterator[Path]:
+    """Every plain file of a folder; raises ModelRejected for what is none, or lies outside."""
+    inside = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if not path.is_file() or not path.resolve().is_relative_to(inside):
+            raise ModelRejected(f"{path}: no plain file, or a link out of the folder")
+        yield path
+
+
+def _copy(source: Path, target: Path, progress: Progress | None) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as inside, target.open("xb") as out:
+        while chunk := inside.read(_CHUNK):
+            out.write(chunk)
+            if progress:
+                progress(len(chunk))
+
+
+def _describe(folder: Path, name: str, version: str, wanted: Wanted, finish: Finish | None) -> None:
+    """Check what is there against its manifest, then complete the manifest: every file with size and digest."""
+    path = folder / FILE_NAME
+    if not path.exists():
+        path.write_text(manifest_text(_first_manifest(name, version, wanted)), encoding="utf-8")
+    manifest = parse_manifest(path.read_bytes(), str(path))
+    for listed in manifest.files:
+        check_size(folder / listed.name, listed)
+        check_digest(folder / listed.name, listed, file_digest(folder / listed.name))
+    golden = finish(stored_model(folder)) if finish else ()
+    described = msgspec.structs.replace(manifest, golden=[*manifest.golden, *golden])
+    complete = _with_files(described, folder)
+    if complete != manifest:  # one that is complete stays as it is, byte for byte
+        path.write_text(manifest_text(complete), encoding="utf-8")
+
+
+def _first_manifest(name: str, version: str, wanted: Wanted) -> Manifest:
+    """Checked as any other."""
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=name,
+        version=version,
+        type=wanted.type or None,
+        license=wanted.license,
+        labels=list(wanted.labels) if wanted.labels else None,
+    )
+    return parse_manifest(manifest_text(manifest), "what was asked for")
+
+
+def _with_files(manifest: Manifest, folder: Path) -> Manifest:
+    known = {file.name: file for file in manifest.files}
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / FILE_NAME)
+    files = [
+        known.get(name) or File(name=name, sha256=file_digest(path), size=path.stat().st_size)
+        for path in paths
+        for name in [path.relative_to(folder).as_posix()]
+    ]
+    return msgspec.structs.replace(manifest, files=files)

@@ -1,0 +1,78 @@
+"""Whose a model is and where it comes from: licence, source, training; each with who says so. Pure.
+
+The strongest first: the manifest, an export's own metadata, what tools left in the model's file.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from app_inference.models.manifest import Manifest
+from app_inference.models.metadata.exports import Export
+
+KEYS = ("license", "source", "description", "dataset", "commit", "trainer", "created", "sbom")
+
+# Licences that ask something of who runs the model as a service, or forbid it: said, never decided on.
+_ASKS = re.compile(r"AGPL|CC-BY-NC|non-?commercial|SSPL|research only", re.IGNORECASE)
+_TOOLS = {"otx_version": "OTX", "getitune_version": "Geti", "anomalib_version": "anomalib", "nncf/version": "NNCF"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A text, and where it stands."""
+
+    text: str
+    origin: str
+
+
+def provenance(
+    manifest: Manifest | None, export: Export | None, facts: Mapping[str, str] | None = None
+) -> dict[str, Told]:
+    """What is told of `KEYS`; `facts` are what tools left in the file: `model_info`'s keys and `nncf/version`."""
+    layers = [("manifest", _manifested(manifest)), *_exported(export), ("model_info", _marked(facts or {}))]
+    told = {}
+    for key in KEYS:
+        found = next(((name, layer[key]) for name, layer in layers if layer.get(key)), None)
+        if found is not None:
+            told[key] = Told(found[1], found[0])
+    return told
+
+
+def missing(told: Mapping[str, Told], required: Iterable[str]) -> list[str]:
+    """Which of the required keys nothing is told of."""
+    return [key for key in required if key not in told]
+
+
+def license_warning(told: Mapping[str, Told]) -> str:
+    """A sentence where the licence asks more of an operator than naming the author; empty where it does not."""
+    licence = told.get("license")
+    if licence is None:
+        return "no licence is stated: nobody said that you may use it"
+    if _ASKS.search(licence.text):
+        return f"its licence is {licence.text}: read what it asks of who runs it"
+    return ""
+
+
+def _manifested(manifest: Manifest | None) -> dict[str, str]:
+    if manifest is None:
+        return {}
+    ours = manifest.provenance
+    return {
+        "license": manifest.license,
+        "source": manifest.source,
+        "description": manifest.description,
+        **{key: getattr(ours, key) for key in ("dataset", "commit", "trainer", "created", "sbom")},
+    }
+
+
+def _exported(export: Export | None) -> list[tuple[str, dict[str, str]]]:
+    if export is None:
+        return []
+    stated = {key: getattr(export, key) for key in ("license", "trainer", "created", "description")}
+    return [(export.origin, stated)]
+
+
+def _marked(facts: Mapping[str, str]) -> dict[str, str]:
+    tools = ", ".join(f"{tool} {facts[key]}" for key, tool in _TOOLS.items() if facts.get(key))
+    own = {key: facts.get(key, "") for key in ("license", "description")}
+    return {**own, "trainer": tools}

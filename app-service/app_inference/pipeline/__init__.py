@@ -1,0 +1,1 @@
+"""The path of a frame: queue, workers, analysis, results, and the models that serve it."""

@@ -1,0 +1,102 @@
+"""Which camera is looked at by which model, and how often. A new plan replaces the old one between two frames."""
+
+import threading
+import time
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
+
+from app_inference.decoders import DecodeOptions
+from app_inference.inference.model import Model
+from app_inference.pipeline.slot import ModelSlot
+from app_inference.settings import PipelineSection
+from app_inference.stages.zones import Zone
+
+JITTER = 0.05  # of a period; a camera at just the rate a pipeline allows is not punished for being early
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One entry of `Writable.Pipelines`, ready to run."""
+
+    id: str
+    section: PipelineSection
+    slot: ModelSlot
+    cameras: frozenset[str] | None  # None: every camera
+    labels: frozenset[str]
+    zones: tuple[Zone, ...]
+
+    def wants(self, camera: str) -> bool:
+        return self.cameras is None or camera in self.cameras
+
+    def options(self, model: Model) -> DecodeOptions:
+        """The model's own, with this pipeline's threshold or, where it has none, the model device's."""
+        own = model.resolved.options
+        threshold = self.slot.threshold if self.section.threshold is None else self.section.threshold
+        return own if threshold is None else replace(own, confidence=threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All pipelines in force."""
+
+    pipelines: tuple[Pipeline, ...] = ()
+    wanted: Mapping[str, PipelineSection] = field(default_factory=dict)  # what it was made from
+    coming: Mapping[str, PipelineSection] = field(default_factory=dict)  # what the next is made from, while models load
+    refused: Mapping[str, str] = field(default_factory=dict)  # pipeline -> why what is configured for it cannot be
+    _next: dict[tuple[str, str], float] = field(default_factory=dict)  # pipeline, camera -> when it is due
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def models(self) -> set[str]:
+        """The models in use, by the name of their slot."""
+        return {it.slot.name for it in self.pipelines}
+
+    @property
+    def sections(self) -> dict[str, PipelineSection]:
+        """The configuration in force; as it is wanted for pipelines that cannot run or are not to."""
+        return {**self.wanted, **{it.id: it.section for it in self.pipelines}}
+
+    def for_camera(self, camera: str) -> list[Pipeline]:
+        """The pipelines that want a frame of `camera` now: those whose rate allows it."""
+        now = time.monotonic()
+        with self._lock:
+            return [it for it in self.pipelines if it.wants(camera) and self._is_due(it, camera, now)]
+
+    def wants(self, camera: str) -> bool:
+        """Whether any pipeline looks at `camera` at all."""
+        return any(it.wants(camera) for it in self.pipelines)
+
+    def forget(self, cameras: Set[str]) -> None:
+        """Drop what is remembered of cameras that are gone."""
+        with self._lock:
+            for key in [key for key in self._next if key[1] in cameras]:
+                del self._next[key]
+        for it in self.pipelines:
+            it.slot.forget(cameras)
+
+    def _is_due(self, pipeline: Pipeline, camera: str, now: float) -> bool:
+        if not pipeline.section.rate:
+            return True
+        key, period = (pipeline.id, camera), 1 / pipeline.section.rate
+        due = self._next.get(key, now)
+        if now < due - period * JITTER:
+            return False
+        # Counted from when it was due, so that the average is the rate; from now after a pause, so none is made up for.
+        self._next[key] = period + (due if now < due + period else now)
+        return True
+
+
+def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, ModelSlot], before: Plan) -> Plan:
+    """The plan of the enabled pipelines. One whose model is not to be had stays as it was in the plan `before`, or is
+    left out when it is new; raises Invalid for a zone that is no polygon."""
+    old = {it.id: it for it in before.pipelines}
+    planned = [
+        _pipeline(key, section, slots[section.model_key]) if section.model_key in slots else old.get(key)
+        for key, section in sorted(sections.items())
+        if section.enabled
+    ]
+    return Plan(tuple(it for it in planned if it is not None), sections)
+
+
+def _pipeline(key: str, section: PipelineSection, slot: ModelSlot) -> Pipeline:
+    return Pipeline(key, section, slot, section.camera_set, section.label_set, section.zone_list)

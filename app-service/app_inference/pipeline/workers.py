@@ -1,0 +1,59 @@
+"""The threads that look at frames, and the watch over them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app_inference.errors import InferenceFailed
+from app_inference.pipeline.analysis import Analyst
+from app_inference.pipeline.queue import Inbox
+
+GOODBYE = 2.0  # seconds that workers have to end the frame they look at
+
+
+class Workers:
+    """Running threads; made by `open_workers`."""
+
+    def __init__(self) -> None:
+        self._busy: dict[int, tuple[float, str]] = {}  # worker -> since when, with a frame of which topic
+
+    def run(self, number: int, inbox: Inbox, analyst: Analyst) -> None:
+        """One worker's life: take, look, again."""
+        while (arrival := inbox.take()) is not None:
+            self._busy[number] = (time.monotonic(), arrival.topic)
+            analyst.look(arrival)
+            self._busy.pop(number, None)
+
+    async def watch(self, stuck_after: float) -> None:
+        """Raise InferenceFailed when a worker has been busy with one frame for `stuck_after` seconds; 0 never does.
+
+        One is enough: it holds up its camera's results for ever, and others will follow. A thread inside OpenVINO
+        cannot be stopped, so the process ends and its supervisor starts it anew.
+        """
+        while stuck_after > 0:
+            await asyncio.sleep(min(1.0, stuck_after / 4))
+            for number, (since, topic) in list(self._busy.items()):
+                if time.monotonic() - since > stuck_after:
+                    text = f"worker {number} has been busy with one frame on '{topic}' for {stuck_after:g} s"
+                    raise InferenceFailed(f"{text}; inference hangs, or Inference.StuckAfter is too short")
+
+
+@contextmanager
+def open_workers(count: int, inbox: Inbox, analyst: Analyst) -> Iterator[Workers]:
+    """Threads for the length of the block. A stuck one is left behind, being a daemon."""
+    workers = Workers()
+    threads = [
+        threading.Thread(target=workers.run, args=(n, inbox, analyst), name=f"worker-{n}", daemon=True)
+        for n in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield workers
+    finally:
+        inbox.close()
+        deadline = time.monotonic() + GOODBYE
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,82 @@
+"""What an operator wants of each model: one JSON document, checked at the door. Pure."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from edgex_kit.wire.errors import Invalid
+from msgspec import Meta, Struct, field
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Strategy = Literal["swap", "canary", "shadow"]
+
+
+class Wish(Struct, rename="camel", frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of the document; a key it does not know is a mistake in it."""
+
+
+class CanaryWish(Wish, frozen=True, kw_only=True):
+    """Which cameras the candidate serves before it serves all."""
+
+    percent: Annotated[float, Meta(gt=0, le=100)] = 25.0
+    cameras: tuple[str, ...] = ()  # these and no others, when given
+
+
+class ObserveWish(Wish, frozen=True, kw_only=True):
+    """How long the gate looks before it lets a version pass."""
+
+    min_frames: Annotated[int, Meta(ge=1)] = 200  # in which either version saw something
+    hold_seconds: Annotated[float, Meta(ge=0)] = 30.0
+
+
+class GateWish(Wish, frozen=True, kw_only=True):
+    """Beyond which difference to the serving version a candidate goes back."""
+
+    max_error_rate: Share = 0.01
+    max_p99_ratio: Annotated[float, Meta(gt=0)] = 2.0  # 99th percentile of inference time
+    max_count_ratio: Annotated[float, Meta(gt=1)] = 4.0  # objects per frame, either way
+    max_score_shift: Share = 0.25  # of the mean score
+    min_agreement: Share = 0.5  # with the serving version, frame by frame; judged in SHADOW alone
+    max_class_shift: Annotated[float, Meta(gt=0)] = 0.5  # population stability index of the class histogram
+
+
+class ModelWish(Wish, frozen=True, kw_only=True):
+    """The version wanted of one model, and the way to it."""
+
+    version: str  # 1.2.3, latest, an alias, or a range such as ^1.2.0
+    strategy: Strategy = "swap"
+    canary: CanaryWish = field(default_factory=CanaryWish)
+    observe: ObserveWish = field(default_factory=ObserveWish)
+    gate: GateWish = field(default_factory=GateWish)
+    on_fail: Literal["rollback", "hold"] = "rollback"
+    threshold: Share | None = None  # live, without a swap; None: the pipeline's or the model's own
+    paused: bool = False
+    promoted: bool = False  # an operator's word from the start: no gate holds it or sends it back
+    retry: bool = False  # try a quarantined digest again
+    allow_label_change: bool = False
+    asked_by: str = ""
+
+
+class Desired(Wish, frozen=True, kw_only=True):
+    """The whole document."""
+
+    generation: Annotated[int, Meta(ge=0)] = 0
+    models: dict[str, ModelWish] = field(default_factory=dict)
+
+    def with_wish(self, name: str, wish: ModelWish) -> "Desired":
+        """The next generation, in which `name` is wished so."""
+        return Desired(generation=self.generation + 1, models={**self.models, name: wish})
+
+
+def parse_desired(text: str | bytes) -> Desired:
+    """The document in `text`; an empty text wishes nothing. Raises Invalid with the path of what is wrong."""
+    if not text.strip():
+        return Desired()
+    try:
+        return msgspec.json.decode(text, type=Desired)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"desired state of models: {error}") from error
+
+
+def desired_text(desired: Desired) -> str:
+    """The document as core-keeper stores it."""
+    return msgspec.json.encode(desired).decode()

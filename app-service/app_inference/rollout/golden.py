@@ -1,0 +1,186 @@
+"""What a model must say of a picture: written down once, compared ever after. Pure.
+
+Schema `vision.golden/1`. Of the tolerance `t` (0..1, from the manifest): a score may differ by `t`, a corner or joint
+by `t` of the picture's longer side, an area by `t` of the picture, and of a class map's cells the share `t`. An object
+whose score lies within `t` of the threshold may be there or not.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import cv2
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from app_inference.errors import ModelRejected
+from app_inference.vision.detections import Anomaly, Classes, Detections, Instances, Keypoints, Result, Segmentation
+
+SCHEMA: Literal["vision.golden/1"] = "vision.golden/1"
+GRID = 24  # cells a side of a class map
+_SURE_JOINT = 0.3  # joints that score less are nowhere in particular
+
+Box = tuple[float, float, float, float]
+
+
+class Seen(Struct, rename="camel", frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An object."""
+
+    label: str
+    score: float
+    box: Box  # xyxy, pixels
+    area: float = 0.0  # of its mask, 0..1 of the picture
+    joints: tuple[tuple[float, float, float], ...] = ()  # x, y in pixels, score
+
+
+class Share(Struct, rename="camel", frozen=True, forbid_unknown_fields=True):
+    """A class of the whole picture: its probability, or the share it covers."""
+
+    label: str
+    score: float
+
+
+class Expected(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """All that a model says of one picture."""
+
+    schema: Literal["vision.golden/1"]
+    task: str
+    confidence: float  # the threshold it was said at
+    objects: tuple[Seen, ...] = ()
+    classes: tuple[Share, ...] = ()
+    cells: tuple[tuple[int, ...], ...] = ()  # of a class map: rows of class numbers
+    anomaly_score: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found: a model that finds nothing ever would pass, too."""
+        return not self.objects and not self.classes and self.anomaly_score is None
+
+
+def parse_expected(text: str | bytes, source: str) -> Expected:
+    """The golden output in `text`; raises ModelRejected."""
+    try:
+        return msgspec.json.decode(text, type=Expected)
+    except msgspec.MsgspecError as error:
+        raise ModelRejected(f"{source}: {error}") from error
+
+
+def expected_text(expected: Expected) -> str:
+    """As `parse_expected` reads it, for people too."""
+    return msgspec.json.format(msgspec.json.encode(expected), indent=1).decode() + "\n"
+
+
+def expected_from(result: Result, labels: Sequence[str], task: str, confidence: float) -> Expected:
+    """What `result` says."""
+    said = Expected(schema=SCHEMA, task=task, confidence=confidence)
+    if isinstance(result, Classes | Segmentation):
+        scores = result.scores if isinstance(result, Classes) else result.areas
+        pairs = zip(result.class_ids.tolist(), scores.tolist(), strict=True)
+        shares = tuple(Share(_label(labels, number), round(score, 5)) for number, score in pairs)
+        cells = _cells(result) if isinstance(result, Segmentation) else ()
+        return msgspec.structs.replace(said, classes=shares, cells=cells)
+    if isinstance(result, Anomaly):
+        return msgspec.structs.replace(said, anomaly_score=round(float(result.score), 5))
+    return msgspec.structs.replace(said, objects=tuple(_objects(result, labels)))
+
+
+def complaint(wanted: Expected, found: Expected, side: float, tolerance: float) -> str:
+    """How `found` differs from `wanted` by more than the tolerance, in words; empty when it does not.
+
+    `side` is the picture's longer one, in pixels.
+    """
+    if wanted.task != found.task:
+        return f"its task is {found.task}, {wanted.task} is expected"
+    said = (
+        _object_complaint(wanted, found, side, tolerance),
+        _class_complaint(wanted, found, tolerance),
+        _cell_complaint(wanted.cells, found.cells, tolerance),
+        _anomaly_complaint(wanted.anomaly_score, found.anomaly_score, tolerance),
+    )
+    return next(filter(None, said), "")
+
+
+def _objects(result: Detections | Instances | Keypoints, labels: Sequence[str]) -> Iterator[Seen]:
+    found = result if isinstance(result, Detections) else result.found
+    for row in range(len(found)):
+        x1, y1, x2, y2 = (round(float(side), 2) for side in found.boxes[row])
+        yield Seen(
+            label=_label(labels, int(found.class_ids[row])),
+            score=round(float(found.scores[row]), 5),
+            box=(x1, y1, x2, y2),
+            area=round(float(result.mask(row).mean()), 5) if isinstance(result, Instances) else 0.0,
+            joints=_joints(result, row) if isinstance(result, Keypoints) else (),
+        )
+
+
+def _joints(result: Keypoints, row: int) -> tuple[tuple[float, float, float], ...]:
+    pairs = zip(result.points[row].tolist(), result.scores[row].tolist(), strict=True)
+    return tuple((round(x, 2), round(y, 2), round(score, 5)) for (x, y), score in pairs)
+
+
+def _cells(result: Segmentation) -> tuple[tuple[int, ...], ...]:
+    small = cv2.resize(result.class_map, (GRID, GRID), interpolation=cv2.INTER_NEAREST)
+    return tuple(tuple(row) for row in small.tolist())
+
+
+def _label(labels: Sequence[str], number: int) -> str:
+    return labels[number] if 0 <= number < len(labels) else str(number)
+
+
+def _object_complaint(wanted: Expected, found: Expected, side: float, tolerance: float) -> str:
+    sure = wanted.confidence + tolerance
+    left = list(found.objects)
+    for one in wanted.objects:
+        alike = [it for it in left if _is_alike(one, it, side * tolerance, tolerance)]
+        if alike:
+            left.remove(alike[0])
+        elif one.score >= sure:
+            return f"{_said(one)} is expected, {_nearest(one, found.objects)}"
+    extra = next((it for it in left if it.score >= sure), None)
+    return f"{_said(extra)} is not expected" if extra else ""
+
+
+def _is_alike(one: Seen, other: Seen, pixels: float, tolerance: float) -> bool:
+    is_near = one.label == other.label and abs(one.score - other.score) <= tolerance
+    is_near = is_near and float(np.abs(np.subtract(one.box, other.box)).max()) <= pixels
+    is_near = is_near and abs(one.area - other.area) <= tolerance and len(one.joints) == len(other.joints)
+    sure = (pair for pair in zip(one.joints, other.joints, strict=False) if pair[0][2] >= _SURE_JOINT)
+    return is_near and all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= pixels for a, b in sure)
+
+
+def _nearest(one: Seen, objects: Sequence[Seen]) -> str:
+    """What came instead, as near as it gets."""
+    if not objects:
+        return "nothing came"
+    return f"{_said(min(objects, key=lambda it: float(np.abs(np.subtract(one.box, it.box)).max())))} came"
+
+
+def _said(one: Seen) -> str:
+    return f"{one.label} {one.score:.3f} at [{', '.join(f'{side:.0f}' for side in one.box)}]"
+
+
+def _class_complaint(wanted: Expected, found: Expected, tolerance: float) -> str:
+    scores = {it.label: it.score for it in found.classes}
+    for one in wanted.classes:
+        got = scores.get(one.label)
+        if one.score > tolerance and (got is None or abs(got - one.score) > tolerance):
+            came = (
+                f"{got:.3f}" if got is not None else ", ".join(f"{it.label} {it.score:.3f}" for it in found.classes[:3])
+            )
+            return f"{one.label} {one.score:.3f} is expected, {came or 'nothing'} came"
+    return ""
+
+
+def _cell_complaint(wanted: Sequence[Sequence[int]], found: Sequence[Sequence[int]], tolerance: float) -> str:
+    if not wanted:
+        return ""
+    if len(wanted) != len(found):
+        return f"its class map has {len(found)} rows of cells, {len(wanted)} are expected"
+    share = float((np.asarray(wanted) != np.asarray(found)).mean())
+    return f"{share:.1%} of the class map differ, {tolerance:.1%} may" if share > tolerance else ""
+
+
+def _anomaly_complaint(wanted: float | None, found: float | None, tolerance: float) -> str:
+    if wanted is None or (found is not None and abs(wanted - found) <= tolerance):
+        return ""
+    return f"an anomaly score of {wanted:.3f} is expected, {'none' if found is None else f'{found:.3f}'} came"

@@ -1,0 +1,48 @@
+"""What following a wish would do, said before it is done. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app_inference.rollout.canary import canary_for
+from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.steps import Step
+
+_BEFORE = (Step.RESOLVE, Step.VERIFY, Step.LOAD, Step.SELFTEST)
+_AFTER = (Step.SWITCH, Step.OBSERVE, Step.COMMIT, Step.IDLE)
+_BETWEEN: Mapping[str, tuple[Step, ...]] = {"swap": (), "canary": (Step.CANARY,), "shadow": (Step.SHADOW,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """The cameras a model looks at, and those a candidate would serve first."""
+
+    cameras: tuple[str, ...]
+    first: tuple[str, ...]
+
+
+def steps_of(wish: ModelWish) -> tuple[Step, ...]:
+    """The steps that would be journalled, in their order, if all goes well."""
+    return (*_BEFORE, *_BETWEEN[wish.strategy], *_AFTER)
+
+
+def concerned(name: str, wish: ModelWish, status: Mapping[str, Any]) -> Concerned:
+    """Whom it would touch, by app-inference's status."""
+    cameras = [str(row["name"]) for row in status.get("cameras", ())]
+    looked_at = sorted(set(_looked_at(name, cameras, status.get("pipelines", {}).values())))
+    if wish.strategy != "canary":
+        return Concerned(tuple(looked_at), ())
+    is_first = canary_for(name, wish.canary, looked_at)
+    return Concerned(tuple(looked_at), tuple(camera for camera in looked_at if is_first(camera)))
+
+
+def _looked_at(name: str, cameras: Iterable[str], pipelines: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    for section in pipelines:
+        if _field(section, "enabled", True) and _field(section, "model", "") == name:
+            wanted = {word.strip() for word in str(_field(section, "cameras", "*")).split(",")}
+            yield from (camera for camera in cameras if "*" in wanted or camera in wanted)
+
+
+def _field(section: Mapping[str, Any], key: str, default: Any) -> Any:
+    """EdgeX writes configuration keys with a capital."""
+    return section.get(key, section.get(key.capitalize(), default))

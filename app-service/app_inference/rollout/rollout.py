@@ -1,0 +1,289 @@
+"""One model's way from the version it serves to the one that is wished; the steps are drawn in `steps`.
+
+Wishes arrive at any time and the newest counts: one that comes while another is followed takes that one back first.
+Nothing here touches the serving version before SWITCH, and after it the version before stays warm until COMMIT.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from edgex_kit.supervision import keep
+from edgex_kit.wire.errors import Conflict, EdgexError, Invalid, Locked, NotFound
+
+from app_inference.errors import ModelRejected
+from app_inference.inference.model import Model
+from app_inference.models.repository import StoredModel
+from app_inference.pipeline.samples import Evidence
+from app_inference.pipeline.slot import Lineup, ModelSlot
+from app_inference.rollout.canary import canary_for
+from app_inference.rollout.clearance import Clearance
+from app_inference.rollout.deployment_queue import Order, Orders
+from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.drain import Drain
+from app_inference.rollout.drift import baseline_from
+from app_inference.rollout.gate import Judgement
+from app_inference.rollout.journal import Journal, Record
+from app_inference.rollout.observation import Breach, Compared, Observation, Pair
+from app_inference.rollout.places import Places
+from app_inference.rollout.preparation import Prepared, Workshop
+from app_inference.rollout.progress import Progress, Tallies
+from app_inference.rollout.steps import Step
+
+log = logging.getLogger(__name__)
+
+JUDGE_EVERY = 0.1  # seconds
+
+
+class Rollout:
+    """Follows the wishes for one model. `tell` is called after every change that is worth reporting."""
+
+    def __init__(
+        self, name: str, places: Places, workshop: Workshop, journal: Journal, tell: Callable[[], None]
+    ) -> None:
+        self.name = name
+        self.prepared: Prepared | None = None
+        self.tallies = Tallies()
+        self.drain = Drain(name, tell)
+        self._places = places
+        self._workshop = workshop
+        self._progress = Progress(name, journal, tell)
+        self._tell = tell
+        self._orders = Orders()
+        self._observation = Observation(name, tell)
+        self._before: Evidence = Evidence()
+        self._clearance = Clearance(name, workshop, self._progress, places, self._orders)
+
+    def wish(self, order: Order) -> None:
+        """Follow `order` from now on, instead of any other."""
+        self._orders.put(order)
+
+    @property
+    def order(self) -> Order | None:
+        """What is wished now."""
+        return self._orders.now
+
+    @property
+    def record(self) -> Record:
+        """How far it has come, as it is journalled."""
+        return self._progress.record
+
+    @property
+    def judgement(self) -> Judgement:
+        """What the gate said last."""
+        return self._observation.judgement
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the device's adminState forbids updates; journalled, so that a restart does not forget it."""
+        return self.record.is_locked
+
+    def reread(self) -> None:
+        """Take up what the journal says: the model was loaded anew. Raises EdgexError."""
+        self._progress.reread()
+
+    def lock(self, locked: bool) -> None:
+        """Forbid updates, or allow them again: the wish that was refused meanwhile is then followed."""
+        if locked == self.is_locked:
+            return
+        self._progress.store(is_locked=locked)
+        if not locked and self.order is not None:
+            self.wish(self.order)
+
+    def quarantine(self, digest: str, version: str, reason: str) -> None:
+        """Do not try this version again by itself."""
+        self._progress.quarantine(digest, version, reason)
+
+    def promote(self) -> None:
+        """An operator's word counts as a pass. Raises Conflict when there is nothing to promote."""
+        if self.record.step not in (Step.SHADOW, Step.CANARY, Step.OBSERVE):
+            raise Conflict(f"model '{self.name}' has no candidate to promote; it is {self.record.step}")
+        self._observation.promote()
+
+    async def follow(self) -> None:
+        """Follow wish after wish, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            keep(tasks, {f"clearance:{self.name}": self._clearance.run})
+            await self._orders.follow(
+                f"rollout:{self.name}",
+                self._attempt,
+                self._adjust,
+                lambda: self._take_back("a newer wish came", quarantine=False),
+            )
+
+    def _adjust(self, order: Order) -> None:
+        self._apply_threshold(order.wish)
+        self._tell()
+
+    async def _attempt(self, order: Order) -> None:
+        self._apply_threshold(order.wish)
+        try:
+            await self._roll(order)
+        except Breach as breach:
+            self._take_back(str(breach), quarantine=True)
+        except ModelRejected as rejected:
+            self._refuse(str(rejected), quarantine=True)
+        except EdgexError as error:
+            self._refuse(str(error), quarantine=False)
+        except Exception as error:  # this model's update ends here; the version that serves goes on
+            log.exception("update of model '%s'", self.name)
+            self._take_back(f"{type(error).__name__}: {error}", quarantine=False)
+
+    async def _roll(self, order: Order) -> None:
+        wish, slot = order.wish, self._slot()
+        if self.record.step is not Step.IDLE:  # what could not be noted when it happened
+            self._note_return(self.record.reason, slot, quarantine=False)
+        if slot is not None and wish.version == slot.model.version:
+            self._adopt(order, slot)
+            return
+        self._progress.step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="", refused="")
+        stored = await self._resolve(wish)
+        prepared = await self._prepare(stored, wish, slot)
+        await self._while_paused()
+        if slot is None:
+            self._fill(prepared)
+        else:
+            await self._compare(prepared, wish, slot)
+            old = self._switch(prepared, slot)
+            await self._observe(prepared, old, slot)
+            self._commit(prepared, slot)
+        self._clearance.begin()
+
+    def _adopt(self, order: Order, slot: ModelSlot) -> None:
+        """It serves already: that is then the version to boot with."""
+        if self.record.active != order.wish.version or self.record.generation != order.generation:
+            kept = self.record.baseline if self.record.active == order.wish.version else None
+            self._progress.store(
+                active=order.wish.version, generation=order.generation, reason="", refused="", baseline=kept
+            )
+        log.info("model '%s' serves version %s as wished", self.name, slot.model.version)
+
+    async def _resolve(self, wish: ModelWish) -> StoredModel:
+        if self.is_locked:
+            raise Locked(f"model '{self.name}' is LOCKED: it is not to be updated")
+        await self._clearance.over()
+        stored = self._workshop.find(self.name, wish.version)
+        self._progress.step(Step.VERIFY)
+        digest = await self._workshop.verify(stored)
+        quarantined = next((it for it in self.record.quarantine if it.digest == digest), None)
+        if quarantined is not None and not wish.retry:
+            raise Invalid(f"it is quarantined: {quarantined.reason}; `deploy --retry` tries it again")
+        kept = tuple(it for it in self.record.quarantine if it.digest != digest)
+        boots = self.record.boots if digest == self.record.candidate_digest else 0
+        self._progress.store(candidate_digest=digest, quarantine=kept, boots=boots)
+        return stored
+
+    async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ModelSlot | None) -> Prepared:
+        self._progress.step(Step.LOAD)
+        prepared = await self._workshop.load(stored)
+        self._progress.step(Step.SELFTEST)
+        serving = slot.model if slot else None
+        await self._workshop.check(stored, prepared.model, serving, allow_labels=wish.allow_label_change)
+        self.prepared = prepared
+        return prepared
+
+    async def _compare(self, prepared: Prepared, wish: ModelWish, slot: ModelSlot) -> None:
+        """Let the candidate look on, or serve some cameras, until the gate lets it pass."""
+        if wish.strategy == "swap":
+            return
+        known = slot.cameras(slot.model)
+        is_canary = canary_for(self.name, wish.canary, known) if wish.strategy == "canary" else None
+        slot.start_over(prepared.model)
+        slot.replace(Lineup(slot.model, candidate=prepared.model, is_canary=is_canary))
+        self._progress.step(Step.CANARY if is_canary else Step.SHADOW)
+
+        def evidence() -> Compared:
+            cameras = slot.cameras(prepared.model)
+            return slot.evidence(slot.model, cameras), slot.evidence(prepared.model), slot.agreement
+
+        await self._passed(Pair(slot.model, prepared.model, evidence))
+
+    def _switch(self, prepared: Prepared, slot: ModelSlot) -> Model:
+        """Gives back the version before."""
+        self._progress.step(Step.SWITCH)
+        old = slot.model
+        self._before = slot.evidence(old)
+        self.tallies.swaps += 1
+        slot.start_over(prepared.model)
+        slot.replace(Lineup(prepared.model, warm=old))
+        return old
+
+    async def _observe(self, prepared: Prepared, old: Model, slot: ModelSlot) -> None:
+        self._progress.step(Step.OBSERVE)
+        async with self.drain.seen_out(slot, old):
+            await self._passed(Pair(old, prepared.model, lambda: (self._before, slot.evidence(prepared.model), None)))
+
+    def _fill(self, prepared: Prepared) -> None:
+        """Nothing serves: there is nothing to compare with and nothing to go back to."""
+        if self._places.find(self.name) is not None:
+            raise Conflict(f"model '{self.name}' was brought back by another way meanwhile; wish again")
+        version, before = prepared.model.version, self.record.previous
+        self._progress.step(Step.SWITCH)
+        self._places.fill(self.name, prepared.model)
+        self.tallies.swaps += 1
+        self._apply_threshold(self._wish)
+        self._progress.step(
+            Step.COMMIT, active=version, previous=before if before != version else "", boots=0, baseline=None
+        )
+        self._progress.step(Step.IDLE, candidate="", candidate_digest="")
+        self.prepared = None
+        log.info("model '%s' serves again, with version %s", self.name, version)
+
+    def _commit(self, prepared: Prepared, slot: ModelSlot) -> None:
+        version, before = prepared.model.version, self.record.active
+        lineup = slot.lineup
+        previous = before or (lineup.warm.version if lineup.warm else "")
+        seen = baseline_from(slot.evidence(prepared.model).samples)
+        self._progress.step(Step.COMMIT, active=version, previous=previous, boots=0, baseline=seen)
+        slot.replace(Lineup(prepared.model))
+        self._progress.step(Step.IDLE, candidate="", candidate_digest="")
+        self.prepared = None
+        log.info("model '%s': version %s is committed, %s was before", self.name, version, previous or "none")
+
+    async def _passed(self, pair: Pair) -> None:
+        await self._observation.passed(pair, lambda: self._wish, lambda: asyncio.sleep(JUDGE_EVERY))
+
+    @property
+    def _wish(self) -> ModelWish:
+        assert self.order is not None
+        return self.order.wish
+
+    async def _while_paused(self) -> None:
+        while self._wish.paused:
+            await asyncio.sleep(JUDGE_EVERY)
+
+    def _refuse(self, reason: str, *, quarantine: bool) -> None:
+        """The candidate is dropped; the serving version was never touched."""
+        self.tallies.refusals += 1
+        log.warning("model '%s': version %s refused: %s", self.name, self.order and self.order.wish.version, reason)
+        self._take_back(reason, quarantine=quarantine)
+
+    def _take_back(self, reason: str, *, quarantine: bool) -> None:
+        """Serve the version before, which is warm: no disk, no compilation."""
+        slot = self._places.find(self.name)
+        lineup = slot.lineup if slot is not None else None
+        if slot is not None and lineup is not None and lineup.is_update:
+            slot.replace(Lineup(lineup.warm or lineup.serving))
+        self.prepared = None
+        try:
+            self._note_return(reason, slot, quarantine=quarantine)
+        except EdgexError as error:  # a full disk: it has gone back all the same, and the next wish notes it
+            log.warning("model '%s' is back, but that could not be noted: %s", self.name, error)
+
+    def _note_return(self, reason: str, slot: ModelSlot | None, *, quarantine: bool) -> None:
+        serving = slot.model.version if slot is not None else "nothing"
+        wished = self.order.wish.version if self.order else ""
+        if self._progress.give_up(reason, serving, wished, quarantine=quarantine):
+            self.tallies.rollbacks += 1
+
+    def _apply_threshold(self, wish: ModelWish) -> None:
+        slot = self._places.find(self.name)
+        if slot is not None:
+            slot.threshold = wish.threshold
+
+    def _slot(self) -> ModelSlot | None:
+        """Where it serves; None where a pipeline names it and no version could be loaded. Raises NotFound."""
+        slot = self._places.find(self.name)
+        if slot is None and not self._places.is_missing(self.name):
+            raise NotFound(f"no pipeline uses model '{self.name}'; a version of it is tried once one does")
+        return slot

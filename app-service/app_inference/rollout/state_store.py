@@ -1,0 +1,102 @@
+"""Where the desired state is kept and the reported state is told: core-keeper, or a folder where there is none.
+
+core-keeper has no compare-and-set, so a generation only orders what one reader sees: who writes reads first, and the
+newest document counts.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from edgex_kit.bus.bus import Bus, Message
+from edgex_kit.clients.keeper import ROOT, Keeper
+from edgex_kit.service.service import Service
+from edgex_kit.wire import topics
+from edgex_kit.wire.errors import Unavailable
+
+from app_inference.rollout.desired import Desired, desired_text, parse_desired
+from app_inference.settings import AppSettings
+
+
+class Intents(Protocol):
+    """A place for both documents."""
+
+    async def read(self) -> Desired:
+        """The desired state. Raises Invalid for one that is wrong, Unreachable while the place cannot be asked."""
+
+    async def write(self, desired: Desired) -> None:
+        """Store a new desired state."""
+
+    async def tell(self, reported: str) -> None:
+        """Store the reported state."""
+
+    def watch(self, hint: Callable[[], None]) -> None:
+        """Call `hint` when the desired state may have changed; it is a hint and may come for nothing or not at all."""
+
+
+def intents_of(service: Service[AppSettings]) -> Intents:
+    """Where this service is told what is wished."""
+    keeper = service.provider.keeper
+    if keeper is None:
+        return FolderIntents(service.settings.inference.state_path)
+    return KeeperIntents(keeper, service.bus, service.name)
+
+
+class KeeperIntents:
+    """Both documents as values in core-keeper, where every EdgeX tool can see them."""
+
+    def __init__(self, keeper: Keeper, bus: Bus, service: str) -> None:
+        self._keeper = keeper
+        self._bus = bus
+        self._desired = f"{ROOT}/{service}/Models/Desired"
+        self._reported = f"{ROOT}/{service}/Models/Reported"
+
+    async def read(self) -> Desired:
+        values = await self._keeper.values(self._desired)
+        return parse_desired(values.get(self._desired, ""))
+
+    async def write(self, desired: Desired) -> None:
+        await self._keeper.put(self._desired, desired_text(desired))
+
+    async def tell(self, reported: str) -> None:
+        await self._keeper.put(self._reported, reported)
+
+    def watch(self, hint: Callable[[], None]) -> None:
+        def changed(_message: Message) -> None:
+            hint()
+
+        self._bus.subscribe(topics.config_change(self._desired), changed)
+        self._bus.on_connected(hint)
+
+
+class FolderIntents:
+    """Both documents as files, for a service that runs without a configuration provider."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def read(self) -> Desired:
+        path = self._folder / "desired.json"
+        try:
+            return parse_desired(await asyncio.to_thread(path.read_bytes) if path.is_file() else "")
+        except OSError as error:
+            raise Unavailable(f"{path}: {error.strerror}") from error
+
+    async def write(self, desired: Desired) -> None:
+        await asyncio.to_thread(self._put, "desired.json", desired_text(desired))
+
+    async def tell(self, reported: str) -> None:
+        await asyncio.to_thread(self._put, "reported.json", reported)
+
+    def watch(self, hint: Callable[[], None]) -> None:
+        """A file is only read again from time to time."""
+
+    def _put(self, name: str, text: str) -> None:
+        part = self._folder / f"{name}.part"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            part.replace(self._folder / name)
+        except OSError as error:
+            raise Unavailable(f"{self._folder / name}: {error.strerror}") from error

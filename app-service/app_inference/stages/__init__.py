@@ -1,0 +1,1 @@
+"""What looks at detections after inference and changes or enriches them."""

@@ -1,0 +1,33 @@
+"""Named parts of a picture. Pure."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from edgex_kit.wire.errors import Invalid
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A polygon in parts of the picture, so that it fits any size of it."""
+
+    name: str
+    corners: NDArray[np.float32]  # (n, 2) xy, 0..1
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point (0..1) lies in it or on its edge."""
+        return bool(cv2.pointPolygonTest(self.corners, (x, y), measureDist=False) >= 0)
+
+
+def parse_zone(name: str, text: str) -> Zone:
+    """A zone out of "x1,y1,x2,y2,...". Raises Invalid, naming it."""
+    try:
+        numbers = [float(item) for item in text.split(",")]
+    except ValueError as error:
+        raise Invalid(f"zone '{name}': '{text}' holds something that is no number") from error
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise Invalid(f"zone '{name}': expected three or more corners as x,y pairs, got {len(numbers)} numbers")
+    if not all(0 <= number <= 1 for number in numbers):
+        raise Invalid(f"zone '{name}': corners are parts of the picture, 0..1")
+    return Zone(name, np.array(numbers, np.float32).reshape(-1, 2))

@@ -1,0 +1,1 @@
+"""REST routes, status and the page."""

@@ -1,0 +1,1 @@
+"""One camera: its thread, state, counters and frames."""

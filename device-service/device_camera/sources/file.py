@@ -1,0 +1,113 @@
+"""A video file played at its own speed, once or over and over, until somebody takes the file away."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+from edgex_kit.wire.errors import Unavailable
+
+from device_camera.clock import Clock
+from device_camera.frame import Pixels
+from device_camera.pacing import Pace
+from device_camera.sources.factory import Source, SourceEnded, SourceOptions, SourceSpec, cause_from_error
+from device_camera.sources.opencv import capture_from, fps_of, picture_of, size_of
+
+_UNSAID_FPS = 25.0  # a file without a rate
+_LONGEST_STEP = 10.0  # seconds; a larger gap between two time stamps is a broken one
+_TEXT = cv2.VideoWriter.fourcc(*"ansi")  # FFmpeg plays text files as the screen of a terminal
+_LOOK_EVERY = 1_000_000_000  # ns between two looks whether the file is still there
+
+
+@contextmanager
+def open_file(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Iterator[Source]:
+    """The video at `spec`. Raises Unavailable: no such file, permission denied, not a picture or video."""
+    source = FileSource(spec, options, clock)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+class FileSource(Source):
+    """Pictures come when their time stamps say; a loop opens the file again, since not every format seeks well."""
+
+    is_jpeg = False
+
+    def __init__(self, spec: SourceSpec, options: SourceOptions, clock: Clock) -> None:
+        self._spec = spec
+        self._path = Path(spec.location)
+        self._loop = options.loop
+        self._clock = clock
+        self._pace = Pace(clock)
+        self._is_grabbed = False
+        self._looked_ns = clock.monotonic_ns()
+        self._identity = self._look()
+        self._capture = self._open()
+        self.native_fps = fps_of(self._capture) or _UNSAID_FPS
+        self.size = size_of(self._capture)
+
+    def grab(self) -> bool:
+        self._look_now_and_then()
+        if not self._is_grabbed:
+            self._pace.plan(self._next())
+            self._is_grabbed = True
+        if not self._pace.arrive():
+            return False
+        self._is_grabbed = False
+        return True
+
+    def retrieve(self) -> Pixels:
+        return picture_of(self._capture, self._spec)
+
+    def adapt(self, options: SourceOptions) -> bool:
+        self._loop = options.loop
+        return True
+
+    def close(self) -> None:
+        """Release the file."""
+        self._capture.release()
+
+    def _next(self) -> float:
+        """Grab the next picture, from the start again at the end; seconds after the one before."""
+        before = self._time()
+        if self._capture.grab():
+            step = self._time() - before
+            return step if 0 < step < _LONGEST_STEP else 1 / self.native_fps
+        if not self._loop:
+            raise SourceEnded(f"{self._spec}: end of file")
+        self._capture.release()
+        self._identity = self._look()
+        self._capture = self._open()
+        if not self._capture.grab():
+            raise Unavailable(f"{self._spec}: not a picture or video")
+        return 1 / self.native_fps
+
+    def _time(self) -> float:
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
+    def _open(self) -> cv2.VideoCapture:
+        # One decoding thread: more of them only read ahead, which a paced file never needs.
+        capture = capture_from(str(self._path), cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
+        if capture is None or int(capture.get(cv2.CAP_PROP_FOURCC)) == _TEXT:
+            raise Unavailable(f"{self._spec}: not a picture or video")
+        return capture
+
+    def _look_now_and_then(self) -> None:
+        """An open file outlives its name: without this look a removed video would play on."""
+        now = self._clock.monotonic_ns()
+        if now - self._looked_ns >= _LOOK_EVERY:
+            self._looked_ns = now
+            if self._look() != self._identity:
+                raise Unavailable(f"{self._spec}: the file was replaced")
+
+    def _look(self) -> tuple[int, int]:
+        """Which file is there. Raises Unavailable when none is, or none that can be read."""
+        try:
+            found = self._path.stat()
+            if not os.access(self._path, os.R_OK):
+                raise PermissionError
+        except OSError as error:
+            raise Unavailable(f"{self._spec}: {cause_from_error(error)}") from error
+        return found.st_dev, found.st_ino

@@ -1,0 +1,108 @@
+"""A folder of pictures shown in turn, at the frames a second asked for; JPEG files pass through byte for byte."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgex_kit.wire.errors import Malformed, Unavailable
+
+from device_camera.clock import Clock
+from device_camera.frame import Picture, decode_picture
+from device_camera.jpeg import jpeg_size
+from device_camera.pacing import Pace
+from device_camera.sources.factory import Source, SourceEnded, SourceOptions, SourceSpec, cause_from_error
+
+_JPEG = {".jpg", ".jpeg", ".jpe"}
+_OTHER = {".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+_UNSAID_FPS = 1.0  # when every frame is asked for, which says no rate
+
+
+def is_picture(path: Path) -> bool:
+    """True for a single picture by its name."""
+    return path.suffix.lower() in _JPEG | _OTHER
+
+
+@contextmanager
+def open_folder(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Iterator[Source]:
+    """The pictures at `spec`. Raises Unavailable: no such file, permission denied, no pictures in it."""
+    yield FolderSource(spec, options, clock)
+
+
+class FolderSource(Source):
+    """Lists the folder at each round, in the order of names, numbers by value: 2.jpg before 10.jpg."""
+
+    size = (0, 0)  # each picture may have its own
+
+    def __init__(self, spec: SourceSpec, options: SourceOptions, clock: Clock) -> None:
+        self._spec = spec
+        self._path = Path(spec.location)
+        self._pace = Pace(clock)
+        self._is_planned = False
+        self._at = -1
+        self.adapt(options)
+        self._pictures = self._list()
+        self.is_jpeg = all(picture.suffix.lower() in _JPEG for picture in self._pictures)
+
+    def grab(self) -> bool:
+        if not self._is_planned:
+            self._advance()
+            self._pace.plan(1 / self.native_fps)
+            self._is_planned = True
+        if not self._pace.arrive():
+            return False
+        self._is_planned = False
+        return True
+
+    def retrieve(self) -> Picture:
+        picture = self._pictures[self._at]
+        try:
+            data = picture.read_bytes()
+        except FileNotFoundError as error:
+            if not self._path.exists():
+                raise Unavailable(f"{self._spec}: no such file") from error
+            raise Malformed(f"{picture}: removed before it was shown") from error
+        except OSError as error:
+            raise Unavailable(f"{picture}: {cause_from_error(error)}") from error
+        try:
+            return data if _is_jpeg(data) else decode_picture(data)
+        except Malformed as error:
+            raise Malformed(f"{picture}: {error}") from error
+
+    def adapt(self, options: SourceOptions) -> bool:
+        self._loop = options.loop
+        self.native_fps = options.fps or _UNSAID_FPS
+        return True
+
+    def _advance(self) -> None:
+        """Go to the next picture; at the end list the folder again."""
+        self._at += 1
+        if self._at < len(self._pictures):
+            return
+        if not self._loop:
+            raise SourceEnded(f"{self._spec}: end of the pictures")
+        self._pictures = self._list()
+        self._at = 0
+
+    def _list(self) -> list[Path]:
+        try:
+            if not self._path.is_dir():
+                self._path.stat()
+                return [self._path]
+            found = [path for path in self._path.iterdir() if is_picture(path) and not path.name.startswith(".")]
+        except OSError as error:
+            raise Unavailable(f"{self._spec}: {cause_from_error(error)}") from error
+        if not found:
+            raise Unavailable(f"{self._spec}: no pictures in it (JPEG, PNG, BMP, TIFF or WebP)")
+        return sorted(found, key=_natural)
+
+
+def _is_jpeg(data: bytes) -> bool:
+    """True for JPEG data, whatever the file is called. Raises Malformed for JPEG without headers."""
+    return data[:2] == b"\xff\xd8" and bool(jpeg_size(data))
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """A sort key that reads runs of digits as numbers."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

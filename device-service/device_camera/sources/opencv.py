@@ -1,0 +1,50 @@
+"""The door to OpenCV's capture: opens, releases, keeps its and FFmpeg's own log lines away from ours."""
+
+import os
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from edgex_kit.wire.errors import Malformed
+
+from device_camera.frame import Pixels
+from device_camera.sources.factory import SourceSpec
+
+# FFmpeg would print URLs and its own words to stderr; what went wrong is said by our errors. Read once by OpenCV,
+# at its first use of FFmpeg; -8 is AV_LOG_QUIET.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+_UNLIKELY_FPS = 240.0  # RTSP streams without a rate give their clock's (90000)
+
+
+def capture_from(location: str, backend: int, settings: Mapping[int, int]) -> cv2.VideoCapture | None:
+    """An opened capture, or None: OpenCV does not say why."""
+    flat = [number for pair in settings.items() for number in pair]
+    try:
+        capture = cv2.VideoCapture(location, backend, flat)
+    except cv2.error:
+        return None
+    if capture.isOpened():
+        return capture
+    capture.release()
+    return None
+
+
+def fps_of(capture: cv2.VideoCapture) -> float:
+    """Pictures a second the stream says it has; 0 when it says nothing likely."""
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    return fps if 0 < fps <= _UNLIKELY_FPS else 0.0
+
+
+def size_of(capture: cv2.VideoCapture) -> tuple[int, int]:
+    """(width, height) of its pictures; (0, 0) when it does not know yet."""
+    return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+
+def picture_of(capture: cv2.VideoCapture, spec: SourceSpec) -> Pixels:
+    """The picture grabbed last, (height, width, 3) BGR. Raises Malformed when it cannot be decoded."""
+    done, pixels = capture.retrieve()
+    if not done or pixels is None:
+        raise Malformed(f"{spec}: a picture cannot be decoded")
+    return np.asarray(pixels, np.uint8)

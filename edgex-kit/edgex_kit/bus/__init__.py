@@ -1,0 +1,1 @@
+"""The message bus: connection, client and the queues between threads."""

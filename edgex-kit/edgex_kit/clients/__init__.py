@@ -1,0 +1,1 @@
+"""Clients of EdgeX's core services and of the secret store."""

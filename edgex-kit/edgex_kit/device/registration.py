@@ -1,0 +1,113 @@
+"""Our place in core-metadata: what it knows of us is read at the start and after the bus was away (contract 3.5).
+
+In between, system events keep us informed; while the bus is away they are lost for good, hence the second reading.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from edgex_kit.device.cache import Devices
+from edgex_kit.device.callbacks import fetch_profile
+from edgex_kit.device.host import Host
+from edgex_kit.wire.devices import DeviceService
+from edgex_kit.wire.errors import EdgexError, Unavailable, Unreachable
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 60.0  # seconds between lines about a broker that is not there
+_AGAIN = 1.0  # seconds between attempts
+
+
+class Joining:
+    """Reads our devices, profiles and watchers, and keeps our own record."""
+
+    def __init__(self, service: Host, devices: Devices, provision: Callable[[], Awaitable[None]]) -> None:
+        self._service = service
+        self._devices = devices
+        self._provision = provision  # gives core-metadata what it lacks of us
+        self._loop = asyncio.get_running_loop()
+        self._reconnected = asyncio.Event()
+        service.bus.on_connected(self._tell)
+
+    async def join(self, port: int) -> None:
+        """Wait for the broker, then for core-metadata; read what it knows of us, and tell it what it lacks."""
+        while not await self._service.bus.settle(_PATIENCE):
+            log.warning("waiting for the message broker")
+        self._reconnected.clear()
+        await until_answered("core-metadata", self.load)
+        await until_answered("core-metadata", partial(self.register, port))
+        await until_answered("core-metadata", self._provision)
+
+    async def load(self) -> None:
+        """Read everything. Raises what core-metadata answers."""
+        metadata, devices = self._service.metadata, self._devices
+        known = await metadata.devices_of(self._service.name)
+        for name in {device.profile_name for device in known}:
+            await fetch_profile(metadata, devices, name)
+        devices.keep_only(device.name for device in known)
+        for device in known:
+            devices.put(device)
+        watchers = await metadata.watchers_of(base_name(self._service))
+        devices.keep_only_watchers(watcher.name for watcher in watchers)
+        for watcher in watchers:
+            devices.put_watcher(watcher)
+
+    async def register(self, port: int) -> None:
+        """Create our record, or bring it up to date; a LOCKED one stays LOCKED. Raises what core-metadata answers."""
+        own = self._service.settings.service
+        record = await self._service.metadata.put_service(
+            DeviceService(
+                name=self._service.name,
+                labels=self._service.settings.device.label_list,
+                base_address=f"http://{own.host}:{port}",
+                admin_state="UNLOCKED",
+                properties={},
+            )
+        )
+        self._devices.put_service(record.admin_state, record.labels or ())
+
+    async def refresh(self) -> None:
+        """Read everything again after each time the bus was away, for ever."""
+        while True:
+            await self._reconnected.wait()
+            self._reconnected.clear()
+            await until_answered("core-metadata", self._reload)
+
+    async def _reload(self) -> None:
+        record = await self._service.metadata.service(self._service.name)
+        if record is not None:
+            self._devices.put_service(record.admin_state, record.labels or ())
+        await self.load()
+
+    def _tell(self) -> None:
+        self._loop.call_soon_threadsafe(self._reconnected.set)
+
+
+async def until_answered(whom: str, call: Callable[[], Awaitable[None]]) -> None:
+    """Do `call` until the other side answers; says once for whom it waits. Raises refusals at once."""
+    said = ""
+    while True:
+        try:
+            await call()
+            return
+        except (Unreachable, Unavailable) as error:
+            if str(error) != said:
+                said = str(error)
+                log.warning("waiting for %s: %s", whom, error)
+            await asyncio.sleep(_AGAIN)
+        except EdgexError as error:
+            if not _is_passing(error):
+                raise
+            await asyncio.sleep(_AGAIN)
+
+
+def _is_passing(error: EdgexError) -> bool:
+    """An unregistered core-metadata is as good as one that is not up yet."""
+    return error.status in (404, 503) and "registry" in str(error)
+
+
+def base_name(service: Host) -> str:
+    """Our name without the instance of -i: watchers belong to all instances."""
+    return service.name.removesuffix(f"_{service.flags.instance}") if service.flags.instance else service.name

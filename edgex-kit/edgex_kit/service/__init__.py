@@ -1,0 +1,1 @@
+"""What turns a program into an EdgeX service: configuration, REST, logs, metrics, registration."""

@@ -1,0 +1,47 @@
+"""Log lines as EdgeX's Go services write them, with every known secret masked."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+from edgex_kit.wire.redact import redact
+
+_LEVELS = {"TRACE": logging.DEBUG, "DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING,
+           "WARNING": logging.WARNING, "ERROR": logging.ERROR}  # fmt: skip
+
+
+class LogFormat(logging.Formatter):
+    """level=INFO ts=2026-11-22T08:00:00.000Z app=device-camera source=capture.py:40 msg="..." """
+
+    def __init__(self, service: str, secrets: Callable[[], Iterable[str]]) -> None:
+        super().__init__()
+        self._service = service
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        text = redact(text, self._secrets()).replace('"', "'")
+        level = "WARN" if record.levelno == logging.WARNING else record.levelname
+        where = f"{record.filename}:{record.lineno}"
+        return f'level={level} ts={stamp} app={self._service} source={where} msg="{text}"'
+
+
+def setup_logging(service: str, secrets: Callable[[], Iterable[str]]) -> None:
+    """Send everything to stderr in one format; libraries speak up only when something is wrong."""
+    out = logging.StreamHandler(sys.stderr)
+    out.setFormatter(LogFormat(service, secrets))
+    logging.basicConfig(level=logging.INFO, handlers=[out], force=True)
+    for library in ("urllib3", "uvicorn", "asyncio", "amqtt", "transitions"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def set_level(name: str) -> None:
+    """Follow `Writable.LogLevel`; an unknown level is said once and INFO is used."""
+    level = _LEVELS.get(name.upper())
+    if level is None:
+        logging.getLogger(__name__).warning("unknown log level '%s'; using INFO", name)
+    logging.getLogger().setLevel(level or logging.INFO)

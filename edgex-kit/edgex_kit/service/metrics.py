@@ -1,0 +1,150 @@
+"""Counters, gauges and histograms, published as EdgeX telemetry (contract 1.13) and read by our own REST.
+
+A metric is made once with its tags and changed from any thread.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from edgex_kit.bus.bus import Bus
+from edgex_kit.config.settings import TelemetrySection
+from edgex_kit.service.histograms import Histogram
+from edgex_kit.wire import codec
+from edgex_kit.wire.durations import parse_duration
+from edgex_kit.wire.messages import Metric, MetricField, MetricTag
+from edgex_kit.wire.topics import Topics
+
+_LOOK_AGAIN = 1.0  # seconds between two looks at an interval that may have changed
+
+
+@dataclass(slots=True)
+class Counter:
+    """A number that only grows."""
+
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    value: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, amount: int = 1) -> None:
+        """Count `amount` more."""
+        with self._lock:
+            self.value += amount
+
+    def fields(self) -> tuple[MetricField, ...]:
+        """As EdgeX names them (contract 1.13)."""
+        return (MetricField(name="counter-count", value=self.value),)
+
+
+@dataclass(slots=True)
+class Gauge:
+    """The latest of something; an int is EdgeX's gauge, a float its gaugeFloat64."""
+
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    value: int | float = 0
+
+    def set(self, value: float) -> None:
+        """Replace the value."""
+        self.value = value
+
+    def fields(self) -> tuple[MetricField, ...]:
+        """As EdgeX names them (contract 1.13)."""
+        kind = "gaugeFloat64-value" if isinstance(self.value, float) else "gauge-value"
+        return (MetricField(name=kind, value=self.value),)
+
+
+AnyMetric = Counter | Gauge | Histogram
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class Metrics:
+    """All metrics of one service."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._lock = threading.Lock()
+        self._metrics: dict[tuple[str, tuple[tuple[str, str], ...]], AnyMetric] = {}
+
+    def counter(self, name: str, **tags: str) -> Counter:
+        """The counter of that name and tags, made when it is new."""
+        return self._made(Counter, name, tags)
+
+    def gauge(self, name: str, **tags: str) -> Gauge:
+        """The gauge of that name and tags, made when it is new."""
+        return self._made(Gauge, name, tags)
+
+    def histogram(self, name: str, **tags: str) -> Histogram:
+        """The histogram of that name and tags, made when it is new."""
+        return self._made(Histogram, name, tags)
+
+    def _made(self, kind: type[M], name: str, tags: dict[str, str]) -> M:
+        key = (name, tuple(sorted(tags.items())))
+        found = self._metrics.get(key)  # of a frame's dozen look-ups nearly every one ends here
+        if found is None:
+            with self._lock:
+                found = self._metrics.setdefault(key, kind(name, tags))
+        if not isinstance(found, kind):
+            raise TypeError(f"metric {name} is no {kind.__name__.lower()}")
+        return found
+
+    def forget(self, **tags: str | Set[str]) -> None:
+        """Drop every metric that carries these tags, with that value or one of those: its device is gone."""
+        gone = {name: {value} if isinstance(value, str) else value for name, value in tags.items()}
+
+        def stays(tagged: Mapping[str, str]) -> bool:
+            return any(tagged.get(name) not in values for name, values in gone.items())
+
+        with self._lock:
+            self._metrics = {key: it for key, it in self._metrics.items() if stays(it.tags)}
+
+    def __iter__(self) -> Iterator[AnyMetric]:
+        with self._lock:
+            return iter(list(self._metrics.values()))
+
+
+async def report(
+    metrics: Metrics,
+    bus: Bus,
+    topics: Topics,
+    settings: Callable[[], TelemetrySection],
+    encoding: codec.Encoding = codec.PLAIN,
+) -> None:
+    """Publish every enabled metric each interval, for ever; interval and choice may change while it runs."""
+    while True:
+        await _until_due(settings)
+        now = settings()
+        for metric in metrics:
+            if is_enabled(metric.name, now.metrics):
+                data = codec.encode(_message(metric, metrics.service, now.tags), encoding=encoding)
+                bus.publish(topics.telemetry(metrics.service, metric.name), data)
+
+
+def is_enabled(name: str, chosen: dict[str, bool]) -> bool:
+    """Configured names are matched as a prefix (contract 1.13)."""
+    return any(on and name.startswith(prefix) for prefix, on in chosen.items())
+
+
+async def _until_due(settings: Callable[[], TelemetrySection]) -> None:
+    """Wait for one interval, as long as it is by now; an interval of 0 never ends."""
+    began = time.monotonic()
+    while True:
+        interval = parse_duration(settings().interval)
+        left = began + interval - time.monotonic()
+        if interval > 0 and left <= 0:
+            return
+        await asyncio.sleep(min(left, _LOOK_AGAIN) if interval > 0 else _LOOK_AGAIN)
+
+
+def _message(metric: AnyMetric, service: str, extra: dict[str, str]) -> Metric:
+    tags = {"service": service, **metric.tags, **extra}
+    return Metric(
+        name=metric.name,
+        fields=metric.fields(),
+        tags=tuple(MetricTag(name=name, value=value) for name, value in tags.items()),
+        timestamp=time.time_ns(),
+    )

@@ -1,0 +1,36 @@
+"""Container health check: `python -m edgex_kit.service.ping 59985` succeeds while the service answers /api/v3/ping.
+
+It asks the address that the service itself was told, SERVICE_HOST and SERVICE_PORT, since an EdgeX service listens on
+its host name alone; the argument is its port when the environment names none. Standard library only, so that a check
+every few seconds costs next to nothing.
+"""
+
+import http.client
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+TIMEOUT = 3.0  # seconds
+OK = 200
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether an EdgeX service answers there."""
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", "/api/v3/ping")
+        return connection.getresponse().status == OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
+    """0 when the service answers, 1 when it does not: what a container's health check is to exit with."""
+    host = environ.get("SERVICE_HOST") or "localhost"
+    return 0 if answers(host, int(environ.get("SERVICE_PORT") or argv[1])) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

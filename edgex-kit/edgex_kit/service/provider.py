@@ -1,0 +1,218 @@
+"""Where configuration comes from: core-keeper, or files (contract 4.5), and how a running service follows it (4.6)."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgex_kit.bus.bus import Bus, Message
+from edgex_kit.bus.queues import Latest
+from edgex_kit.clients.http import Identify, fetch_text
+from edgex_kit.clients.keeper import COMMON, ROOT, Keeper
+from edgex_kit.config import layers as config
+from edgex_kit.config.flags import Flags, is_uri
+from edgex_kit.config.settings import Tree
+from edgex_kit.wire import topics
+from edgex_kit.wire.errors import EdgexError, Invalid, Unavailable
+from edgex_kit.wire.redact import redact
+
+log = logging.getLogger(__name__)
+
+ALL_SERVICES = "all-services"
+REREAD = 60.0  # seconds between two looks at core-keeper when nothing hints at a change
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Three trees, weakest first, and where the last one came from."""
+
+    all_services: Tree = field(default_factory=dict)
+    kind: Tree = field(default_factory=dict)  # app-services or device-services
+    private: Tree = field(default_factory=dict)
+    origin: str = "file"
+
+    def named(self) -> tuple[tuple[str, Tree], ...]:
+        """The trees with what to call them in an error."""
+        return (
+            ("common configuration, all-services", self.all_services),
+            ("common configuration of this kind of service", self.kind),
+            (f"private configuration, {self.origin}", self.private),
+        )
+
+    def merged(self) -> Tree:
+        """All three as one."""
+        return config.merge(self.all_services, self.kind, self.private)
+
+
+class Provider:
+    """The configuration of one service; `kind` is "device-services" or "app-services"."""
+
+    def __init__(self, service: str, kind: str, flags: Flags, packaged: Path, *, identify: Identify = dict) -> None:
+        self.service = service
+        self.keeper = Keeper(flags.provider, identify=identify) if flags.provider else None
+        self._kind = kind
+        self._flags = flags
+        self._packaged = packaged
+        self._known = Layers()
+        self._trouble = ""  # why core-keeper could not be read the last time
+        self._hints: Latest[bool] = Latest()
+        self._hears: Bus | None = None  # whose connects we are told of
+
+    async def load(self, environ: Mapping[str, str] = os.environ) -> Layers:
+        """All layers. Waits for core-keeper as long as EDGEX_STARTUP_DURATION allows, then raises Unavailable."""
+        private = config.override(await self._read_yaml(self._flags.config_place(self._packaged)), environ)
+        if self.keeper is None:
+            return await self._from_files(private, environ)
+        await self._until_ready(self.keeper)
+        await self._push(self.keeper, private)
+        self._known = await self.read()
+        if not self._known.all_services or not self._known.kind:
+            raise Unavailable(f"core-keeper holds no common configuration '{ALL_SERVICES}' and '{self._kind}'")
+        return self._known
+
+    async def read(self) -> Layers:
+        """All layers as core-keeper has them now."""
+        if self.keeper is None:
+            raise Unavailable("there is no configuration provider to read from")
+        common = await self.keeper.values(COMMON)
+        key = f"{ROOT}/{self.service}"
+        private = config.tree_from_keys(await self.keeper.values(key), key)
+        return Layers(
+            config.tree_from_keys(common, f"{COMMON}/{ALL_SERVICES}"),
+            config.tree_from_keys(common, f"{COMMON}/{self._kind}"),
+            private,
+            "core-keeper",
+        )
+
+    async def changes(self, bus: Bus) -> AsyncIterator[Layers]:
+        """New layers, each time they say something new; what `load` gave is known already.
+
+        A change message is only a hint to read core-keeper again, and so are a new connection to the broker and the
+        passing of REREAD seconds. Stale messages, and common keys that a stronger layer covers, thus change nothing
+        (contract 4.6).
+        """
+        if self.keeper is None:
+            return
+        with self._told_by(bus):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REREAD):
+                        await self._hints.get()
+                layers = await self._read_again()
+                if layers.merged() != self._known.merged():
+                    self._known = layers
+                    yield layers
+
+    def look_again(self) -> None:
+        """Have `changes` read core-keeper now: we have stored something there, and may be cut off from the bus."""
+        self._hint()
+
+    def close(self) -> None:
+        """Give up the kept connections."""
+        if self.keeper is not None:
+            self.keeper.close()
+
+    @contextlib.contextmanager
+    def _told_by(self, bus: Bus) -> Iterator[None]:
+        """A hint now, at each connect, and at each change of a key that concerns us."""
+        prefixes = (f"{ROOT}/{self.service}", f"{COMMON}/{ALL_SERVICES}", f"{COMMON}/{self._kind}")
+        patterns = [topics.config_change(f"{prefix}/Writable/#") for prefix in prefixes]
+        for pattern in patterns:
+            bus.subscribe(pattern, self._hint)
+        if self._hears is not bus:  # to be told of connects lasts as long as the bus
+            self._hears = bus
+            bus.on_connected(self._hint)
+        self._hint()
+        try:
+            yield
+        finally:
+            for pattern in patterns:
+                bus.unsubscribe(pattern, self._hint)
+
+    def _hint(self, _message: Message | None = None) -> None:
+        self._hints.put(True)
+
+    async def _read_again(self) -> Layers:
+        """What core-keeper says now, or what it said last when it does not answer."""
+        try:
+            layers, trouble = await self.read(), ""
+        except EdgexError as error:
+            layers, trouble = self._known, str(error)
+        if trouble and trouble != self._trouble:
+            log.warning("the configuration cannot be read again: %s", trouble)
+        self._trouble = trouble
+        return layers
+
+    async def _until_ready(self, keeper: Keeper) -> None:
+        deadline = asyncio.get_running_loop().time() + self._flags.startup_s
+        said = ""
+        while True:
+            try:
+                await keeper.ping()
+                ready = await keeper.values(f"{COMMON}/IsCommonConfigReady")
+                if ready.get(f"{COMMON}/IsCommonConfigReady") == "true":
+                    return
+                wait_for = "core-common-config-bootstrapper to store the common configuration"
+            except EdgexError as error:  # it is not there yet, or not ready
+                wait_for = str(error)
+            if wait_for != said:
+                said = wait_for
+                log.info("waiting for core-keeper: %s", wait_for)
+            if asyncio.get_running_loop().time() >= deadline:
+                raise Unavailable(f"gave up after {self._flags.startup_s:g} s: {wait_for}")
+            await asyncio.sleep(self._flags.interval_s)
+
+    async def _push(self, keeper: Keeper, private: Tree) -> None:
+        """Store the file's keys that core-keeper lacks; all of them with -o. Existing values are somebody's choice."""
+        prefix = f"{ROOT}/{self.service}"
+        known = {} if self._flags.overwrite else await keeper.values(prefix)
+        for path, value in config.leaves(private):
+            key = "/".join((prefix, *path))
+            if key not in known:
+                await keeper.put(key, config.text_of(value))
+
+    async def _from_files(self, private: Tree, environ: Mapping[str, str]) -> Layers:
+        if not self._flags.common_file:
+            return Layers(private=private)
+        common = config.override(await self._read_yaml(self._flags.common_file), environ)
+        return Layers(common.get(ALL_SERVICES, {}), common.get(self._kind, {}), private)
+
+    async def _read_yaml(self, place: str) -> Tree:
+        try:
+            if is_uri(place):
+                text = await asyncio.to_thread(fetch_text, place, self._flags.uri_wait_s)
+            else:
+                text = await asyncio.to_thread(Path(place).read_text, encoding="utf-8")
+            tree: Any = yaml.safe_load(text)
+        except OSError as error:
+            raise Invalid(f"configuration file '{place}' cannot be read: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise Invalid(f"configuration file '{redact(place)}' is no YAML: {str(error).splitlines()[0]}") from error
+        if not isinstance(tree, dict):
+            raise Invalid(f"configuration file '{redact(place)}' holds no sections")
+        return tree
+
+
+def remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
+    """What `-rsh a,b,c` puts over `tree`: this host, the host of everything else, the bind address (contract 4.5).
+
+    In memory only. Raises Invalid for any other number of hosts than three or none.
+    """
+    if not hosts:
+        return {}
+    if len(hosts) != 3:
+        raise Invalid(f"-rsh takes three comma-separated hosts, not {len(hosts)}")
+    own, others, bind = hosts
+    clients = {name: {"Host": others} for name in {"core-metadata", *tree.get("Clients", {})}}
+    return {
+        "Service": {"Host": own, "ServerBindAddr": bind},
+        "MessageBus": {"Host": others},
+        "Registry": {"Host": others},
+        "Clients": clients,
+    }

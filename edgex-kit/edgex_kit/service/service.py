@@ -1,0 +1,190 @@
+"""What turns a program into an EdgeX service: configuration that stays alive, the bus, the registry, and a clean end.
+
+async def main(service: Service[MySettings]) -> None: ...
+sys.exit(run(main, "device-camera", "device-services", MySettings, packaged=...))
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from edgex_kit.bus import connection
+from edgex_kit.bus.bus import Bus, BusSettings
+from edgex_kit.clients.keeper import Keeper
+from edgex_kit.clients.metadata import Metadata
+from edgex_kit.clients.secrets import Secrets
+from edgex_kit.clients.secretstore import Kept, open_secret_store
+from edgex_kit.config.flags import Flags, parse_flags
+from edgex_kit.config.settings import Settings
+from edgex_kit.service import metrics
+from edgex_kit.service.live import Live
+from edgex_kit.service.logs import set_level, setup_logging
+from edgex_kit.service.memory import keep_freed_memory
+from edgex_kit.service.metrics import Metrics
+from edgex_kit.service.provider import Provider
+from edgex_kit.service.rest import Guard
+from edgex_kit.wire.codec import Encoding
+from edgex_kit.wire.errors import EdgexError
+from edgex_kit.wire.topics import Topics
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[S]):
+    """A service that has its configuration, its secrets and its place on the bus."""
+
+    name: str
+    flags: Flags
+    live: Live[S]
+    provider: Provider
+    secrets: Secrets
+    bus: Bus
+    topics: Topics
+    metadata: Metadata
+    metrics: Metrics
+    encoding: Encoding = field(default_factory=Encoding.from_environment)
+    kept: Kept | None = None  # in secure mode
+
+    @property
+    def settings(self) -> S:
+        """The settings in force."""
+        return self.live.now
+
+    @property
+    def guard(self) -> Guard | None:
+        """Who may call our REST: in secure mode, those whose token EdgeX vouches for (contract 9.5)."""
+        if self.kept is None or os.environ.get("EDGEX_DISABLE_JWT_VALIDATION", "").lower() == "true":
+            return None
+        return self.kept.vouches_for
+
+    async def follow(self) -> None:
+        """Take over changes of the configuration, and of what opens the broker's door, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            if not self.settings.message_bus.disabled:
+                tasks.create_task(connection.keep_credentials(self.bus, self.secrets, self._bus_settings))
+            async for layers in self.provider.changes(self.bus):
+                self.live.replace(layers)
+
+    def _bus_settings(self) -> BusSettings:
+        return connection.bus_settings(self.settings, self.secrets, self.name)
+
+    async def report(self) -> None:
+        """Publish telemetry for ever."""
+        await metrics.report(
+            self.metrics, self.bus, self.topics, lambda: self.settings.writable.telemetry, self.encoding
+        )
+
+    @contextlib.asynccontextmanager
+    async def registered(self, port: int) -> AsyncIterator[None]:
+        """In the registry for the length of the block when -r was given; HALT at its end (contract 3.5)."""
+        keeper, own = self.provider.keeper, self.settings.service
+        if keeper is None or not self.flags.registry:
+            yield
+            return
+        await keeper.register(self.name, own.host, port, own.health_check_interval)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(EdgexError):  # a registry that is gone needs no goodbye
+                await keeper.deregister(self.name, own.host, port, own.health_check_interval)
+
+
+@contextlib.asynccontextmanager
+async def open_service(
+    name: str, kind: str, settings: type[S], flags: Flags, packaged: Path
+) -> AsyncIterator[Service[S]]:
+    """Load the configuration, open the bus, and close all of it in the end.
+
+    `kind` is "device-services" or "app-services"; `packaged` is the folder of the configuration file that ships with
+    the service. Raises Invalid for a configuration that cannot be used, Unavailable when core-keeper does not come.
+    """
+    key = flags.service_key.replace("<profile>", flags.profile) if flags.service_key else name
+    key = f"{key}_{flags.instance}" if flags.instance else key
+    async with contextlib.AsyncExitStack() as opened:
+        kept = await opened.enter_async_context(open_secret_store(key, flags.startup_s, flags.interval_s))
+        identify = kept.store.identity if kept is not None else dict
+        provider = Provider(key, kind, flags, packaged, identify=identify)
+        opened.callback(provider.close)
+        live = Live(settings, await provider.load(), flags.remote_hosts)
+        secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper, kept)
+        live.on_change(lambda _: secrets.look())
+        secrets.on_stored = provider.look_again
+        setup_logging(key, lambda: [*secrets.values()])
+        set_level(live.now.writable.log_level)
+        live.on_change(lambda now: set_level(now.writable.log_level))
+        topics = Topics(live.now.message_bus.base_topic_prefix or "edgex", live.now.service.enable_name_field_escape)
+        locate = _locate(live, provider.keeper if flags.registry else None)
+        metadata = Metadata(locate, escape=topics.escape, identify=identify)
+        opened.callback(metadata.close)
+        bus = await opened.enter_async_context(connection.open_connection(live.now, secrets, key))
+        yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), kept=kept)
+
+
+def run(
+    main: Callable[[Service[S]], Awaitable[None]],
+    name: str,
+    kind: str,
+    settings: type[S],
+    packaged: Path,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run `main` until it returns or a signal ends it; the exit status. A start that fails says why in one line."""
+    keep_freed_memory()
+    setup_logging(name, list)
+    try:
+        flags = parse_flags(sys.argv[1:] if argv is None else argv, prog=name)
+        return asyncio.run(_until_signalled(main, name, kind, settings, flags, packaged))
+    except EdgexError as error:
+        log.error("%s cannot go on: %s", name, error)  # noqa: TRY400 - one line, not a traceback, is what a person needs
+        return 1
+
+
+async def _until_signalled(
+    main: Callable[[Service[S]], Awaitable[None]], name: str, kind: str, settings: type[S], flags: Flags, packaged: Path
+) -> int:
+    async def serve() -> None:
+        async with open_service(name, kind, settings, flags, packaged) as service:
+            await main(service)
+
+    serving = asyncio.create_task(serve(), name=name)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        log.info("%s stopped", name)
+    except BaseExceptionGroup as group:
+        raise first_of(group) from group
+    return 0
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error inside a group: the one a person is told."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _locate(live: Live[S], registry: Keeper | None) -> Callable[[], Awaitable[str]]:
+    """Where core-metadata is: as the registry says with -r, else as configured."""
+
+    async def fixed() -> str:
+        return live.now.client("core-metadata", 59881).url
+
+    async def registered() -> str:
+        assert registry is not None
+        return await registry.find("core-metadata")
+
+    return fixed if registry is None else registered

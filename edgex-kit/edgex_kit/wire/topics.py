@@ -1,0 +1,162 @@
+"""Every topic: what builds it also parses it. Topics and their readers: contract 1.7; name escaping: contract 1.6.
+
+`Topics(base, escape)` carries the two settings all services of a gateway must share: MessageBus.BaseTopicPrefix and
+Service.EnableNameFieldEscape.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import quote, unquote
+
+from edgex_kit.wire.errors import Malformed
+
+_LONGEST_KEPT = 1024  # characters; strangers may send longer topics, which would fill the memory
+
+
+def escape_name(name: str) -> str:
+    """Go's URLEncode: PathEscape, and then `+ - . _ ~` too (go-mod-core-contracts common/utils.go)."""
+    escaped = quote(name, safe="$&=:@")
+    for char in "-._~":
+        escaped = escaped.replace(char, f"%{ord(char):02X}")
+    return escaped
+
+
+@dataclass(frozen=True, slots=True)
+class EventTopic:
+    """Where an event was published, names decoded."""
+
+    service: str
+    profile: str
+    device: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTopic:
+    """A command request on the bus, names decoded; `method` is "get" or "set", or what was sent instead."""
+
+    device: str
+    command: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Builds and parses every topic under one prefix."""
+
+    base: str = "edgex"
+    escape: bool = False
+
+    def name(self, name: str) -> str:
+        """One level of a topic that holds a name."""
+        return escape_name(name) if self.escape else name
+
+    def join(self, *levels: str) -> str:
+        """A topic below the prefix from levels that hold no names."""
+        return "/".join((self.base, *levels))
+
+    def below(self, topic: str) -> str:
+        """A configured topic or filter, which EdgeX writes without the prefix."""
+        return f"{self.base}/{topic.strip().strip('/')}"
+
+    # -- events and frames
+
+    def event(self, service: str, profile: str, device: str, source: str) -> str:
+        """Stored by core-data: its last four levels name service, profile, device and source (contract 1.8)."""
+        return self.join("events", "device", *map(self.name, (service, profile, device, source)))
+
+    def frame(self, service: str, profile: str, device: str, source: str) -> str:
+        """Outside events/#, so that core-data does not store a camera's every frame."""
+        return self.join("frames", *map(self.name, (service, profile, device, source)))
+
+    def parse_event(self, topic: str) -> EventTopic:
+        """Names of an event or frame topic: its last four levels, as core-data reads them. Raises Malformed."""
+        parse = _parse_event if len(topic) <= _LONGEST_KEPT else _parse_event.__wrapped__
+        return parse(self, topic)
+
+    # -- commands
+
+    def command_request(self, service: str, device: str, command: str, method: str) -> str:
+        return self.join("device", "command", "request", *map(self.name, (service, device, command)), method)
+
+    def command_requests(self, service: str) -> str:
+        """Filter of all command requests to `service`."""
+        return self.join("device", "command", "request", self.name(service), "#")
+
+    def core_command_request(self, device: str, command: str, method: str) -> str:
+        """A request to core-command, which knows the device's service and passes it on."""
+        return self.join("core", "command", "request", *map(self.name, (device, command)), method)
+
+    def parse_command(self, topic: str) -> CommandTopic:
+        """Device, command and method: the last three levels (contract 1.9). Raises Malformed."""
+        levels = self.levels(topic)
+        if len(levels) < 6:
+            raise Malformed(f"topic '{topic}' does not end in device/command/method")
+        return CommandTopic(unquote(levels[-3]), unquote(levels[-2]), levels[-1].lower())
+
+    def response(self, service: str, request_id: str) -> str:
+        return self.join("response", self.name(service), request_id)
+
+    # -- life cycle
+
+    def validate_device(self, service: str) -> str:
+        return self.join(self.name(service), "validate", "device")
+
+    def system_event(self, source: str, kind: str, action: str, owner: str, profile: str = "") -> str:
+        tail = (self.name(profile),) if profile else ()
+        return self.join("system-events", source, kind, action, self.name(owner), *tail)
+
+    def system_events(self, owner: str, kind: str = "+", action: str = "+") -> str:
+        """Filter of what core-metadata says to `owner`."""
+        return self.join("system-events", "core-metadata", kind, action, self.name(owner), "#")
+
+    def deleted_profiles(self) -> str:
+        """Filter of profile deletions, whoever owns them (contract 1.7)."""
+        return self.join("system-events", "core-metadata", "deviceprofile", "delete", "#")
+
+    def device_changes(self) -> str:
+        """Filter of devices that come, change and go, whoever owns them."""
+        return self.join("system-events", "core-metadata", "device", "#")
+
+    def telemetry(self, service: str, metric: str) -> str:
+        """Never escaped (contract 1.7, row 16)."""
+        return self.join("telemetry", service, metric)
+
+    def levels(self, topic: str) -> list[str]:
+        """Those below the prefix, as they were sent. Raises Malformed for a topic elsewhere."""
+        prefix = self.base + "/"
+        if not topic.startswith(prefix):
+            raise Malformed(f"topic '{topic}' is not below '{self.base}/'")
+        return topic[len(prefix) :].split("/")
+
+
+@lru_cache(1000)  # all frames of a camera have one topic
+def _parse_event(topics: Topics, topic: str) -> EventTopic:
+    levels = topics.levels(topic)
+    if len(levels) < (6 if levels[0] == "events" else 5):
+        raise Malformed(f"topic '{topic}' does not end in service/profile/device/source")
+    return EventTopic(*map(unquote, levels[-4:]))
+
+
+CONFIG_PREFIX = "edgex/configs"  # hard-coded in Go's clients whatever the base prefix is (contract 4.2)
+
+
+def config_change(key: str) -> str:
+    """Where core-keeper announces a change of `key`; the key keeps its slashes."""
+    return f"{CONFIG_PREFIX}/{key}"
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether an MQTT filter covers `topic`; `#` also covers its parent level (MQTT 3.1.1, 4.7.1.2).
+
+    A shared subscription, `$share/<group>/<filter>`, covers what its filter covers.
+    """
+    wanted, got = pattern.split("/"), topic.split("/")
+    if wanted[0] == "$share":
+        wanted = wanted[2:]
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index >= len(got) or level not in ("+", got[index]):
+            return False
+    return len(wanted) == len(got)

@@ -1,0 +1,1 @@
+"""The MQTT broker of the stand-in: mosquitto where installed, otherwise amqtt."""

@@ -1,0 +1,1 @@
+"""core-command: device commands over REST and the bus."""

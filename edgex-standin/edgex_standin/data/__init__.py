@@ -1,0 +1,1 @@
+"""core-data: events and readings."""

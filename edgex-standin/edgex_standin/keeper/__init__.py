@@ -1,0 +1,1 @@
+"""core-keeper: configuration and registry."""

@@ -1,0 +1,1 @@
+"""core-metadata: devices, profiles, services, provision watchers."""

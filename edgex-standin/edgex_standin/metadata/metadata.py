@@ -1,0 +1,36 @@
+"""core-metadata: all its routes."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from edgex_standin.core import Core
+from edgex_standin.metadata.devices import Devices
+from edgex_standin.metadata.profile_parts import ProfileParts
+from edgex_standin.metadata.profiles import Profiles
+from edgex_standin.metadata.services import DeviceServices
+from edgex_standin.metadata.watchers import Watchers
+from edgex_standin.web import answer, route
+
+
+def metadata_routes(core: Core) -> list[BaseRoute]:
+    """Parts of profiles before profiles: `/deviceprofile/basicinfo/all` is no profile called all."""
+    rooms = (DeviceServices(core), ProfileParts(core), Profiles(core), Devices(core), Watchers(core))
+    return [one for room in rooms for one in room.routes()] + [route("GET", "/uom", _units_of_measure)]
+
+
+async def _units_of_measure(_request: Request) -> Response:
+    return answer(uom=units())
+
+
+@cache
+def units() -> dict[str, Any]:
+    """Names as EdgeX writes them in JSON: the map of units in capitals, what is in it in small letters."""
+    tree = yaml.safe_load((Path(__file__).parent / "units.yaml").read_text())
+    named = {name: {key.lower(): value for key, value in unit.items()} for name, unit in tree["Units"].items()}
+    return {"source": tree["Source"], "units": named}

@@ -1,0 +1,90 @@
+"""The four services of the core: their apps, and all of them served at once."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from edgex_kit.config.settings import Tree
+from edgex_kit.service.server import serve_on
+from starlette.types import ASGIApp
+
+from edgex_standin.command.command import Commands
+from edgex_standin.command.command_bus import CommandBus
+from edgex_standin.core import COMMAND, DATA, KEEPER, METADATA, Core
+from edgex_standin.data.event_routes import Events
+from edgex_standin.data.intake import Intake
+from edgex_standin.data.reading_routes import Readings
+from edgex_standin.keeper.common_config import configuration_of
+from edgex_standin.keeper.core_secrets import secret_of
+from edgex_standin.keeper.health import HealthChecks, open_health_checks
+from edgex_standin.keeper.keeper import Keys
+from edgex_standin.keeper.registry import Registry, register_ourselves
+from edgex_standin.metadata.metadata import metadata_routes
+from edgex_standin.relay import Relay, open_relay
+from edgex_standin.web import app_of, route
+
+
+@contextlib.asynccontextmanager
+async def serve_core(core: Core, sockets: Mapping[str, socket.socket]) -> AsyncIterator[None]:
+    """Everything the core does, over REST and on the bus, for the length of the block."""
+    await register_ourselves(core)
+    with open_relay(core.service.timeout_s) as relay:
+        async with open_health_checks(core) as checks, _listen(core), _serve(_apps(core, checks, relay), sockets):
+            yield
+
+
+def _apps(core: Core, checks: HealthChecks, relay: Relay) -> dict[str, ASGIApp]:
+    routes = {
+        KEEPER: [*Keys(core).routes(), *Registry(core, checks).routes()],
+        METADATA: metadata_routes(core),
+        DATA: [*Events(core).routes(), *Readings(core).routes()],
+        COMMAND: Commands(core, relay).routes(),
+    }
+    apps = {}
+    for name, own in routes.items():
+        secret = route("POST", "/secret", secret_of(core.store, name))
+        apps[name] = app_of(name, [secret, *own], _constant(configuration_of(core, name)), core.service)
+    return apps
+
+
+def _constant(tree: Tree) -> Callable[[], Tree]:
+    return lambda: tree
+
+
+@contextlib.asynccontextmanager
+async def _listen(core: Core) -> AsyncIterator[None]:
+    """What core-data and core-command take from the bus."""
+    async with asyncio.TaskGroup() as tasks:
+        takers = (Intake(core).run(), CommandBus(core).run())
+        running = [tasks.create_task(taker) for taker in takers]
+        await asyncio.sleep(0)  # both have subscribed when they first wait
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _serve(apps: Mapping[str, ASGIApp], sockets: Mapping[str, socket.socket]) -> AsyncIterator[None]:
+    """All apps, started and stopped side by side."""
+    stop = asyncio.Event()
+
+    async def serve(app: ASGIApp, sock: socket.socket, is_up: "asyncio.Future[Any]") -> None:
+        async with serve_on(app, sock):
+            is_up.set_result(None)
+            await stop.wait()
+
+    async with asyncio.TaskGroup() as servers:
+        ups = []
+        for name, sock in sockets.items():
+            is_up = asyncio.get_running_loop().create_future()
+            ups.append(is_up)
+            servers.create_task(serve(apps[name], sock, is_up), name=name)
+        try:
+            await asyncio.gather(*ups)
+            yield
+        finally:
+            stop.set()

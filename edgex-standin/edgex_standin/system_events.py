@@ -1,0 +1,45 @@
+"""What core-metadata says on the bus when something it keeps has changed (contract 1.12)."""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from edgex_kit.wire import codec
+from edgex_kit.wire.messages import SystemEvent
+
+from edgex_standin.core import METADATA, Core
+from edgex_standin.documents import Doc
+
+log = logging.getLogger(__name__)
+
+
+class SystemEvents:
+    """Publishes for one HTTP request: all its events carry that request's correlation id."""
+
+    def __init__(self, core: Core, correlation_id: str) -> None:
+        self._core = core
+        self._correlation_id = correlation_id
+
+    def device(self, action: str, device: Doc, owner: str = "") -> None:
+        self._publish("device", action, owner or device["serviceName"], device, device.get("profileName", ""))
+
+    def service(self, action: str, service: Doc) -> None:
+        self._publish("deviceservice", action, service["name"], service)
+
+    def profile(self, action: str, profile: Doc, services: Iterable[str] = ()) -> None:
+        """To everybody under our own name, and to each of the services that have a device on it."""
+        for owner in (METADATA, *services):
+            self._publish("deviceprofile", action, owner, profile, profile["name"])
+
+    def watcher(self, action: str, watcher: Doc, owner: str = "") -> None:
+        profile = watcher["discoveredDevice"].get("profileName", "")
+        self._publish("provisionwatcher", action, owner or watcher["serviceName"], watcher, profile)
+
+    def _publish(self, kind: str, action: str, owner: str, details: Doc, profile: str = "") -> None:
+        core = self._core
+        event = SystemEvent(
+            type=kind, action=action, source=METADATA, owner=owner, details=details, timestamp=time.time_ns()
+        )
+        data = codec.encode(event, correlation_id=self._correlation_id, encoding=core.encoding)
+        if core.bus.publish(core.topics.system_event(METADATA, kind, action, owner, profile), data) is None:
+            log.warning("nobody was told of the %s of %s '%s': no message broker", action, kind, details["name"])

@@ -1,0 +1,299 @@
+"""Models as EdgeX devices: commands through core-command and the bus while frames flow, wishes, locks, ends."""
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.app.model_gateway import QUICK, Bus, Gateway
+from tests.app.updating import MODEL, write_version
+from tests.conformance.eyes import configure, open_stage, run_eye
+from tests.conformance.peers import until
+
+pytestmark = pytest.mark.timeout(90)
+CAR, PERSON = ((1, 0.9),), ((0, 0.9),)
+
+
+@pytest.fixture
+def open_gateway(edgex: Any, tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """Starts app-inference with two versions of a model, 1.0.0 serving."""
+    import contextlib
+
+    with contextlib.ExitStack() as open_things:
+
+        def start(*flags: str, pipelines: dict[str, Any] | None = None) -> Gateway:
+            key = f"eye-{uuid.uuid4().hex[:6]}"
+            write_version(tmp_path / "models", "1.0.0", PERSON, license="Apache-2.0")
+            telemetry = {"Interval": "1s", "Metrics": {"Model": True}}
+            configure(tmp_path, Writable={"Pipelines": pipelines or {"p": {"Model": MODEL}}, "Telemetry": telemetry})
+            eye = open_things.enter_context(
+                run_eye(tmp_path, f"-cp={edgex.provider}", "-r", *flags, key=key, SERVICE_PORT="0")
+            )
+            stage = open_things.enter_context(open_stage(edgex.broker.host, edgex.broker.port))
+            stage.service = key
+            gateway = Gateway(eye, stage, edgex, tmp_path / "models", tmp_path)
+            if pipelines is None:
+                until(lambda: eye.said(f"is device '{gateway.device}'"), "the device is there", 20)
+            return gateway
+
+        yield start
+
+
+@pytest.fixture
+def gateway(open_gateway: Callable[..., Gateway]) -> Gateway:
+    return open_gateway()
+
+
+@pytest.mark.goal(36, 31)
+def test_a_model_is_a_device_with_what_is_known_of_it(gateway: Gateway) -> None:
+    known = gateway.known()
+    assert (known["profileName"], known["operatingState"], known["adminState"]) == ("openvino-model", "UP", "UNLOCKED")
+    properties = known["properties"]
+    assert (properties["version"], properties["license"], properties["task"]) == ("1.0.0", "Apache-2.0", "detection")
+    assert properties["metadata"]["labels"] == {"value": ["person", "car", "dog"], "origin": "manifest"}
+    assert len(properties["digest"]) == 64
+    record = requests.get(f"{gateway.edgex.metadata}/api/v3/deviceservice/name/{gateway.eye.key}", timeout=5).json()
+    assert record["service"]["baseAddress"] == gateway.eye.url
+
+
+@pytest.mark.goal(21, 36)
+def test_every_resource_can_be_read(gateway: Gateway) -> None:
+    profile = requests.get(f"{gateway.edgex.metadata}/api/v3/deviceprofile/name/openvino-model", timeout=5).json()
+    readable = [it["name"] for it in profile["profile"]["deviceResources"] if "R" in it["properties"]["readWrite"]]
+    assert len(readable) > 15
+    for name in readable:
+        gateway.get(name)
+    url = f"{gateway.edgex.command}/api/v3/device/name/{gateway.device}/GetModelMetaData"
+    readings = {it["resourceName"] for it in requests.get(url, timeout=5).json()["event"]["readings"]}
+    assert {"ActiveVersion", "Digest", "Labels", "Metadata", "Licence"} <= readings
+
+
+@pytest.mark.goal(21, 35)
+def test_a_version_is_deployed_through_core_command_while_frames_flow_and_taken_back(gateway: Gateway) -> None:
+    write_version(gateway.models, "2.0.0", PERSON)
+    with gateway.frames() as flow:
+        gateway.deploy("2.0.0")
+        gateway.settled("2.0.0")
+        until(lambda: flow.versions()[-1] == "2.0.0", "its results come")
+        assert gateway.get("PreviousVersion") == "1.0.0"
+        assert gateway.put("Rollback", "true").status_code == 200
+        gateway.settled("1.0.0")
+        until(lambda: flow.versions()[-1] == "1.0.0", "the results of the one before come again")
+    row = until(lambda: gateway.accounted(flow), "every frame is accounted for")
+    assert set(row["dropped"]) <= {"Replaced"}, "an update costs no frame"
+    until(lambda: len(gateway.stage.of(flow.camera)) == row["framesAnalysed"], "every result is told")
+    seqs = [it.said["seq"] for it in gateway.stage.of(flow.camera)]
+    assert seqs == sorted(set(seqs)), "a result is doubled or out of order"
+    asked = gateway.eye.said("Deploy", "asked by command ")
+    assert len(asked) == 1
+    assert gateway.eye.said("Rollback true", "asked by command ")
+
+
+@pytest.mark.goal(21)
+def test_an_operator_takes_back_a_version_that_finds_other_things_and_no_gate_objects(gateway: Gateway) -> None:
+    write_version(gateway.models, "2.0.0", CAR)
+    with gateway.frames() as flow:
+        gateway.deploy("2.0.0", promoted=True)
+        gateway.settled("2.0.0")
+        until(lambda: flow.labels()[-50:] == ["car"] * 50, "it has looked at many frames")
+        assert gateway.put("Rollback", "true").status_code == 200
+        gateway.settled("1.0.0")
+        time.sleep(0.5)
+        assert gateway.get("ActiveVersion") == "1.0.0"
+        assert gateway.get("AvailableVersions")["quarantined"] == []
+
+
+@pytest.mark.goal(21, 38)
+def test_a_quiet_scene_waits_for_promote(gateway: Gateway) -> None:
+    write_version(gateway.models, "2.0.0", PERSON)
+    gateway.deploy("2.0.0")
+    until(lambda: gateway.get("State") == "OBSERVE", "it is observed", 20)
+    until(lambda: "of 30 frames" in gateway.get("Reason"), "it says what it waits for")
+    assert gateway.put("Promote", "true").status_code == 200
+    gateway.settled("2.0.0")
+    answer = gateway.put("Promote", "true")
+    assert answer.status_code == 409
+    assert "no candidate to promote" in answer.text
+
+
+@pytest.mark.goal(21, 38)
+def test_a_version_that_is_not_there_is_refused_with_its_reason(gateway: Gateway) -> None:
+    answer = gateway.put("Deploy", "9.9.9")
+    assert answer.status_code == 404
+    assert "no version '9.9.9'" in answer.text
+    answer = gateway.put("Deploy", '{"version": "1.0.0", "strategi": "swap"}')
+    assert answer.status_code == 400
+    assert "strategi" in answer.text
+    assert gateway.get("ActiveVersion") == "1.0.0"
+    assert gateway.eye.said("Deploy 9.9.9 refused", "asked by command ")
+
+
+@pytest.mark.goal(19, 21, 36, 38)
+def test_a_bad_version_goes_back_by_itself_and_the_device_says_why(gateway: Gateway) -> None:
+    write_version(gateway.models, "2.0.0", CAR)
+    with gateway.frames() as flow:
+        until(lambda: len(flow.versions()) > 60, "there is something to compare with", 20)
+        gateway.deploy("2.0.0")
+        until(lambda: gateway.get("AvailableVersions")["quarantined"] == ["2.0.0"], "it went back", 30)
+        assert "finds other classes" in gateway.get("Reason")
+        again = gateway.put("Deploy", "2.0.0")
+        assert again.status_code == 409
+        assert "2.0.0 is quarantined: " in again.text
+        until(lambda: flow.versions()[-1] == "1.0.0", "the version before serves")
+    until(lambda: "finds other classes" in str(gateway.known()["properties"]["reported"]), "core-metadata knows")
+    assert gateway.known()["operatingState"] == "UP"
+
+
+@pytest.mark.goal(36)
+def test_locked_means_do_not_update_whichever_way_it_is_asked(gateway: Gateway) -> None:
+    write_version(gateway.models, "2.0.0", PERSON)
+    gateway.patch(adminState="LOCKED")
+    until(lambda: gateway.put("Threshold", "0.5").status_code == 423, "commands are refused")
+    assert gateway.put("Deploy", "2.0.0").status_code == 423
+    wish = {"generation": 50, "models": {MODEL: {"version": "2.0.0"}}}
+    requests.put(gateway.key("Desired"), json={"value": json.dumps(wish)}, timeout=5).raise_for_status()
+    until(lambda: "LOCKED" in gateway.reported().get("models", {}).get(MODEL, {}).get("reason", ""), "it says so", 20)
+    assert gateway.reported()["models"][MODEL]["active"]["version"] == "1.0.0"
+    gateway.patch(adminState="UNLOCKED")
+    until(lambda: gateway.reported()["models"][MODEL]["active"]["version"] == "2.0.0", "the wish is followed", 20)
+
+
+@pytest.mark.goal(21)
+def test_the_threshold_is_live_and_what_is_no_threshold_is_refused(gateway: Gateway) -> None:
+    assert gateway.put("Threshold", "0.95").status_code == 200
+    until(lambda: float(gateway.get("Threshold")) == pytest.approx(0.95), "it is in force")
+    assert gateway.put("Threshold", "1.5").status_code == 400
+    with gateway.frames() as flow:
+        until(lambda: len(gateway.stage.of(flow.camera)) > 3, "results come")
+        assert gateway.stage.of(flow.camera)[-1].said["objects"] == []
+    assert gateway.get("ActiveVersion") == "1.0.0"
+
+
+@pytest.mark.goal(21, 28)
+def test_a_self_test_finds_a_byte_that_was_flipped(gateway: Gateway) -> None:
+    assert gateway.put("SelfTest", "true").status_code == 200
+    weights = gateway.models / MODEL / "1.0.0" / "model.bin"
+    weights.write_bytes(bytes([weights.read_bytes()[0] ^ 1]) + weights.read_bytes()[1:])
+    answer = gateway.put("SelfTest", "true")
+    assert answer.status_code == 500
+    assert "self-test failed: its files are" in answer.text
+
+
+@pytest.mark.goal(21)
+def test_commands_over_the_bus_go_through_the_same_doors(gateway: Gateway) -> None:
+    bus = Bus(gateway.edgex)
+    try:
+        said = bus.ask(gateway.device, "GetModelState", "get", None)
+        assert said["errorCode"] == 0
+        values = {it["resourceName"]: it.get("value") for it in said["payload"]["event"]["readings"]}
+        assert (values["State"], values["ActiveVersion"]) == ("IDLE", "1.0.0")
+        said = bus.ask(gateway.device, "Deploy", "set", {"Deploy": "9.9.9"})
+        assert said["errorCode"] == 1
+        assert "no version '9.9.9'" in str(said["payload"])
+        write_version(gateway.models, "2.0.0", PERSON)
+        said = bus.ask(gateway.device, "Deploy", "set", {"Deploy": json.dumps({"version": "2.0.0", "promoted": True})})
+        assert said["errorCode"] == 0
+        gateway.settled("2.0.0")
+        assert gateway.eye.said("Deploy", f"asked by command {said['correlationID']}")
+    finally:
+        bus.close()
+
+
+@pytest.mark.goal(36)
+def test_only_our_own_models_are_devices_of_ours(gateway: Gateway) -> None:
+    device = {**gateway.known(), "name": "stranger"}
+    device.pop("id")
+    body = [{"apiVersion": "v3", "device": device}]
+    answer = requests.post(f"{gateway.edgex.metadata}/api/v3/device", json=body, timeout=10).json()[0]
+    assert answer["statusCode"] == 500
+    assert "stands for no model" in answer["message"]
+
+
+@pytest.mark.goal(39)
+def test_updates_are_scraped_and_published(gateway: Gateway) -> None:
+    bus = Bus(gateway.edgex, f"edgex/telemetry/{gateway.eye.key}/#")
+    try:
+        gateway.put("Deploy", "9.9.9")
+        write_version(gateway.models, "2.0.0", PERSON)
+        with gateway.frames():
+            gateway.deploy("2.0.0")
+            gateway.settled("2.0.0")
+            until(lambda: "edgex_model_swaps_total{" in gateway.scrape(), "updates are counted")
+            scraped = gateway.scrape()
+        for family in ("model_rollbacks_total", "model_refusals_total", "model_quarantined", "model_active"):
+            assert f"edgex_{family}{{" in scraped
+        digest = gateway.get("Digest")[:12]
+        active = [it for it in scraped.splitlines() if it.startswith("edgex_model_active{") and it.endswith(" 1.0")]
+        assert any(f'digest="{digest}"' in it and 'version="2.0.0"' in it and 'device="CPU"' in it for it in active)
+        until(lambda: "ModelSwaps" in bus.heard(), "it is published")
+    finally:
+        bus.close()
+
+
+@pytest.mark.goal(35)
+def test_a_desired_document_written_by_hand_is_followed(gateway: Gateway) -> None:
+    write_version(gateway.models, "2.0.0", PERSON)
+    wish = {"generation": 7, "models": {MODEL: {"version": "2.0.0", **QUICK}}}
+    with gateway.frames():
+        requests.put(gateway.key("Desired"), json={"value": json.dumps(wish)}, timeout=5).raise_for_status()
+        gateway.settled("2.0.0")
+    until(lambda: gateway.reported()["generationSeen"] == 7, "it is told")
+    assert gateway.reported()["models"][MODEL]["active"]["version"] == "2.0.0"
+
+
+@pytest.mark.goal(36)
+def test_a_model_that_cannot_be_loaded_is_down_and_says_why(open_gateway: Callable[..., Gateway]) -> None:
+    gateway = open_gateway(pipelines={"p": {"Model": "nobody"}})
+    name = f"model-{gateway.eye.key}-nobody"
+    url = f"{gateway.edgex.metadata}/api/v3/device/name/{name}"
+    until(lambda: requests.get(url, timeout=5).ok, "it is there", 20)
+    device = requests.get(url, timeout=5).json()["device"]
+    assert device["operatingState"] == "DOWN"
+    assert "no model 'nobody'" in device["properties"]["trouble"]
+
+
+@pytest.mark.goal(36)
+def test_a_model_that_could_not_be_loaded_is_brought_back_by_a_deploy(open_gateway: Callable[..., Gateway]) -> None:
+    gateway = open_gateway(pipelines={"p": {"Model": "late"}})
+    device = f"model-{gateway.eye.key}-late"
+    command = f"{gateway.edgex.command}/api/v3/device/name/{device}"
+    known = f"{gateway.edgex.metadata}/api/v3/device/name/{device}"
+    until(lambda: requests.get(known, timeout=5).ok, "it is there", 20)
+    until(lambda: requests.get(f"{command}/Reason", timeout=10).ok, "it answers", 20)
+    assert requests.put(f"{command}/Threshold", json={"Threshold": "0.5"}, timeout=10).status_code == 503
+    shutil.copytree(gateway.models / MODEL, gateway.models / "late")
+    manifest = gateway.models / "late" / "1.0.0" / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace(f"name: {MODEL}", "name: late"))
+    answer = requests.put(f"{command}/Deploy", json={"Deploy": "1.0.0"}, timeout=10)
+    assert answer.status_code == 200, answer.text
+    until(lambda: requests.get(known, timeout=5).json()["device"]["operatingState"] == "UP", "it is up", 30)
+    with gateway.frames() as flow:
+        assert flow.versions()[-1] == "1.0.0"
+    assert requests.put(f"{command}/Threshold", json={"Threshold": "0.5"}, timeout=10).status_code == 200
+
+
+@pytest.mark.goal(36)
+def test_the_device_is_retired_with_the_last_pipeline_that_names_its_model(gateway: Gateway) -> None:
+    key = f"{gateway.edgex.keeper}/api/v3/kvs/key/edgex/v4/{gateway.eye.key}/Writable/Pipelines/p/Enabled"
+    requests.put(key, json={"value": "false"}, timeout=5).raise_for_status()
+    until(lambda: not gateway.known(), "it is gone", 20)
+    requests.put(key, json={"value": "true"}, timeout=5).raise_for_status()
+    until(lambda: gateway.known().get("operatingState") == "UP", "it is back", 20)
+
+
+@pytest.mark.goal(36)
+def test_a_device_that_somebody_deletes_stays_away_and_its_model_serves_on(gateway: Gateway) -> None:
+    requests.delete(f"{gateway.edgex.metadata}/api/v3/device/name/{gateway.device}", timeout=5).raise_for_status()
+    until(lambda: gateway.eye.said("was deleted; its model serves on"), "it is followed")
+    answer = requests.get(f"{gateway.eye.url}/api/v3/device/name/{gateway.device}/State", timeout=5)
+    assert answer.status_code == 404
+    time.sleep(3)  # longer than the service takes to look again
+    assert not gateway.known()
+    with gateway.frames() as flow:
+        assert flow.versions()

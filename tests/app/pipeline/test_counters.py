@@ -1,0 +1,123 @@
+"""Every frame is counted, and each kind of trouble is said once a camera."""
+
+import logging
+
+import pytest
+from app_inference.errors import ImageBroken, InferenceFailed, NoPicture
+from app_inference.pipeline.counters import BROKEN, LINES, NO_PICTURE, RATE, Tally
+from app_inference.pipeline.live_view import View
+from app_inference.web.status import counts_by_camera
+from edgex_kit.service.metrics import Metrics
+from edgex_kit.wire.errors import Malformed
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.metrics, self.view = Metrics("app-inference"), View()
+        self.tally = Tally(self.metrics, self.view)
+
+    def count(self, name: str, **tags: str) -> int:
+        return self.metrics.counter(name, **tags).value
+
+
+@pytest.fixture
+def rig(caplog: pytest.LogCaptureFixture) -> Rig:
+    caplog.set_level(logging.INFO)
+    return Rig()
+
+
+def test_received_is_analysed_and_dropped(rig: Rig) -> None:
+    rig.tally.received("gate", missed=3)
+    rig.tally.analysed("gate")
+    rig.tally.received("gate", missed=0)
+    rig.tally.dropped("gate", RATE)
+    rig.tally.received("yard", missed=0)
+    rig.tally.dropped("yard", "Malformed", Malformed("no event"))
+    counts = counts_by_camera(rig.metrics)
+    assert counts["gate"].dropped == {"Replaced": 3, "Rate": 1}
+    for camera in ("gate", "yard"):
+        assert counts[camera].frames_received == counts[camera].frames_analysed + sum(counts[camera].dropped.values())
+    assert rig.count("MessagesReceived") == 6
+    assert rig.count("InvalidMessagesReceived") == 1
+
+
+def test_each_kind_is_said_once_a_camera_and_counted_always(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(50):
+        for camera in ("gate", "yard"):
+            rig.tally.dropped(camera, "Malformed", Malformed(f"no event {number}"))
+            rig.tally.dropped(camera, "ImageBroken", ImageBroken("cut off"))
+            rig.tally.failed(camera, "lamps", InferenceFailed("out of memory"))
+    assert len(caplog.records) == 6
+    assert "a frame of 'gate' was dropped, more of this kind are only counted: no event 0" in caplog.text
+    assert "pipeline 'lamps' failed on 'yard', more of this kind are only counted: out of memory" in caplog.text
+    assert rig.count("FramesDropped", camera="gate", reason="ImageBroken") == 50
+    assert rig.count("InvalidMessagesReceived") == 200
+    assert rig.count("PipelineProcessingErrors-lamps", pipeline="lamps") == 100
+
+
+def test_a_flood_of_broken_cameras_is_no_flood_of_lines(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(500):
+        rig.tally.dropped(f"camera-{number}", "ImageBroken", ImageBroken("cut off"))
+    assert len(caplog.records) == LINES + 1
+    assert "20 cameras have said 'ImageBroken' within an hour" in caplog.text
+    rig.tally.dropped("gate", "Malformed", Malformed("no event"))
+    assert "no event" in caplog.text
+
+
+def test_what_is_meant_to_happen_is_not_said(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.tally.dropped("gate", RATE)
+    assert not caplog.records
+    assert rig.view.status() == []
+
+
+def test_an_event_without_a_picture_is_no_warning_and_its_device_no_camera(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.tally.dropped("thermometer", NO_PICTURE, NoPicture("holds no picture"))
+    assert [it.levelname for it in caplog.records] == ["INFO"]
+    assert rig.view.status() == []
+    assert rig.count("InvalidMessagesReceived") == 0
+
+
+def test_trouble_is_seen_on_its_camera(rig: Rig) -> None:
+    rig.tally.dropped("gate", "ImageBroken", ImageBroken("cut off"))
+    assert rig.view.status()[0]["lastError"] == "frame: cut off"
+    rig.tally.failed("gate", "lamps", InferenceFailed("out of memory"))
+    assert rig.view.status()[0]["lastError"] == "lamps: out of memory"
+
+
+def test_what_nobody_foresaw_comes_with_its_traceback_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        try:
+            _ = [][1]  # noqa: PLE0643
+        except IndexError as error:
+            rig.tally.dropped("gate", BROKEN, error)
+    assert caplog.text.count("Traceback") == 1
+    assert "IndexError: list index out of range" in caplog.text
+
+
+def test_frames_nobody_can_name_are_counted_apart(rig: Rig) -> None:
+    rig.tally.refused()
+    rig.tally.refused()
+    rig.tally.received("", missed=1)
+    rig.tally.dropped("", "Malformed", Malformed("no topic"))
+    counts = counts_by_camera(rig.metrics)[""]
+    assert counts.dropped == {"InboxFull": 2, "Replaced": 1, "Malformed": 1}
+    assert counts.frames_received == 4
+    assert rig.view.status() == []
+
+
+def test_a_camera_that_is_forgotten_leaves_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for camera in ("gate", "yard"):
+        rig.tally.received(camera, missed=1)
+        rig.tally.dropped(camera, "Malformed", Malformed("no event"))
+    rig.tally.forget({"gate"})
+    assert "gate" not in counts_by_camera(rig.metrics)
+    assert "yard" in counts_by_camera(rig.metrics)
+    assert set(rig.tally._said) == {"yard"}
+
+
+def test_the_name_of_a_camera_that_fills_pages_is_cut_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.tally.dropped("x" * 3000, "Malformed", Malformed("no event"))
+    rig.tally.failed("x" * 3000, "p", Malformed("no answer"))
+    assert [len(record.getMessage()) < 250 for record in caplog.records] == [True, True]

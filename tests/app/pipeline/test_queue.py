@@ -1,0 +1,242 @@
+"""Frames wait for a worker, the newest of each camera; results leave in order, and every frame is accounted for."""
+
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from app_inference.pipeline import queue as room
+from app_inference.pipeline.queue import Arrival
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.app.inbox_rig import CAMERAS, Rig
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_the_newest_frame_of_a_camera_wins_and_the_others_are_counted(rig: Rig) -> None:
+    for number in range(5):
+        rig.inbox.put("gate", b"%d" % number)
+    arrival = rig.take()
+    assert (arrival.data, arrival.missed) == (b"4", 4)
+    rig.inbox.put("gate", b"5")
+    assert rig.take().missed == 0
+
+
+def test_the_time_of_arrival_is_that_of_the_frame_that_won(rig: Rig) -> None:
+    rig.inbox.put("gate", b"old")
+    before = time.time_ns()
+    rig.inbox.put("gate", b"new")
+    assert before <= rig.take().received_ns <= time.time_ns()
+
+
+def test_results_leave_in_the_order_of_their_frames(rig: Rig) -> None:
+    out: list[int] = []
+    arrivals = []
+    for _ in range(3):
+        rig.inbox.put("gate", b"x")
+        arrivals.append(rig.take())
+    arrivals[2].leave(lambda _: out.append(2))
+    arrivals[1].leave(None)
+    assert out == []
+    arrivals[0].leave(lambda _: out.append(0))
+    assert out == [0, 2]
+
+
+def test_a_result_hears_how_many_frames_of_its_camera_have_gone_by(rig: Rig) -> None:
+    heard: list[int] = []
+    for replaced in (0, 2, 1):
+        for _ in range(replaced + 1):
+            rig.inbox.put("gate", b"x")
+        rig.take().leave(heard.append)
+    assert heard == [1, 4, 6]
+
+
+def test_a_result_that_fails_to_leave_does_not_hold_up_those_behind_it(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    out: list[int] = []
+    arrivals = []
+    for _ in range(2):
+        rig.inbox.put("gate", b"x")
+        arrivals.append(rig.take())
+    arrivals[1].leave(out.append)
+    arrivals[0].leave(_fail)
+    assert out == [2]
+    assert "a result for 'gate' could not leave" in caplog.text
+
+
+def _fail(_count: int) -> None:
+    raise LookupError
+
+
+def test_frames_behind_one_that_hangs_do_not_pile_up_and_other_cameras_go_on(rig: Rig) -> None:
+    rig.inbox.put("gate", b"hangs")
+    hanging = rig.take()
+    for _ in range(100):
+        rig.inbox.put("gate", b"x")
+        rig.inbox.put("yard", b"y")
+        rig.take().leave(lambda _: None)
+        if rig.inbox._offered:
+            rig.take().leave(lambda _: None)
+    assert len(hanging.lane._early) == room.MAX_UNDER_WAY - 1
+    assert rig.inbox._lanes["yard"].left == 100
+    assert not rig.inbox._offered  # of the gate one frame waits, and no worker gets it
+    hanging.leave(None)
+    assert rig.take().data == b"x"
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_with_random_work_order_holds_nothing_is_doubled_and_every_frame_is_accounted_for(workers: int) -> None:
+    rig, out, missed = Rig(), defaultdict(list), Counter[str]()
+    lock = threading.Lock()
+    sent = 600
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        while (arrival := rig.inbox.take()) is not None:
+            time.sleep(chance.choice((0, 0, 0.001, 0.004)))
+            with lock:
+                missed[arrival.topic] += arrival.missed
+            seq = int(arrival.data)
+            arrival.leave(_append(out[arrival.topic], seq))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(workers)]
+    for thread in threads:
+        thread.start()
+    for seq in range(sent):
+        for camera in CAMERAS:
+            rig.inbox.put(camera, b"%d" % seq)
+        time.sleep(0.0005)
+    _until(lambda: all(lane.is_at_rest for lane in rig.inbox._lanes.values()))
+    rig.inbox.close()
+    for thread in threads:
+        thread.join()
+
+    for camera in CAMERAS:
+        assert out[camera] == sorted(set(out[camera]))
+        assert out[camera][-1] == sent - 1
+        assert len(out[camera]) + missed[camera] == sent
+    assert min(map(len, out.values())) > 0.7 * max(map(len, out.values()))
+
+
+def _append(place: list[int], seq: int) -> Callable[[int], None]:
+    return lambda _: place.append(seq)
+
+
+def _until(check: Callable[[], Any], wait: float = 10) -> None:
+    deadline = time.monotonic() + wait
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.sampled_from(CAMERAS)),
+        st.tuples(st.just("take"), st.none()),
+        st.tuples(st.just("leave"), st.integers(0, 20)),
+        st.tuples(st.just("fail"), st.integers(0, 20)),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=200)
+@given(STEPS)
+def test_whatever_happens_sent_is_results_and_dropped_and_waiting(steps: list[tuple[str, Any]]) -> None:
+    rig, sent, missed = Rig(), Counter[str](), Counter[str]()
+    out: dict[str, list[int]] = defaultdict(list)
+    gone_by: dict[str, int] = {}
+    under_way: list[Arrival] = []
+    for step, what in steps:
+        if step == "put":
+            rig.inbox.put(what, b"%d" % sent[what])
+            sent[what] += 1
+        elif step == "take" and rig.inbox._offered:
+            under_way.append(rig.take())
+            missed[under_way[-1].topic] += under_way[-1].missed
+        elif step in ("leave", "fail") and under_way:
+            arrival = under_way.pop(what % len(under_way))
+            arrival.leave(_leaving(arrival, out, gone_by) if step == "leave" else None)
+        assert len(rig.inbox._offered) <= len(CAMERAS)
+    for lane in rig.inbox._lanes.values():
+        camera = lane.topic
+        assert sent[camera] == lane.taken + missed[camera] + lane.replaced + (lane.waiting is not None)
+        assert out[camera] == sorted(set(out[camera]))
+        assert gone_by.get(camera, 0) <= lane.gone_by <= lane.taken + missed[camera]
+        assert lane.taken - lane.left <= room.MAX_UNDER_WAY
+    assert rig.inbox._bytes == sum(len(lane.waiting or b"") for lane in rig.inbox._lanes.values())
+
+
+def _leaving(arrival: Arrival, out: dict[str, list[int]], gone_by: dict[str, int]) -> Callable[[int], None]:
+    def leave(count: int) -> None:
+        out[arrival.topic].append(int(arrival.data))
+        gone_by[arrival.topic] = count
+        assert count == int(arrival.data) + 1
+
+    return leave
+
+
+def test_of_more_topics_than_there_may_be_the_longest_silent_makes_room(rig: Rig) -> None:
+    rig.pass_through("gate")
+    for number in range(room.MAX_LANES - 1):
+        rig.pass_through(f"noise/{number}")
+    rig.pass_through("gate")
+    for number in range(500):
+        rig.pass_through(f"more/{number}")
+    assert rig.forgotten == [f"noise/{number}" for number in range(500)]
+    assert len(rig.inbox._lanes) == room.MAX_LANES
+    assert rig.refused == 0
+
+
+def test_a_topic_too_many_is_refused_and_counted_while_all_others_wait(rig: Rig) -> None:
+    for number in range(room.MAX_LANES):
+        rig.inbox.put(f"camera/{number}", b"x")
+    rig.inbox.put("one/more", b"x")
+    rig.inbox.put("one/more", b"x")
+    rig.inbox.put("camera/0", b"y")
+    assert (rig.refused, rig.forgotten) == (2, [])
+    assert rig.take().data == b"y"
+
+
+def test_a_camera_whose_frame_is_looked_at_is_never_forgotten(rig: Rig) -> None:
+    rig.inbox.put("gate", b"x")
+    looked_at = rig.take()
+    for number in range(room.MAX_LANES + 50):
+        rig.pass_through(f"noise/{number}")
+    assert "gate" not in rig.forgotten
+    looked_at.leave(None)
+    for number in range(room.ROOM):
+        rig.pass_through(f"more/{number}")
+    assert "gate" in rig.forgotten
+
+
+def test_waiting_frames_are_bounded_in_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAX_WAITING", 1000)
+    rig.inbox.put("gate", bytes(600))
+    rig.inbox.put("yard", bytes(600))
+    assert rig.refused == 1
+    rig.inbox.put("gate", bytes(1000))  # in the place of the first
+    assert rig.refused == 1
+    assert len(rig.take().data) == 1000
+    rig.inbox.put("yard", bytes(600))
+    assert rig.refused == 1
+
+
+def test_closing_sends_every_worker_home(rig: Rig) -> None:
+    threads = [threading.Thread(target=rig.inbox.take) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    rig.inbox.close()
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
+    assert rig.inbox.take() is None

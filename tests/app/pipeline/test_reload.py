@@ -1,0 +1,224 @@
+"""A change of Writable.Pipelines in core-keeper takes effect while frames flow, and costs none."""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+from app_inference.inference.model import load_model
+from app_inference.models.repository import Repository
+from app_inference.pipeline.live_view import View
+from app_inference.pipeline.plan import Plan, plan_from
+from app_inference.pipeline.reload import Serving
+from app_inference.pipeline.serving import Models
+from app_inference.rollout.boot import Starts
+from app_inference.rollout.journal import Journal
+from app_inference.settings import InferenceSection, PipelineSection
+
+from tests.conformance.eyes import METER, Eye, Stage, Told, configure, open_stage, run_eye, save_meter
+from tests.conformance.peers import until
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@dataclass
+class Rig:
+    """A pipeline of a running service, a camera of its own that never stops, and core-keeper's keys."""
+
+    eye: Eye
+    stage: Stage
+    keeper: str
+    name: str  # of the pipeline and of the camera
+    shown: int = 0
+
+    def film(self, over: threading.Event) -> None:
+        while not over.is_set():
+            self.stage.show(self.name, 200, self.shown)
+            self.shown += 1
+            over.wait(0.03)
+
+    def put(self, value: str, *key: str) -> None:
+        requests.put(self._url(*key), json={"value": value}, timeout=5).raise_for_status()
+
+    def delete(self, *key: str) -> None:
+        requests.delete(self._url(*key), params={"prefixMatch": "true"}, timeout=5).raise_for_status()
+
+    def result(self, fits: Callable[[Told], Any], what: str, pipeline: str = "") -> Told:
+        """The first result from now on that fits."""
+        known = len(self.of(pipeline))
+        found: Told = until(lambda: next(filter(fits, self.of(pipeline)[known:]), None), what)
+        return found
+
+    def of(self, pipeline: str = "") -> list[Told]:
+        return self.stage.of(self.name, pipeline or self.name)
+
+    def row(self) -> dict[str, Any]:
+        return self.eye.camera(self.name)
+
+    def lost_none(self) -> bool:
+        """Whether no frame was lost: on a busy machine a newer one may have taken its place, and nothing else."""
+        row = self.row()
+        return (
+            set(row["dropped"]) <= {"Replaced"}
+            and row["framesAnalysed"] + row["framesReplaced"] == row["framesReceived"]
+        )
+
+    def _url(self, *key: str) -> str:
+        path = "/".join(("edgex/v4", self.eye.key, "Writable/Pipelines", *key))
+        return f"{self.keeper}/api/v3/kvs/key/{path}"
+
+
+@pytest.fixture(scope="module")
+def eye(edgex: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
+    folder = tmp_path_factory.mktemp("reload")
+    for name, label in (("meter", "lamp"), ("second", "torch"), ("third", "fire")):
+        save_meter(folder / "models", name, label=label)
+    bus = {"Host": edgex.broker.host, "Port": edgex.broker.port}
+    configure(folder, MessageBus=bus, Writable={"Pipelines": {"other": {**METER, "Cameras": "nobody"}}})
+    with run_eye(folder, f"-cp={edgex.provider}", key=f"app-reload-{uuid.uuid4().hex[:6]}") as eye:
+        yield eye
+
+
+@pytest.fixture
+def rig(edgex: Any, eye: Eye, unique: str) -> Iterator[Rig]:
+    over = threading.Event()
+    with open_stage(edgex.broker.host, edgex.broker.port) as stage:
+        stage.service = eye.key
+        rig = Rig(eye, stage, edgex.keeper, unique)
+        rig.put("meter", unique, "Model")
+        rig.put(unique, unique, "Cameras")
+        until(lambda: eye.status()["pipelines"].get(unique, {}).get("Cameras") == unique, "the pipeline is there")
+        filming = threading.Thread(target=rig.film, args=(over,))
+        filming.start()
+        try:
+            until(rig.of, "a first result")
+            yield rig
+        finally:
+            over.set()
+            filming.join()
+            rig.delete(unique)
+            until(lambda: unique not in eye.status()["pipelines"], "the pipeline is gone")
+
+
+@pytest.mark.goal(11)
+def test_threshold_and_labels_take_effect_without_losing_a_frame(rig: Rig) -> None:
+    rig.put("0.9", rig.name, "Threshold")
+    rig.result(lambda it: it.said["objects"] == [], "nothing is above 0.9")
+    rig.put("0.3", rig.name, "Threshold")
+    rig.result(lambda it: it.said["objects"], "something is above 0.3")
+    rig.put("torch, fire", rig.name, "Labels")
+    rig.result(lambda it: it.said["objects"] == [], "a lamp is not wanted")
+    rig.put("lamp", rig.name, "Labels")
+    rig.result(lambda it: it.said["objects"], "a lamp is wanted")
+    assert rig.lost_none()
+
+
+@pytest.mark.goal(11)
+def test_a_new_model_is_loaded_beside_the_old_one_and_no_frame_is_lost(rig: Rig) -> None:
+    rig.put("third", rig.name, "Model")
+    swapped = rig.result(lambda it: it.said["model"]["name"] == "third", "the third model serves")
+    assert swapped.said["objects"][0]["label"] == "fire"
+    rig.put("second", rig.name, "Model")
+    rig.result(lambda it: it.said["model"]["name"] == "second", "and the second")
+    until(lambda: rig.eye.said("model 'third' is not used any more"), "the third model is let go")
+    assert {row["name"] for row in rig.eye.status()["models"]} == {"meter", "second"}
+    assert rig.lost_none()
+
+
+def test_cameras_rate_and_enabled_take_effect(rig: Rig) -> None:
+    rig.put("5", rig.name, "Rate")
+    until(lambda: rig.row()["dropped"].get("Rate", 0) > 10, "frames over the rate are dropped")
+    rig.put("0", rig.name, "Rate")
+    rig.put(f"{rig.name}-yard, dock", rig.name, "Cameras")
+    until(lambda: rig.row()["dropped"].get("NoPipeline", 0) > 5, "this camera is not looked at")
+    rig.stage.show(f"{rig.name}-yard")
+    until(lambda: rig.stage.of(f"{rig.name}-yard"), "another one is")
+    rig.put("false", rig.name, "Enabled")
+    until(lambda: not rig.eye.status()["pipelines"][rig.name]["Enabled"], "it is off")
+    rig.put(rig.name, rig.name, "Cameras")
+    rig.put("true", rig.name, "Enabled")
+    rig.result(bool, "this camera is looked at again")
+    row = rig.row()
+    assert row["framesAnalysed"] + sum(row["dropped"].values()) == row["framesReceived"]
+
+
+def test_a_pipeline_comes_key_by_key_and_goes(rig: Rig) -> None:
+    more = f"more-{rig.name}"
+    rig.put(rig.name, more, "Cameras")  # without a model yet: nothing to take over
+    until(lambda: rig.eye.said(f"'{more}' refused, it waits", f"Pipelines.{more}.Model is empty"), "it is said")
+    rig.put("second", more, "Model")
+    told = rig.result(bool, "the new pipeline's result", more)
+    assert (told.event["sourceName"], told.said["pipeline"]) == (more, more)
+    assert told.topic.endswith(f"/detection/{rig.name}/{more}")
+    rig.put("0.2,0.2,0.8,0.2,0.8,0.8,0.2,0.8", more, "Zones", "doorway")
+    rig.result(lambda it: it.said["objects"][0]["zones"] == ["doorway"], "the zone counts", more)
+    assert {it["pipeline"] for it in rig.row()["seen"]} == {rig.name, more}
+    rig.delete(more)
+    until(lambda: more not in rig.eye.status()["pipelines"], "it is gone")
+    until(lambda: {it["pipeline"] for it in rig.row()["seen"]} == {rig.name}, "and what it saw")
+    assert rig.lost_none()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        (("Threshold",), "7", "Threshold 7 is not within 0..1"),
+        (("Zones", "yard"), "0,0,1", "Zones: zone 'yard'"),
+        (("Model",), "", "Model is empty"),
+    ],
+)
+def test_a_wrong_change_leaves_the_pipeline_as_it_was_and_others_follow(
+    rig: Rig, key: tuple[str, ...], value: str, complaint: str
+) -> None:
+    before = rig.eye.status()["pipelines"][rig.name]
+    rig.put(value, rig.name, *key)
+    until(lambda: rig.eye.said(f"pipeline '{rig.name}' refused, it stays as it was", complaint), "it is said")
+    rig.result(lambda it: it.said["objects"], "results as before")
+    assert rig.eye.status()["pipelines"][rig.name] == before
+    rig.put(f"nobody-but-{rig.name}", "other", "Cameras")
+    until(lambda: rig.name in rig.eye.status()["pipelines"]["other"]["Cameras"], "another pipeline follows")
+    assert rig.lost_none()
+
+
+def test_a_change_of_the_wrong_type_leaves_everything_as_it_was(rig: Rig) -> None:
+    rig.put("often", rig.name, "Rate")
+    key = f"configuration key Writable.Pipelines.{rig.name}.Rate"
+    until(lambda: rig.eye.said("configuration change refused, the old one stays", key), "it is said")
+    rig.result(lambda it: it.said["objects"], "results as before")
+    assert rig.lost_none()
+
+
+def test_a_model_that_cannot_be_had_leaves_the_old_one_serving_and_is_a_failed_row(rig: Rig) -> None:
+    rig.put("nowhere", rig.name, "Model")
+    until(lambda: rig.eye.said(f"pipeline '{rig.name}' stays as it was, with model 'meter'"), "it is said")
+    rig.result(lambda it: it.said["model"]["name"] == "meter", "results as before")
+    failed = {row["name"]: row for row in rig.eye.status()["models"]}["nowhere"]
+    assert failed["state"] == "failed"
+    assert "no model 'nowhere'" in failed["reason"]
+    rig.put("second", rig.name, "Model")
+    rig.result(lambda it: it.said["model"]["name"] == "second", "the next change")
+    assert {row["name"] for row in rig.eye.status()["models"]} == {"meter", "second"}
+    assert rig.lost_none()
+
+
+def test_a_model_that_is_brought_back_meanwhile_leaves_alone_what_a_change_has_loaded(tmp_path: Path) -> None:
+    for name in ("meter", "second"):
+        save_meter(tmp_path, name)
+    repository = Repository(tmp_path)
+    section = InferenceSection(models_dir=str(tmp_path), threads=1, streams=1)
+    models = Models(section, repository, Starts(Journal(tmp_path / ".state"), repository))
+    before = {"old": PipelineSection(model="meter")}  # could not be loaded at the start
+    coming = {**before, "new": PipelineSection(model="second")}
+    plan = replace(plan_from(before, models.slots, Plan()), coming=coming)
+    serving = Serving(models, SimpleNamespace(plan=plan), View())  # type: ignore[arg-type]
+    models.load({"second": coming["new"]})  # the change has come so far
+    serving.fill("meter", load_model(repository.find("meter")))
+    assert serving.analyst.plan.models == {"meter"}
+    assert models.slots.keys() == {"meter", "second"}
+    serving.take_over(plan_from(before, models.slots, plan))
+    assert models.slots.keys() == {"meter"}

@@ -1,0 +1,238 @@
+"""The models that pipelines name are loaded, each once; one that cannot be had is told with its reason."""
+
+import gc
+import logging
+import shutil
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from app_inference.inference.model import load_model
+from app_inference.inference.runtime import Runtime
+from app_inference.models.repository import Repository
+from app_inference.pipeline import serving as room
+from app_inference.pipeline.cores import cores, streams_for, workers_for
+from app_inference.pipeline.serving import Models, runtime_from
+from app_inference.pipeline.slot import Lineup
+from app_inference.rollout.boot import Starts
+from app_inference.rollout.journal import Journal
+from app_inference.settings import InferenceSection, PipelineSection
+from app_inference.vision.image import image_from_pixels
+
+from tests.conformance.eyes import save_meter
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_meter(tmp_path)
+    save_meter(tmp_path, "other")
+    return tmp_path
+
+
+def wanted(*models: str) -> dict[str, PipelineSection]:
+    return {name: PipelineSection(model=name) for name in models}
+
+
+def open_models(folder: Path) -> Models:
+    section, repository = InferenceSection(models_dir=str(folder), threads=1, streams=1), Repository(folder)
+    return Models(section, repository, Starts(Journal(folder / ".state"), repository))
+
+
+def test_a_model_in_use_is_shown_with_what_runs_it(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter"))
+    (row,) = models.status()
+    assert (
+        row.items()
+        >= {
+            "name": "meter",
+            "state": "serving",
+            "model": "meter",
+            "version": "1.0.0",
+            "task": "detection",
+            "inputSize": [32, 32],
+            "precision": "FP32",
+            "devices": ["CPU"],
+            "labels": 1,
+        }.items()
+    )
+    assert len(row["digest"]) == 12
+
+
+def test_one_that_is_missing_is_a_failed_row_and_the_others_serve(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter", "missing"))
+    rows = {row["name"]: row for row in models.status()}
+    assert rows["meter"]["state"] == "serving"
+    assert rows["missing"]["state"] == "failed"
+    assert "no model 'missing'" in rows["missing"]["reason"]
+    assert set(models.slots) == {"meter"}
+
+
+def test_one_that_is_broken_is_a_failed_row_with_the_cause(folder: Path) -> None:
+    (folder / "other/1.0.0/model.xml").write_text("<net/>")
+    models = open_models(folder)
+    models.load(wanted("other"))
+    (row,) = models.status()
+    assert row["state"] == "failed"
+    assert "model.xml" in row["reason"]
+
+
+def test_one_that_breaks_us_is_a_failed_row_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode(*_: Any) -> None:
+        raise ZeroDivisionError("a decoder divides by zero")
+
+    monkeypatch.setattr(room.Model, "warm_up", explode)
+    models = open_models(folder)
+    models.load(wanted("meter"))
+    assert models.status()[0]["reason"] == "ZeroDivisionError: a decoder divides by zero"
+    assert "Traceback" in caplog.text
+
+
+def test_models_on_their_way_say_what_is_done_to_them_and_which_they_wait_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, at_it, go = open_models(folder), threading.Event(), threading.Event()
+    warm_up = room.Model.warm_up
+
+    def slowly(model: room.Model) -> Any:
+        at_it.set()
+        assert go.wait(10)
+        return warm_up(model)
+
+    models.load(wanted("missing"))
+    monkeypatch.setattr(room.Model, "warm_up", slowly)
+    loading = threading.Thread(target=models.load, args=(wanted("meter", "missing", "other"),))
+    loading.start()
+    assert at_it.wait(10)
+    rows = {row["name"]: row for row in models.status()}
+    go.set()
+    loading.join()
+    assert {row["state"] for row in rows.values()} == {"preparing"}
+    assert rows["meter"]["doing"] == "looking at a first picture"
+    assert rows["other"]["doing"] == rows["missing"]["doing"] == "waiting until model 'meter' is ready"
+    assert {row["name"]: row["state"] for row in models.status()} == {
+        "meter": "serving",
+        "missing": "failed",
+        "other": "serving",
+    }
+
+
+def test_a_failed_model_is_tried_again_and_a_serving_one_is_not_loaded_twice(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter", "late"))
+    serving = models.slots["meter"].model
+    save_meter(folder, "late")
+    models.load(wanted("meter", "late"))
+    assert {row["state"] for row in models.status()} == {"serving"}
+    assert models.slots["meter"].model is serving
+
+
+def test_the_failure_of_a_model_nobody_wants_any_more_is_forgotten(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("missing"))
+    models.load(wanted("meter"))
+    assert [row["name"] for row in models.status()] == ["meter"]
+
+
+def test_a_model_that_is_let_go_ends_the_frame_it_looks_at(folder: Path) -> None:
+    models = open_models(folder)
+    models.load(wanted("meter", "other"))
+    slot = models.slots["other"]
+    models.release({"meter"})
+    assert set(models.slots) == {"meter"}
+    white = image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
+    assert len(slot.session(slot.model).analyse(white)[0]) == 1  # type: ignore[arg-type]
+
+
+def test_one_model_with_two_types_is_two(folder: Path) -> None:
+    models = open_models(folder)
+    sections = [PipelineSection(model="meter"), PipelineSection(model="meter", model_type="ssd")]
+    models.load({it.model_key: it for it in sections})
+    assert set(models.slots) == {"meter", "meter as ssd"}
+
+
+@pytest.fixture
+def twins(folder: Path) -> Models:
+    """One file under two names."""
+    shutil.copytree(folder / "meter", folder / "twin")
+    manifest = folder / "twin/1.0.0/manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("name: meter", "name: twin").replace("lamp", "torch"))
+    models = open_models(folder)
+    models.load(wanted("meter", "twin", "meter@1.0.0"))
+    return models
+
+
+def found(models: Models, name: str) -> int:
+    slot, white = models.slots[name], image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
+    return len(slot.session(slot.model).analyse(white)[0])  # type: ignore[arg-type]
+
+
+def test_one_file_under_several_names_is_compiled_once_and_each_name_keeps_its_own_labels(twins: Models) -> None:
+    compiled = {name: slot.model._compiled for name, slot in twins.slots.items()}
+    assert len(set(map(id, compiled.values()))) == 1
+    assert twins.slots["meter"].model.labels == ("lamp",)
+    assert twins.slots["twin"].model.labels == ("torch",)
+    assert [row["name"] for row in twins.status()] == ["meter", "meter@1.0.0", "twin"]
+
+
+def test_one_name_that_is_updated_closed_or_let_go_leaves_the_other_as_it_was(twins: Models, folder: Path) -> None:
+    before, other = twins.slots["meter"].model, twins.slots["twin"].model
+    save_meter(folder, "meter", "2.0.0", label="fire")
+    newer = load_model(twins.repository.version("meter", "2.0.0"), runtime=twins.runtime)
+    twins.slots["meter"].replace(Lineup(newer))
+    before.close()
+    assert (found(twins, "meter"), found(twins, "twin")) == (1, 1)
+    assert twins.slots["twin"].model is other
+    twins.release({"twin"})
+    assert found(twins, "twin") == 1
+
+
+def test_what_no_name_holds_any_more_is_given_up(twins: Models) -> None:
+    held = weakref.ref(twins.slots["twin"].model._compiled)
+    assert held() is not None
+    twins.release(())
+    gc.collect()
+    assert held() is None
+
+
+def test_other_colours_or_another_way_to_run_are_another_model(folder: Path) -> None:
+    stored = open_models(folder).repository.find("meter")
+    plain, swapped = load_model(stored), load_model(stored, {"color": "RGB"})
+    threaded = load_model(stored, runtime=Runtime(threads=2))
+    assert len({id(it._compiled) for it in (plain, swapped, threaded)}) == 3
+
+
+def test_what_is_done_to_a_model_is_told(folder: Path) -> None:
+    told: list[str] = []
+    load_model(open_models(folder).repository.find("other"), tell=told.append)
+    assert told == ["checking its files", "reading it", "compiling it for CPU"]
+
+
+def test_a_model_says_once_that_it_serves(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    open_models(folder).load(wanted("meter"))
+    assert "model meter serves: meter 1.0.0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("section", "streams", "threads", "workers"),
+    [
+        (InferenceSection(), cores(), cores(), cores() + 1 if cores() > 1 else 1),
+        (InferenceSection(streams=3), 3, 3, 4),
+        (InferenceSection(streams=1, threads=4), 1, 4, 2),
+        (InferenceSection(streams=2, workers=7), 2, 2, 7),
+    ],
+)
+def test_what_is_left_to_the_service_follows_from_the_cores(
+    section: InferenceSection, streams: int, threads: int, workers: int
+) -> None:
+    runtime = runtime_from(section)
+    assert (streams_for(section), runtime.streams, runtime.threads) == (streams, streams, threads)
+    if cores() > 1:
+        assert workers_for(section) == workers

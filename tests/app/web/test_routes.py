@@ -1,0 +1,146 @@
+"""What is said over REST beside the common routes."""
+
+import json
+import time
+from collections.abc import Iterator
+from itertools import count, pairwise
+
+import pytest
+import requests
+from app_inference.pipeline.results import Answer, Found, ImageFacts, ModelFacts, TimingFacts
+from app_inference.web.routes import LIVE_HZ, Thinning
+from app_inference.web.status import counts_by_camera
+from edgex_kit.service.metrics import Metrics
+from edgex_standin.address import Address
+
+from tests.conformance.eyes import (
+    METER,
+    PROFILE,
+    Eye,
+    Stage,
+    bus_section,
+    configure,
+    frame_event,
+    frame_message,
+    open_stage,
+    picture,
+    run_eye,
+    save_meter,
+)
+from tests.conformance.peers import until
+
+BASE = "routes"
+
+
+def answer(frame: int, camera: str = "gate", pipeline: str = "lamps") -> Answer:
+    return Answer(
+        schema="vision.detections/1",
+        pipeline=pipeline,
+        camera=camera,
+        frame_id=f"f-{frame}",
+        seq=frame,
+        capture_origin="1",
+        received_origin="2",
+        result_origin="3",
+        dropped_since_last=0,
+        image=ImageFacts(64, 48, "image/jpeg"),
+        model=ModelFacts("meter", "1.0.0", "0123456789ab", "detection", "CPU", "FP32"),
+        timing_ms=TimingFacts(1, 1, 1, 1, 4),
+        objects=(Found("lamp", 0, 0.75, (0, 0, 1, 1), (0, 0, 1, 1), ()),),
+    )
+
+
+@pytest.mark.parametrize("fps", [5, 15, 25, 30, 60])
+def test_the_live_stream_is_thinned_evenly_to_what_an_eye_needs(fps: int) -> None:
+    thinning = Thinning()
+    chosen = [number for number in range(fps * 10) if thinning.chooses(answer(number), number / fps)]
+    assert len(chosen) / 10 == pytest.approx(min(fps, LIVE_HZ), rel=0.05)
+    gaps = {then - before for before, then in pairwise(chosen)}
+    assert max(gaps) - min(gaps) <= 2
+
+
+def test_all_results_of_one_frame_go_or_stay_together() -> None:
+    thinning = Thinning()
+    for number in range(100):
+        now = number / 40
+        chosen = {thinning.chooses(answer(number, pipeline=it), now) for it in ("lamps", "doors", "cars")}
+        assert len(chosen) == 1
+
+
+def test_cameras_are_thinned_each_for_itself() -> None:
+    thinning = Thinning()
+    assert all(thinning.chooses(answer(0, camera), 0) for camera in ("gate", "yard"))
+    assert not thinning.chooses(answer(1, "gate"), 0.01)
+
+
+def test_counts_are_those_of_the_camera() -> None:
+    metrics = Metrics("app-inference")
+    metrics.counter("FramesReceived", camera="gate").add(7)
+    metrics.counter("FramesAnalysed", camera="gate").add(4)
+    metrics.counter("FramesDropped", camera="gate", reason="Replaced").add(2)
+    metrics.counter("FramesDropped", camera="yard", reason="Rate").add(1)
+    metrics.gauge("ResultsWaiting").set(5)
+    gate, yard = (counts_by_camera(metrics)[camera] for camera in ("gate", "yard"))
+    assert (gate.frames_received, gate.frames_analysed, gate.frames_replaced) == (7, 4, 2)
+    assert (gate.dropped, yard.dropped) == ({"Replaced": 2}, {"Rate": 1})
+
+
+@pytest.fixture(scope="module")
+def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
+    folder = tmp_path_factory.mktemp("routes")
+    save_meter(folder / "models")
+    configure(folder, MessageBus=bus_section(broker, BASE), Writable={"Pipelines": {"lamps": METER}})
+    with run_eye(folder, "-s") as running:
+        yield running
+
+
+@pytest.fixture
+def stage(broker: Address) -> Iterator[Stage]:
+    with open_stage(broker.host, broker.port, BASE) as stage:
+        yield stage
+
+
+def test_the_live_stream_tells_what_is_known_and_then_what_comes(eye: Eye, stage: Stage, unique: str) -> None:
+    known = stage.show(unique)
+    until(lambda: stage.of(unique), "a first result")
+    with requests.get(f"{eye.url}/api/v3/vision/live", stream=True, timeout=10) as live:
+        assert live.headers["Content-Type"].startswith("text/event-stream")
+        events = (json.loads(line[6:]) for line in live.iter_lines() if line.startswith(b"data: "))
+        assert next(it for it in events if it["camera"] == unique)["frameId"] == known
+        new = stage.show(unique)
+        said = next(it for it in events if it["camera"] == unique)
+        assert (said["frameId"], said["pipeline"]) == (new, "lamps")
+
+
+def test_a_camera_with_any_name_has_its_picture(eye: Eye, stage: Stage) -> None:
+    for name, level in (("a b", "a b"), ("a/b", "a%2Fb"), ("ü+#", "ü%2B%23"), ("100%25", "100%2525")):
+        event_id = _show(stage, name, level)
+        until(lambda name=name: eye.camera(name).get("results"), f"{name} has a result")
+        quoted = requests.utils.quote(name, safe="")
+        found = requests.get(f"{eye.url}/api/v3/vision/picture/{quoted}", params={"frameId": event_id}, timeout=5)
+        assert (found.status_code, found.content) == (200, picture())
+        told = until(lambda name=name: stage.of(name), f"the result of {name}")[-1]
+        assert told.topic.split("/")[-2] == requests.utils.quote(name, safe=" ü") if set(name) & set("/+#%") else name
+
+
+def _show(stage: Stage, name: str, level: str) -> str:
+    event = frame_event(name, picture())
+    stage.publish(f"frames/device-camera/{PROFILE}/{level}/Frame", frame_message(event))
+    return str(event["tags"]["frameId"])
+
+
+def test_status_says_what_a_terminal_or_a_page_shows(eye: Eye, stage: Stage, unique: str) -> None:
+    for seq in count():
+        stage.show(unique, seq=seq)
+        time.sleep(0.05)
+        row = eye.camera(unique)
+        if row.get("resultsPerSecond", 0) > 3:
+            break
+    status = eye.status()
+    assert status["isBrokerConnected"] is True
+    assert (status["resultsWaiting"], status["resultsDropped"]) == (0, 0)
+    assert status["pipelines"]["lamps"]["Model"] == "meter"
+    assert row["isLive"] is True
+    assert row["framesPerSecond"] == pytest.approx(row["resultsPerSecond"], rel=0.5)
+    assert 0 < row["latencyMs"]["p50"] <= row["latencyMs"]["p99"] < 5000
+    assert (row["seen"][0]["topLabel"], row["seen"][0]["count"]) == ("lamp", 1)

@@ -1,0 +1,251 @@
+"""device_camera.sources.mjpeg: against real HTTP servers, good ones and bad ones."""
+
+import base64
+import hashlib
+import http.server
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from device_camera.clock import ThreadClock
+from device_camera.frame import Encoding, Pixels, encode_jpeg
+from device_camera.sources.factory import Credentials, SourceOptions, open_source, parse_source
+from edgex_kit.wire.errors import Unavailable
+
+from tests.device.network_cameras import HttpCamera
+from tests.device.one_answer import answering
+
+Handler = http.server.BaseHTTPRequestHandler
+StartCamera = Callable[..., HttpCamera]
+LOGIN = Credentials("us@er", 'p@ss:"w')
+
+
+@pytest.fixture
+def jpegs(pictures: list[Pixels]) -> list[bytes]:
+    return [encode_jpeg(picture, Encoding()) for picture in pictures]
+
+
+def send_head(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=edge")
+    handler.end_headers()
+
+
+def send_part(handler: Handler, jpeg: bytes, *, has_length: bool = True) -> None:
+    length = f"Content-Length: {len(jpeg)}\r\n" if has_length else ""
+    handler.wfile.write(f"--edge\r\nContent-Type: image/jpeg\r\n{length}\r\n".encode() + jpeg + b"\r\n")
+
+
+def refuse(handler: Handler, *offers: str) -> None:
+    handler.send_response(401)
+    for offer in offers:
+        handler.send_header("WWW-Authenticate", offer)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def has_digest(handler: Handler) -> bool:
+    """A server's own check of a Digest answer (RFC 7616, qop=auth, SHA-256)."""
+    given = dict(re.findall(r'(\w+)="?([^",]+)', handler.headers.get("Authorization", "").replace('\\"', "''")))
+
+    def h(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    who, what = h(f"{LOGIN.user}:cam:{LOGIN.password}"), h(f"GET:{handler.path}")
+    return given.get("response") == h(f"{who}:n0nce:{given.get('nc')}:{given.get('cnonce')}:auth:{what}")
+
+
+def cause(url: str, **options: object) -> str:
+    """What is said when the camera at `url` does not open or gives no picture."""
+    spec = parse_source(url)
+    wanted = SourceOptions(open_timeout=1, read_timeout=0.3, **options)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable) as caught, open_source(spec, wanted, ThreadClock()) as source:
+        source.grab()
+    prefix, said = f"{spec}: ", str(caught.value)
+    assert said.startswith(prefix)
+    return said.removeprefix(prefix)
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+def test_parts_pass_through_byte_for_byte(http_camera: StartCamera, jpegs: list[bytes], has_length: bool) -> None:
+    def answer(handler: Handler) -> None:
+        send_head(handler)
+        for jpeg in [*jpegs, b""]:
+            send_part(handler, jpeg, has_length=has_length)
+
+    camera = http_camera(answer)
+    with open_source(parse_source(camera.url()), SourceOptions(), ThreadClock()) as source:
+        assert source.is_jpeg
+        shown = []
+        for _ in jpegs:
+            assert source.grab()
+            shown.append(source.retrieve())
+        assert shown == jpegs
+        with pytest.raises(Unavailable, match="connection closed by the camera"):
+            source.grab()
+
+
+def test_a_password_is_given_when_asked_for_in_basic(http_camera: StartCamera, jpegs: list[bytes]) -> None:
+    right = "Basic " + base64.b64encode(f"{LOGIN.user}:{LOGIN.password}".encode()).decode()
+
+    def answer(handler: Handler) -> None:
+        if handler.headers.get("Authorization") != right:
+            refuse(handler, 'Basic realm="cam"')
+            return
+        send_head(handler)
+        send_part(handler, jpegs[0])
+
+    camera = http_camera(answer)
+    with open_source(parse_source(camera.url()), SourceOptions(credentials=LOGIN), ThreadClock()) as source:
+        assert source.grab()
+    assert cause(camera.url(), credentials=Credentials("us@er", "wr0ng")) == "authentication failed (HTTP 401)"
+    assert cause(camera.url()) == "authentication failed: it asks for a user, none is given"
+
+
+def test_a_password_is_proved_without_being_sent_in_digest(http_camera: StartCamera, jpegs: list[bytes]) -> None:
+    heard = []
+
+    def answer(handler: Handler) -> None:
+        heard.append(str(handler.headers))
+        if not has_digest(handler):
+            refuse(handler, 'Basic realm="cam"', 'Digest realm="cam", nonce="n0nce", qop="auth", algorithm=SHA-256')
+            return
+        send_head(handler)
+        send_part(handler, jpegs[0])
+
+    camera = http_camera(answer)
+    login = Credentials("user", "secret")
+    url = camera.url("/video?channel=1")
+    assert cause(url, credentials=login) == "authentication failed (HTTP 401)"
+    with open_source(parse_source(url), SourceOptions(credentials=LOGIN), ThreadClock()) as source:
+        assert source.grab()
+    assert "Basic" not in "".join(heard)
+
+
+def test_a_redirect_is_followed(http_camera: StartCamera, jpegs: list[bytes]) -> None:
+    def answer(handler: Handler) -> None:
+        if handler.path == "/video":
+            handler.send_response(302)
+            handler.send_header("Location", "/other")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        send_head(handler)
+        send_part(handler, jpegs[0])
+
+    with open_source(parse_source(http_camera(answer).url()), SourceOptions(), ThreadClock()) as source:
+        assert source.grab()
+
+
+def test_redirects_in_a_circle_end(http_camera: StartCamera) -> None:
+    def answer(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", "/video")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    assert "redirects" in cause(http_camera(answer).url())
+
+
+def test_a_password_does_not_follow_a_redirect_to_another_host(http_camera: StartCamera) -> None:
+    heard = []
+
+    def stranger(handler: Handler) -> None:
+        heard.append(handler.headers.get("Authorization"))
+        refuse(handler, 'Basic realm="x"')
+
+    other = http_camera(stranger)
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", f"http://localhost:{other.port}/")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    assert "gets no password" in cause(http_camera(answer).url(), credentials=LOGIN)
+    assert heard == [None]
+
+
+@pytest.mark.parametrize(("status", "said"), [(404, "HTTP 404 Not Found"), (503, "HTTP 503 Service Unavailable")])
+def test_another_status_is_said(http_camera: StartCamera, status: int, said: str) -> None:
+    assert cause(http_camera(lambda handler: handler.send_error(status)).url()) == said
+
+
+def test_what_is_no_mjpeg_is_said_to_be_none(http_camera: StartCamera) -> None:
+    def page(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html")
+        handler.end_headers()
+
+    assert cause(http_camera(page).url()) == "not MJPEG: multipart/x-mixed-replace expected, text/html came"
+
+
+def test_a_port_where_nobody_listens_refuses() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+    assert cause(f"http://127.0.0.1:{port}/video") == "connection refused"
+
+
+def test_a_server_that_speaks_another_language_is_said_to() -> None:
+    with answering(b"SSH-2.0-OpenSSH\r\n") as port:
+        assert cause(f"http://127.0.0.1:{port}/") == "not an HTTP answer: BadStatusLine"
+
+
+def test_a_server_that_never_answers_times_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert cause(f"http://127.0.0.1:{silent.getsockname()[1]}/") == "timed out"
+
+
+def test_a_tls_url_to_a_plain_server_does_not_hang(http_camera: StartCamera) -> None:
+    url = http_camera(send_head).url().replace("http:", "https:")
+    assert cause(url)
+
+
+def test_a_camera_that_falls_silent_is_lost(http_camera: StartCamera, jpegs: list[bytes]) -> None:
+    over = threading.Event()
+
+    def answer(handler: Handler) -> None:
+        send_head(handler)
+        send_part(handler, jpegs[0][:500], has_length=False)
+        over.wait(10)
+
+    began = time.monotonic()
+    assert cause(http_camera(answer).url()) == "no picture for 0.3 s"
+    assert time.monotonic() - began < 3
+    over.set()
+
+
+def test_a_camera_that_only_drips_is_lost_too(http_camera: StartCamera) -> None:
+    over = threading.Event()
+
+    def answer(handler: Handler) -> None:
+        send_head(handler)
+        handler.wfile.write(b"--edge\r\n\r\n")
+        while not over.wait(0.02):
+            handler.wfile.write(b"x")
+
+    assert cause(http_camera(answer).url()) == "no picture for 0.3 s"
+    over.set()
+
+
+def test_a_waiting_grab_is_interrupted(http_camera: StartCamera, jpegs: list[bytes]) -> None:
+    over = threading.Event()
+
+    def answer(handler: Handler) -> None:
+        send_head(handler)
+        over.wait(10)
+
+    camera = http_camera(answer)
+    with open_source(parse_source(camera.url()), SourceOptions(read_timeout=30), ThreadClock()) as source:
+        timer = threading.Timer(0.1, source.interrupt)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            source.grab()
+        assert time.monotonic() - began < 5
+        timer.join()
+    over.set()

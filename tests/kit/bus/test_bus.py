@@ -1,0 +1,212 @@
+"""The bus with a real broker: subscriptions, requests, and bounded queues."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from edgex_kit.bus.bus import Bus, BusSettings, Message, describe_malformed, open_bus
+from edgex_kit.wire import codec
+from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, TimedOut
+from edgex_kit.wire.messages import new_id
+from edgex_standin.address import Address, free_port
+
+WAIT = 20.0  # seconds
+
+Until = Callable[..., Awaitable[None]]
+OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]
+
+
+# -- to and fro
+
+
+async def test_what_one_publishes_another_receives_with_its_topic(bus: Bus, other: Bus, unique: str) -> None:
+    async with bus.messages(f"{unique}/#") as messages:
+        assert await bus.settle(WAIT)
+        assert other.publish(f"{unique}/a/b", b"\x00\xff") is not None
+        assert await anext(messages) == Message(f"{unique}/a/b", b"\x00\xff")
+
+
+async def test_a_message_reaches_every_receiver_whose_pattern_covers_it(
+    bus: Bus, other: Bus, unique: str, until: Until
+) -> None:
+    got: list[str] = []
+    for name, pattern in (("all", "#"), ("plus", "+/x"), ("exact", "a/x"), ("none", "b/#")):
+        bus.subscribe(f"{unique}/{pattern}", lambda _message, name=name: got.append(name))
+    assert await bus.settle(WAIT)
+    other.publish(f"{unique}/a/x", b"")
+    await until(lambda: {"all", "plus", "exact"} <= set(got))
+    assert "none" not in got
+
+
+async def test_two_receivers_of_one_pattern_are_told_each_and_leave_each_on_its_own(
+    bus: Bus, other: Bus, unique: str, until: Until
+) -> None:
+    one: list[bytes] = []
+    two: list[bytes] = []
+    first, second = (lambda message: one.append(message.data)), (lambda message: two.append(message.data))
+    bus.subscribe(unique, first)
+    bus.subscribe(unique, second)
+    assert await bus.settle(WAIT)
+    other.publish(unique, b"1")
+    await until(lambda: one and two)
+    bus.unsubscribe(unique, first)
+    other.publish(unique, b"2")
+    await until(lambda: len(two) == 2)
+    assert one == [b"1"]
+    bus.unsubscribe(unique, second)
+    bus.unsubscribe(unique, second)
+    async with bus.messages(f"{unique}/end") as messages:
+        assert await bus.settle(WAIT)
+        other.publish(unique, b"3")
+        other.publish(f"{unique}/end", b"")
+        await anext(messages)
+    assert two == [b"1", b"2"]
+
+
+async def test_a_receiver_that_fails_does_not_keep_messages_from_others(
+    bus: Bus, other: Bus, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_message: Message) -> None:
+        raise ValueError("mine")
+
+    bus.subscribe(unique, fail)
+    async with bus.messages(unique) as messages:
+        assert await bus.settle(WAIT)
+        other.publish(unique, b"1")
+        assert (await anext(messages)).data == b"1"
+    assert f"a receiver of '{unique}' failed" in caplog.text
+
+
+async def test_replicas_share_the_messages_of_a_shared_subscription(
+    broker: Address, unique: str, until: Until, open_client: OpenClient
+) -> None:
+    got: dict[str, list[bytes]] = {"a": [], "b": []}
+    async with open_client(broker, f"{unique}-a") as a, open_client(broker, f"{unique}-b") as b:
+        for name, replica in (("a", a), ("b", b)):
+            replica.subscribe(f"$share/{unique}/{unique}/#", lambda message, name=name: got[name].append(message.data))
+            assert await replica.settle(WAIT)
+        sent = [str(number).encode() for number in range(20)]
+        for data in sent:
+            a.publish(f"{unique}/x", data)
+        await until(lambda: len(got["a"]) + len(got["b"]) == 20)
+    assert sorted(got["a"] + got["b"]) == sorted(sent)
+    assert got["a"]
+    assert got["b"]
+
+
+async def test_a_queue_is_bounded_and_counts_while_it_drops(bus: Bus, other: Bus, unique: str) -> None:
+    async with bus.messages(f"{unique}/#", bound=3) as messages, bus.messages(f"{unique}/last") as last:
+        assert await bus.settle(WAIT)
+        for number in range(10):
+            other.publish(f"{unique}/x", str(number).encode())
+        other.publish(f"{unique}/last", b"last")
+        await anext(last)
+        assert bus.dropped == 8
+        assert [(await anext(messages)).data for _ in range(3)] == [b"8", b"9", b"last"]
+    assert bus.dropped == 8
+
+
+async def test_any_thread_may_publish(bus: Bus, other: Bus, unique: str) -> None:
+    async with other.messages(f"{unique}/#") as messages:
+        assert await other.settle(WAIT)
+        threads = [
+            threading.Thread(target=lambda: [bus.publish(f"{unique}/x", b"1", qos=1) for _ in range(50)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        async with asyncio.timeout(WAIT):
+            for _ in range(200):
+                await anext(messages)
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_what_was_sent_is_known_to_be_done(bus: Bus, unique: str, qos: int, until: Until) -> None:
+    sending = bus.publish(unique, b"x" * 200_000, qos=qos)
+    assert sending is not None
+    await until(lambda: sending.is_done)
+
+
+async def test_a_topic_with_a_wildcard_cannot_be_published_on(bus: Bus) -> None:
+    with pytest.raises(Invalid, match="cannot be published on 'a/#'"):
+        bus.publish("a/#", b"")
+
+
+# -- requests
+
+
+async def test_a_request_gets_the_answer_to_its_own_id(bus: Bus, other: Bus, unique: str) -> None:
+    async def answer() -> None:
+        async with other.messages(f"{unique}/ask") as requests:
+            assert await other.settle(WAIT)
+            listening.set()
+            async for message in requests:
+                asked = codec.decode_envelope(message.data)
+                reply = codec.encode(asked.payload, correlation_id=asked.correlation_id, request_id=asked.request_id)
+                other.publish(f"{unique}/answer/{asked.request_id}", reply)
+
+    listening = asyncio.Event()
+    answering = asyncio.create_task(answer())
+    await listening.wait()
+
+    async def ask(what: int) -> object:
+        request_id = new_id()
+        data = codec.encode({"what": what}, request_id=request_id)
+        return (await bus.request(f"{unique}/ask", data, f"{unique}/answer/{request_id}", WAIT)).payload
+
+    assert await asyncio.gather(*map(ask, range(10))) == [{"what": number} for number in range(10)]
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+
+
+async def test_a_refusal_is_an_error_with_its_text(bus: Bus, other: Bus, unique: str) -> None:
+    other.subscribe(
+        f"{unique}/ask",
+        lambda _message: other.publish(f"{unique}/answer", codec.encode_error("not today", request_id="r")),
+    )
+    assert await other.settle(WAIT)
+    with pytest.raises(EdgexError, match="not today"):
+        await bus.request(f"{unique}/ask", codec.encode(None), f"{unique}/answer", WAIT)
+
+
+async def test_a_request_that_nobody_answers_times_out_and_leaves_no_subscription(bus: Bus, unique: str) -> None:
+    with pytest.raises(TimedOut, match=f"no answer on '{unique}/answer' within 0.05 s"):
+        await bus.request(f"{unique}/ask", codec.encode(None), f"{unique}/answer", 0.05)
+    assert not bus._subscriptions.patterns
+
+
+async def test_a_malformed_message_is_described_without_its_content() -> None:
+    message = Message("edgex/x", b"secret")
+    with pytest.raises(Malformed) as caught:
+        codec.decode_envelope(message.data)
+    text = describe_malformed(message, caught.value)
+    assert "edgex/x" in text
+    assert "6 bytes" in text
+    assert "secret" not in text
+
+
+# -- its end, and its secrets
+
+
+async def test_a_bus_closes_quickly_whether_or_not_there_is_a_broker(broker: Address) -> None:
+    for port in (broker.port, free_port("127.0.0.1")):
+        async with open_bus(BusSettings(host="127.0.0.1", port=port, client_id=f"short-{port}")):
+            await asyncio.sleep(0.05)
+            began = time.monotonic()
+        assert time.monotonic() - began < 2
+
+
+async def test_no_password_is_printed(caplog: pytest.LogCaptureFixture, until: Until) -> None:
+    caplog.set_level(logging.DEBUG)
+    settings = BusSettings(host="127.0.0.1", port=free_port("127.0.0.1"), username="u", password="hunter22")
+    assert "hunter22" not in repr(settings)
+    async with open_bus(settings):
+        await until(lambda: caplog.records)
+    assert "hunter22" not in caplog.text

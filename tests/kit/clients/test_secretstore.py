@@ -1,0 +1,181 @@
+"""EdgeX's secure mode: a place in the secret store, tokens shown and asked for."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from edgex_kit import supervision
+from edgex_kit.clients.http import HttpClient
+from edgex_kit.clients.secrets import Secrets
+from edgex_kit.clients.secretstore import Kept, SecretStore, StoreAddress, open_secret_store
+from edgex_kit.config.settings import InsecureSecret, ServiceSection
+from edgex_kit.service.rest import build_app, common_routes
+from edgex_kit.service.server import open_server
+from edgex_kit.wire.errors import NotFound, Unauthorized, Unavailable
+from edgex_kit.wire.messages import SecretData, SecretRequest
+
+from tests.kit.openbao import OpenBao, running
+
+SERVICE = "device-cam"
+
+
+@pytest.fixture
+def bao(tmp_path: Path) -> Iterator[OpenBao]:
+    with running(SERVICE, tmp_path) as here:
+        yield here
+
+
+@pytest.fixture
+def store(bao: OpenBao) -> Iterator[SecretStore]:
+    address = StoreAddress.from_environment(SERVICE, bao.environment)
+    assert address is not None
+    opened = SecretStore(SERVICE, address)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(("value", "secure"), [("true", True), ("False", True), ("false", False), (None, True)])
+def test_only_the_exact_word_turns_security_off(value: str | None, *, secure: bool) -> None:
+    environ = {"SECRETSTORE_TOKENFILE": "/nowhere"} | ({"EDGEX_SECURITY_SECRET_STORE": value} if value else {})
+    assert (StoreAddress.from_environment(SERVICE, environ) is not None) is secure
+
+
+def test_the_store_is_looked_for_where_edgex_has_it() -> None:
+    address = StoreAddress.from_environment(SERVICE, {"EDGEX_SECURITY_SECRET_STORE": "true", "SECRETSTORE_HOST": "bao"})
+    assert address is not None
+    assert address.url == "http://bao:8200"
+    assert address.token_file == Path("/tmp/edgex/secrets/device-cam/secrets-token.json")
+    assert address.setup_url == "http://localhost:59843"
+
+
+def test_a_secret_is_read_as_it_was_written(store: SecretStore) -> None:
+    assert store.names() == []
+    store.write("door", {"username": "u", "password": "hunter22"})
+    assert store.names() == ["door"]
+    assert store.read("door") == {"username": "u", "password": "hunter22"}
+    with pytest.raises(NotFound):
+        store.read("window")
+
+
+def test_a_token_that_has_ended_is_replaced_and_the_call_repeated(store: SecretStore, bao: OpenBao) -> None:
+    bao.secrets["door"] = {"password": "hunter22"}
+    bao.end_token()
+    assert store.read("door") == {"password": "hunter22"}
+    assert "PUT /api/v3/token/entityId/e-1" in bao.asked
+
+
+def test_a_missing_token_file_is_named(store: SecretStore, bao: OpenBao) -> None:
+    bao.token_file.unlink()
+    with pytest.raises(Unavailable, match=r"secrets-token\.json; without .* EDGEX_SECURITY_SECRET_STORE=false"):
+        store.names()
+
+
+def test_our_own_web_token_is_fetched_once_and_shown_to_other_services(store: SecretStore, bao: OpenBao) -> None:
+    assert store.identity() == {"Authorization": "Bearer jwt-of-device-cam"}
+    store.identity()
+    assert bao.asked.count("GET /v1/identity/oidc/token/device-cam") == 1
+
+
+async def test_calls_to_other_services_carry_it(store: SecretStore) -> None:
+    app = build_app(
+        common_routes("core-keeper", dict, Secrets("core-keeper", dict, None)),
+        ServiceSection(),
+        guard=Kept(store).vouches_for,
+    )
+    async with open_server(app, "127.0.0.1", 0) as port:
+        known = HttpClient(f"http://127.0.0.1:{port}", name="core-keeper", identify=store.identity)
+        unknown = HttpClient(f"http://127.0.0.1:{port}", name="core-keeper")
+        assert await known.fetch("/api/v3/version", "serviceName") == "core-keeper"
+        with pytest.raises(Unauthorized):
+            await unknown.fetch("/api/v3/version", "serviceName")
+        known.close()
+        unknown.close()
+
+
+async def test_everybody_may_ping_and_nobody_else_enters_without_a_good_token(store: SecretStore) -> None:
+    app = build_app(
+        common_routes(SERVICE, dict, Secrets(SERVICE, dict, None)), ServiceSection(), guard=Kept(store).vouches_for
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as http:
+        assert (await http.get("/api/v3/ping")).status_code == 200
+        for headers in ({}, {"Authorization": "Bearer forged"}, {"Authorization": "Basic dTpw"}):
+            refused = await http.get("/api/v3/config", headers=headers)
+            assert refused.status_code == 401
+            assert refused.json() == {"message": "Unauthorized"}
+        assert (
+            await http.get("/api/v3/config", headers={"Authorization": "Bearer jwt-of-a-person"})
+        ).status_code == 200
+
+
+async def test_nobody_enters_while_the_store_cannot_be_asked(store: SecretStore, bao: OpenBao) -> None:
+    bao.token_file.unlink()
+    assert not await Kept(store).vouches_for("jwt-of-a-person")
+
+
+async def test_a_secret_that_is_posted_goes_to_the_store_and_insecure_ones_count_for_nothing(
+    store: SecretStore, bao: OpenBao
+) -> None:
+    insecure = {"x": InsecureSecret(secret_name="window", secret_data={"password": "open"})}
+    secrets = Secrets(SERVICE, lambda: insecure, None, Kept(store))
+    await secrets.store(SecretRequest(secret_name="door", secret_data=(SecretData(key="password", value="hunter22"),)))
+    assert bao.secrets == {"door": {"password": "hunter22"}}
+    assert secrets.get("door") == {"password": "hunter22"}
+    assert list(secrets.values()) == ["hunter22"]
+    with pytest.raises(NotFound):
+        secrets.get("window")
+
+
+async def test_a_service_waits_for_its_token(
+    bao: OpenBao, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key, value in bao.environment.items():
+        monkeypatch.setenv(key, value)
+    bao.secrets["message-bus"] = {"username": "u", "password": "p"}
+    bao.token_file.unlink()
+    asyncio.get_running_loop().call_later(0.3, bao.lay_down_token)
+    with caplog.at_level("INFO"):
+        async with open_secret_store(SERVICE, 10, 0.05) as kept:
+            assert kept is not None
+            assert kept.known["message-bus"].secret_data == {"username": "u", "password": "p"}
+    assert caplog.text.count("waiting for the secret store") == 1
+
+
+async def test_a_service_gives_up_when_no_token_comes(bao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in bao.environment.items():
+        monkeypatch.setenv(key, value)
+    bao.token_file.unlink()
+    with pytest.raises(Unavailable):
+        async with open_secret_store(SERVICE, 0.2, 0.05):
+            pass
+
+
+async def test_the_token_is_renewed_and_changed_secrets_are_seen(store: SecretStore, bao: OpenBao) -> None:
+    kept = Kept(store)
+    bao.secrets["door"] = {"password": "new"}
+    renewing = asyncio.create_task(kept.renew_for_ever())
+    while "door" not in kept.known:
+        await asyncio.sleep(0.02)
+    assert "POST /v1/auth/token/renew-self" in bao.asked
+    renewing.cancel()
+    await asyncio.gather(renewing, return_exceptions=True)
+
+
+async def test_renewing_goes_on_after_an_answer_nobody_expected(
+    bao: OpenBao, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervision, "_PAUSE", 0.01)
+    for key, value in bao.environment.items():
+        monkeypatch.setenv(key, value)
+    bao.renewals = [{"auth": None}, {"warnings": []}]
+    async with open_secret_store(SERVICE, 10, 0.05), asyncio.timeout(10):
+        while bao.asked.count("POST /v1/auth/token/renew-self") < 3:
+            await asyncio.sleep(0.02)
+    assert caplog.text.count("secret store failed and begins again") == 2
+
+
+async def test_insecure_mode_has_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEX_SECURITY_SECRET_STORE", "false")
+    async with open_secret_store(SERVICE, 1, 0.1) as kept:
+        assert kept is None

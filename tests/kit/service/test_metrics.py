@@ -1,0 +1,125 @@
+"""Metrics: counted from any thread, published as EdgeX telemetry."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from edgex_kit.bus.bus import Bus
+from edgex_kit.config.settings import TelemetrySection
+from edgex_kit.service.metrics import Metrics, is_enabled, report
+from edgex_kit.wire import codec
+from edgex_kit.wire.messages import Metric
+from edgex_kit.wire.topics import Topics
+
+Until = Callable[..., Awaitable[None]]
+
+
+class Telemetry:
+    """What was published for one service, as it came."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.settings = TelemetrySection(interval="20ms", metrics={"Frames": True, "Rate": True})
+        self.got: list[tuple[str, Metric]] = []
+
+    def named(self, name: str) -> list[Metric]:
+        return [metric for _, metric in self.got if metric.name == name]
+
+
+@pytest.fixture
+async def telemetry(bus: Bus, other: Bus, unique: str) -> AsyncIterator[Telemetry]:
+    found = Telemetry(Metrics(unique))
+
+    def receive(message: object) -> None:
+        envelope = codec.decode_envelope(message.data)  # type: ignore[attr-defined]
+        found.got.append((message.topic, codec.payload_as(envelope, Metric)))  # type: ignore[attr-defined]
+
+    other.subscribe(f"edgex/telemetry/{unique}/#", receive)
+    assert await other.settle(10)
+    task = asyncio.create_task(report(found.metrics, bus, Topics(), lambda: found.settings))
+    yield found
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_enabled_metric_is_published_with_the_service_as_its_first_tag(
+    telemetry: Telemetry, unique: str, until: Until
+) -> None:
+    telemetry.settings = TelemetrySection(interval="20ms", metrics={"Frames": True}, tags={"site": "lab"})
+    telemetry.metrics.counter("Frames", device="dock").add(3)
+    await until(lambda: telemetry.named("Frames"))
+    topic, metric = telemetry.got[0]
+    assert topic == f"edgex/telemetry/{unique}/Frames"
+    assert [(tag.name, tag.value) for tag in metric.tags] == [("service", unique), ("device", "dock"), ("site", "lab")]
+    assert [(it.name, it.value) for it in metric.fields] == [("counter-count", 3)]
+    assert metric.timestamp > 10**18
+
+
+async def test_a_metric_that_is_not_enabled_is_not_published(telemetry: Telemetry, until: Until) -> None:
+    telemetry.metrics.counter("Other").add()
+    telemetry.metrics.counter("Frames").add()
+    await until(lambda: len(telemetry.named("Frames")) >= 3)
+    assert not telemetry.named("Other")
+
+
+async def test_the_interval_and_the_choice_may_change_while_it_runs(telemetry: Telemetry, until: Until) -> None:
+    telemetry.settings = TelemetrySection(interval="0s", metrics={"Frames": True})
+    telemetry.metrics.counter("Frames").add()
+    telemetry.metrics.gauge("Other").set(1)
+    await asyncio.sleep(0.1)
+    telemetry.got.clear()
+    await asyncio.sleep(0.1)
+    assert not telemetry.got
+    telemetry.settings = TelemetrySection(interval="20ms", metrics={"Other": True})
+    await until(lambda: telemetry.named("Other"))
+    assert not telemetry.named("Frames")
+
+
+async def test_a_gauge_says_whether_it_is_whole(telemetry: Telemetry, until: Until) -> None:
+    rate = telemetry.metrics.gauge("Rate")
+    rate.set(5)
+    await until(lambda: telemetry.named("Rate"))
+    assert telemetry.named("Rate")[0].fields[0].name == "gauge-value"
+    rate.set(2.5)
+    await until(lambda: telemetry.named("Rate")[-1].fields[0].name == "gaugeFloat64-value")
+    assert telemetry.named("Rate")[-1].fields[0].value == 2.5
+
+
+def test_names_are_matched_as_a_prefix() -> None:
+    assert is_enabled("PipelineMessagesProcessed-dock", {"PipelineMessagesProcessed": True})
+    assert not is_enabled("PipelineMessagesProcessed", {"PipelineMessagesProcessed-dock": True})
+    assert not is_enabled("Frames", {"Frames": False})
+    assert not is_enabled("Frames", {})
+
+
+def test_a_counter_loses_no_count_of_any_thread() -> None:
+    counter = Metrics("cam").counter("Frames")
+    threads = [threading.Thread(target=lambda: [counter.add() for _ in range(5000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counter.value == 20_000
+
+
+def test_a_metric_of_the_same_name_and_tags_is_the_same() -> None:
+    metrics = Metrics("cam")
+    assert metrics.counter("Frames", device="a") is metrics.counter("Frames", device="a")
+    assert metrics.counter("Frames", device="a") is not metrics.counter("Frames", device="b")
+    with pytest.raises(TypeError):
+        metrics.gauge("Frames", device="a")
+    metrics.gauge("Rate")
+    with pytest.raises(TypeError):
+        metrics.counter("Rate")
+
+
+def test_the_metrics_of_a_device_that_is_gone_are_forgotten() -> None:
+    metrics = Metrics("cam")
+    metrics.counter("Frames", device="a", reason="x")
+    metrics.gauge("Rate", device="a")
+    metrics.gauge("Rate", device="b")
+    metrics.counter("Frames")
+    metrics.forget(device="a")
+    assert [(it.name, it.tags) for it in metrics] == [("Rate", {"device": "b"}), ("Frames", {})]

@@ -1,0 +1,309 @@
+"""The frame around every service's REST: common routes, errors, limits, correlation ids."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from edgex_kit.clients.secrets import Secrets
+from edgex_kit.config.settings import CorsSection, ServiceSection
+from edgex_kit.service.rest import Json, body_of, build_app, common_routes, name_of
+from edgex_kit.service.server import open_server
+from edgex_kit.wire import errors
+from edgex_kit.wire.errors import EdgexError
+from edgex_kit.wire.messages import SecretRequest
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+KINDS = {it.__name__: it for it in vars(errors).values() if isinstance(it, type) and issubclass(it, EdgexError)}
+
+
+class Kept(Secrets):
+    """Secrets that remember what was stored."""
+
+    def __init__(self) -> None:
+        super().__init__("device-cam", dict, None)
+        self.stored: list[SecretRequest] = []
+
+    async def store(self, request: SecretRequest) -> None:
+        self.stored.append(request)
+
+
+async def named(request: Request) -> Response:
+    return Json({"device": name_of(request, "name"), "command": name_of(request, "command")})
+
+
+async def failing(request: Request) -> Response:
+    raise KINDS[request.path_params["kind"]]("rtsp://u:hunter22@cam is not there")
+
+
+async def broken(_request: Request) -> Response:
+    raise ValueError("hunter22")
+
+
+async def impatient(_request: Request) -> Response:
+    async with asyncio.timeout(0.01):
+        await asyncio.sleep(1)
+    return Json({})
+
+
+async def slow(_request: Request) -> Response:
+    await asyncio.sleep(5)
+    return Json({})
+
+
+async def stream(_request: Request) -> Response:
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"part "
+            await asyncio.sleep(0.1)
+
+    return StreamingResponse(parts())
+
+
+async def echo(request: Request) -> Response:
+    return Json(await body_of(request))
+
+
+ROUTES = [
+    Route("/api/v3/device/name/{name}/{command}", named),
+    Route("/fail/{kind}", failing),
+    Route("/broken", broken),
+    Route("/impatient", impatient),
+    Route("/slow", slow),
+    Route("/stream", stream),
+    Route("/echo", echo, methods=["POST"]),
+]
+
+
+@pytest.fixture
+def secrets() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def settings() -> ServiceSection:
+    return ServiceSection(request_timeout="200ms", max_request_size=1)
+
+
+@pytest.fixture
+async def http(secrets: Kept, settings: ServiceSection) -> AsyncIterator[httpx.AsyncClient]:
+    common = common_routes("device-cam", lambda: {"Service": {"Port": "1"}}, secrets)
+    app = build_app([*common, *ROUTES], settings)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as client:
+        yield client
+
+
+# -- common routes
+
+
+async def test_ping_answers_with_a_unix_date_and_the_services_name(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/api/v3/ping")
+    body = answer.json()
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert (body["apiVersion"], body["serviceName"]) == ("v3", "device-cam")
+    assert re.fullmatch(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 123]\d \d\d:\d\d:\d\d UTC \d{4}", body["timestamp"])
+
+
+async def test_version_names_the_sdk_too(http: httpx.AsyncClient) -> None:
+    body = (await http.get("/api/v3/version")).json()
+    assert set(body) == {"apiVersion", "version", "serviceName", "sdk_version"}
+    assert body["sdk_version"].startswith("4.")
+
+
+async def test_config_shows_the_sections(http: httpx.AsyncClient) -> None:
+    body = (await http.get("/api/v3/config")).json()
+    assert body == {"apiVersion": "v3", "config": {"Service": {"Port": "1"}}, "serviceName": "device-cam"}
+
+
+async def test_a_secret_is_stored_and_answered_with_201(http: httpx.AsyncClient, secrets: Kept) -> None:
+    body = {
+        "apiVersion": "v3",
+        "requestId": "8f1f2c3a-0000-4000-8000-000000000001",
+        "secretName": "cam",
+        "secretData": [{"key": "password", "value": "hunter22"}],
+    }
+    answer = await http.post("/api/v3/secret", json=body)
+    assert answer.status_code == 201
+    assert answer.json() == {"apiVersion": "v3", "requestId": body["requestId"], "statusCode": 201}
+    assert secrets.stored[0].secret_data[0].value == "hunter22"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"secretName":"cam","secretData":[{"key":"p","value":1234567}]}'])
+async def test_a_body_that_is_no_secret_is_refused_and_not_quoted(http: httpx.AsyncClient, body: bytes) -> None:
+    answer = await http.post("/api/v3/secret", content=body)
+    assert answer.status_code == 400
+    assert answer.json() == {"apiVersion": "v3", "message": "the body is no SecretRequest", "statusCode": 400}
+
+
+async def test_an_incomplete_secret_is_refused() -> None:
+    secrets = Secrets("device-cam", dict, None)
+    app = build_app(common_routes("device-cam", dict, secrets), ServiceSection())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as http:
+        for body in (
+            {},
+            {"secretName": "cam"},
+            {"secretName": "cam", "secretData": []},
+            {"secretName": "cam", "secretData": [{"key": "", "value": "x"}]},
+            {"secretName": "cam", "secretData": [{"key": "a/b", "value": "x"}]},
+        ):
+            assert (await http.post("/api/v3/secret", json=body)).status_code == 400
+        whole = {"secretName": "cam", "secretData": [{"key": "a", "value": "x"}]}
+        assert (await http.post("/api/v3/secret", json=whole)).status_code == 405
+
+
+# -- names
+
+
+@pytest.mark.parametrize(
+    ("path", "device"),
+    [
+        ("cam-1", "cam-1"),
+        ("cam%2D1", "cam-1"),
+        ("a%2Fb%20c%2B", "a/b c+"),
+        ("a%252Fb", "a%2Fb"),
+        ("%C3%BC", "ü"),
+        ("100%25", "100%"),
+    ],
+)
+async def test_a_name_in_a_path_is_decoded_once(settings: ServiceSection, path: str, device: str) -> None:
+    async with open_server(build_app(ROUTES, settings), "127.0.0.1", 0) as port:
+        status, body = await raw_get(port, f"/api/v3/device/name/{path}/Frame?ds-pushevent=true")
+    assert status == 200
+    assert body == Json({"device": device, "command": "Frame"}).body
+
+
+async def raw_get(port: int, path: str) -> tuple[int, bytes]:
+    """A request whose path no client has touched."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: cam\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), bytes(body)
+
+
+# -- errors
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+async def test_every_error_is_answered_with_its_status_and_without_credentials(
+    http: httpx.AsyncClient, kind: str
+) -> None:
+    answer = await http.get(f"/fail/{kind}")
+    status = KINDS[kind].status
+    assert answer.status_code == status
+    assert answer.json() == {"apiVersion": "v3", "message": "rtsp://***@cam is not there", "statusCode": status}
+
+
+async def test_an_unknown_path_is_answered_as_echo_answers_it(http: httpx.AsyncClient) -> None:
+    for path in ("/nope", "/api/v3/ping/", "/api/v3/device/name/x"):
+        answer = await http.get(path)
+        assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})
+
+
+async def test_a_wrong_method_is_answered_as_echo_answers_it(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/api/v3/ping")
+    assert (answer.status_code, answer.json()) == (405, {"message": "Method Not Allowed"})
+
+
+async def test_a_bug_is_answered_with_500_and_the_service_goes_on(
+    http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await http.get("/broken")
+    assert answer.status_code == 500
+    assert answer.json() == {"apiVersion": "v3", "message": "internal error: ValueError", "statusCode": 500}
+    assert "GET /broken failed" in caplog.text
+    assert (await http.get("/api/v3/ping")).status_code == 200
+
+
+async def test_a_handlers_own_timeout_is_its_bug_and_not_the_requests_limit(
+    http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await http.get("/impatient")
+    assert answer.status_code == 500
+    assert "GET /impatient failed" in caplog.text
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"a":', b"\xff"])
+async def test_a_body_that_is_no_json_is_a_bad_request(http: httpx.AsyncClient, body: bytes) -> None:
+    answer = await http.post("/echo", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["statusCode"] == 400
+
+
+async def test_a_cbor_body_is_read_by_its_content_type(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/echo", content=b"\xa1aa\x01", headers={"Content-Type": "application/cbor"})
+    assert answer.json() == {"a": 1}
+
+
+# -- limits
+
+
+async def test_a_request_that_takes_too_long_is_answered_with_503_text(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/slow")
+    assert (answer.status_code, answer.text) == (503, "request timeout")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+async def test_a_stream_that_has_begun_may_take_longer(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/stream")
+    assert (answer.status_code, answer.text) == (200, "part " * 4)
+
+
+async def test_no_limit_is_no_limit() -> None:
+    async def patient(_request: Request) -> Response:
+        await asyncio.sleep(0.05)
+        return Json({})
+
+    app = build_app([Route("/patient", patient), ROUTES[-1]], ServiceSection(request_timeout="0s"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as http:
+        assert (await http.get("/patient")).status_code == 200
+        assert (await http.post("/echo", json={"a": "x" * 9000})).status_code == 200
+
+
+async def test_a_body_over_the_limit_is_answered_with_413(http: httpx.AsyncClient) -> None:
+    too_large = {
+        "apiVersion": "v3",
+        "message": "request size exceed Service.MaxRequestSize(1 KB)",
+        "statusCode": 413,
+    }
+    answer = await http.post("/echo", json={"a": "x" * 1024})
+    assert (answer.status_code, answer.json()) == (413, too_large)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 500
+
+    answer = await http.post("/echo", content=chunks())
+    assert (answer.status_code, answer.json()) == (413, too_large)
+    assert (await http.post("/echo", json={"a": "x" * 1000})).status_code == 200
+
+
+# -- headers
+
+
+@pytest.mark.parametrize("path", ["/api/v3/ping", "/fail/NotFound", "/nope", "/slow", "/broken"])
+async def test_the_callers_correlation_id_comes_back(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(path, headers={"X-Correlation-ID": "abc"})
+    assert answer.headers["x-correlation-id"] == "abc"
+
+
+async def test_no_correlation_id_is_made_up(http: httpx.AsyncClient) -> None:
+    assert "x-correlation-id" not in (await http.get("/api/v3/ping")).headers
+
+
+async def test_other_origins_are_let_in_only_when_that_is_configured(http: httpx.AsyncClient) -> None:
+    asked = {"Origin": "https://ui", "Access-Control-Request-Method": "GET"}
+    assert "access-control-allow-origin" not in (await http.options("/api/v3/ping", headers=asked)).headers
+    cors = CorsSection(enable_cors=True, allowed_origin="https://ui")
+    app = build_app(common_routes("cam", dict, Kept()), ServiceSection(cors=cors))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as open_http:
+        answer = await open_http.options("/api/v3/ping", headers=asked)
+        assert answer.headers["access-control-allow-origin"] == "https://ui"
+        answer = await open_http.get("/api/v3/ping", headers={"Origin": "https://ui"})
+        assert answer.headers["access-control-allow-origin"] == "https://ui"
