@@ -118,7 +118,7 @@ def test_every_variable_is_a_key_of_our_configuration(name: str, file: str) -> N
 
 
 def test_the_bootstrapper_is_told_keys_of_the_common_configuration() -> None:
-    common = yaml.safe_load(files("edgex_standin").joinpath("common.yaml").read_text(encoding="utf-8"))
+    common = yaml.safe_load(files("edgex_standin.keeper").joinpath("common.yaml").read_text(encoding="utf-8"))
     keys = {env_name(path) for path, _ in leaves(common)}
     given = _definition("core-common-config-bootstrapper")["environment"]
     assert set(given) - {"EDGEX_SECURITY_SECRET_STORE"} <= keys
