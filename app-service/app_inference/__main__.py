@@ -1,7 +1,6 @@
-"""`app-inference`: frames come in, OpenVINO looks at them, results go out.
+"""`app-inference`: it subscribes to camera frames, runs OpenVINO on them and publishes the results.
 
-The port is taken, the models begin to be read, and what else the service is made of is imported and put together
-meanwhile: see `eye`.
+The port is bound and the models begin to load; the rest of the service, `app`, is imported meanwhile.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ NAME = "app-inference"
 
 
 async def serve(service: Service[AppSettings]) -> None:
-    """The whole service, until it is cancelled."""
+    """Run the whole service until it is cancelled."""
     settings = service.settings
     settings.check()
     inference = settings.inference
@@ -33,16 +32,16 @@ async def serve(service: Service[AppSettings]) -> None:
         models = Models(inference, repository, Starts(journal, repository))
         async with _loading(models, wanted_models(settings.writable.pipelines)) as loading:
             with in_short_turns():
-                from app_inference import app as eye
-            await eye.run(eye.eye_of(service, models, journal), sock, loading)
+                from app_inference.app import App
+            await App(service, models, journal).run(sock, loading)
 
 
 @contextlib.asynccontextmanager
 async def _loading(models: Models, wanted: Mapping[str, PipelineSection]) -> AsyncIterator[asyncio.Task[None]]:
-    """Models begin to be read; what ends the block, a signal or an error, ends the wait for them."""
+    """Load models in the background for the length of the block; what ends the block also ends the wait for them."""
     loading = asyncio.create_task(aside(models.load, wanted), name="loading")
     try:
-        await asyncio.sleep(0)  # it has begun, and needs Python little
+        await asyncio.sleep(0)  # the thread starts; it rarely holds the interpreter's lock
         yield loading
     finally:
         loading.cancel()

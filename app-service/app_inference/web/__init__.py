@@ -1,1 +1,1 @@
-"""REST routes, status and the page."""
+"""REST routes, the status document and the page; may import everything below `app`."""

@@ -1,4 +1,4 @@
-"""The page: one file, and the policy under which a browser runs that file's own script and style and nothing else."""
+"""The page: one file, and the policy that lets a browser run only the script and style in that file."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# A picture's bytes and media type come from the bus. Opened by itself it must not run what it may hold (an SVG can).
+# A picture's bytes and media type come from the bus. A browser must not run scripts in it (an SVG may hold some).
 PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "no-store",

@@ -1,26 +1,30 @@
-"""What this service says over REST beside the common routes: status, pictures, a live stream, and the page."""
+"""REST beside the common routes: the page, status, pictures, the live stream, and the HTTP trigger."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
-from edgex_kit.service.rest import Json, name_of
-from edgex_kit.wire.errors import NotFound, Unavailable
+from edgex_kit.service.rest import Json, body_of, name_of
+from edgex_kit.wire import codec
+from edgex_kit.wire.errors import EdgexError, Malformed, NotFound, Unavailable
+from edgex_kit.wire.messages import AddEventRequest, Event, new_id
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app_inference.pipeline.analysis import Analyst
 from app_inference.pipeline.live_view import View
-from app_inference.pipeline.results import Answer
+from app_inference.pipeline.results import Answer, event_from
 from app_inference.web.page import PAGE, PAGE_HEADERS, PICTURE_HEADERS
 from app_inference.web.status import Status
 
-LIVE_HZ = 12.0  # pictures a second and camera on the live stream: as many as an eye needs, few enough for a browser
+LIVE_HZ = 12.0  # frames a second and camera on the live stream: smooth to a person, few enough for a browser
 
 
 def routes(status: Status, view: View) -> list[BaseRoute]:
-    """The visible list; `/` is the page."""
+    """The routes that need no model."""
 
     async def page(_request: Request) -> Response:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
@@ -46,47 +50,73 @@ def routes(status: Status, view: View) -> list[BaseRoute]:
     ]
 
 
-class Closed:
-    """A route's app that answers 503 until `is_open`: what it does needs models, and these are still being loaded."""
+def trigger_route(analyst: Analyst) -> Route:
+    """POST /api/v3/trigger: an event with a picture in, the event of its result out.
 
-    def __init__(self, app: ASGIApp, is_open: Callable[[], bool]) -> None:
-        self._app = app
-        self._is_open = is_open
+    Errors are plain text, as in EdgeX's app-functions-sdk-go (internal/trigger/http/rest.go).
+    """
+
+    async def trigger(request: Request) -> Response:
+        try:
+            event = codec.event_from(await body_of(request))
+        except Malformed as error:
+            return PlainTextResponse(f"unable to decode the event: {error}", 400)
+        return await asyncio.to_thread(_trigger_response, analyst, event)
+
+    return Route("/api/v3/trigger", trigger, methods=["POST"])
+
+
+def _trigger_response(analyst: Analyst, event: Event) -> Response:
+    try:
+        result = analyst.answer(event)
+    except NotFound as error:
+        return PlainTextResponse(str(error), 500)
+    except EdgexError as error:
+        return PlainTextResponse(str(error), 422)
+    return Json(AddEventRequest(request_id=new_id(), event=event_from(result)))
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The app of a route that answers 503 until the models are loaded."""
+
+    app: ASGIApp
+    is_loaded: Callable[[], bool]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._is_open():
-            raise Unavailable("models are still being loaded; /api/v3/vision/status says how far they have come")
-        await self._app(scope, receive, send)
+        if not self.is_loaded():
+            raise Unavailable("models are still being loaded; /api/v3/vision/status shows the progress")
+        await self.app(scope, receive, send)
 
 
-def closed_until(is_open: Callable[[], bool], routes: Sequence[Route]) -> list[BaseRoute]:
+def closed_until(is_loaded: Callable[[], bool], routes: Sequence[Route]) -> list[BaseRoute]:
     """The same routes, each `Closed` until then."""
-    return [Route(it.path, Closed(it.app, is_open), methods=list(it.methods or ())) for it in routes]
+    return [Route(it.path, Closed(it.app, is_loaded), methods=list(it.methods or ())) for it in routes]
 
 
 class Thinning:
-    """At most LIVE_HZ frames a second and camera, evenly spread; all results of one frame go or stay together."""
+    """Chooses at most LIVE_HZ frames a second and camera, evenly spread; all results of one frame or none."""
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}  # camera -> seconds
         self._chosen: dict[str, str] = {}  # camera -> frame id
 
     def chooses(self, answer: Answer, now: float) -> bool:
-        """Whether to pass on `answer`; `now` in seconds of any clock."""
+        """Whether to send `answer`; `now` in seconds of any clock."""
         camera, period = answer.camera, 1 / LIVE_HZ
         if self._chosen.get(camera) == answer.frame_id:
             return True
         due = self._due.get(camera, now)
         if now < due:
             return False
-        # Counted from when it was due and not from now: at 15 frames a second every second one would be lost else.
+        # From the due time, not from now: otherwise every second frame of 15 a second would be dropped.
         self._due[camera] = max(due, now - period) + period
         self._chosen[camera] = answer.frame_id
         return True
 
 
 async def _events(view: View) -> AsyncIterator[bytes]:
-    """Server-sent events, one `result` each: first what is known, so that a camera that has gone is seen as well."""
+    """Server-sent events, one `result` each: first the newest result of every camera, then each new one."""
     thinning, clock = Thinning(), asyncio.get_running_loop().time
     yield b"retry: 1000\n\n" + b"".join(_event(answer) for answer in view.newest())
     async for answer in view.listen():

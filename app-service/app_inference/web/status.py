@@ -1,4 +1,4 @@
-"""How this service does, in one JSON document: what `/api/v3/vision/status` answers, the page and the terminal show."""
+"""The state of this service as one JSON document: the answer of /api/v3/vision/status, shown by page and terminal."""
 
 import time
 from collections import defaultdict
@@ -23,7 +23,7 @@ from app_inference.settings import AppSettings
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where each of its facts is asked for."""
+    """The sources of the document's facts."""
 
     service: Service[AppSettings]
     view: View
@@ -33,11 +33,11 @@ class Status:
     since: float = field(default_factory=time.monotonic)  # seconds
 
     def now(self) -> dict[str, Any]:
-        """The document; while models are loaded it says so."""
+        """The document; models that are still being loaded are in it."""
         plan, counts = self.plan(), counts_by_camera(self.service.metrics)
         return {
             **self._of_the_service(),
-            "dropped": counts[""].dropped,  # of no camera we could name
+            "dropped": counts[""].dropped,  # of frames whose camera could not be told
             "cameras": [{**row, **msgspec.to_builtins(counts[row["name"]])} for row in self.view.status()],
             "models": [{**row, "inferenceMs": self.view.inference_ms(row)} for row in self.models.status()],
             "updates": self.report(),
@@ -52,7 +52,7 @@ class Status:
             "apiVersion": API_VERSION,
             "serviceName": service.name,
             "version": __version__,
-            "origin": str(new_origin()),  # this clock's now, for ages that do not depend on the reader's clock
+            "origin": str(new_origin()),  # this host's time, so that ages do not depend on the reader's clock
             "uptimeSeconds": round(time.monotonic() - self.since, 1),
             "broker": f"{broker.host}:{broker.port}",
             "isBrokerConnected": service.bus.is_connected,
@@ -62,16 +62,16 @@ class Status:
 
 
 class Counts(msgspec.Struct, rename="camel"):
-    """What became of a camera's frames."""
+    """Frames of a camera by outcome."""
 
     frames_received: int = 0
     frames_analysed: int = 0
     frames_replaced: int = 0
-    dropped: dict[str, int] = {}  # by reason, replaced ones among them
+    dropped: dict[str, int] = {}  # by reason, including the replaced ones
 
 
 def counts_by_camera(metrics: Metrics) -> defaultdict[str, Counts]:
-    """The tally by camera; "" is where nobody could tell the camera."""
+    """Counters by camera; "" counts the frames whose camera could not be told."""
     cameras: defaultdict[str, Counts] = defaultdict(Counts)
     for it in metrics:
         if not isinstance(it, Counter):
