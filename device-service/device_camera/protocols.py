@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from edgex_kit.supervision import Backoff
 from edgex_kit.wire.devices import Device
 from edgex_kit.wire.durations import parse_duration
 from edgex_kit.wire.errors import Invalid, NotFound
 
-from device_camera.backoff import Backoff
 from device_camera.config import CameraDefaults
 from device_camera.frame import Encoding, Size
 from device_camera.settings import CameraSettings

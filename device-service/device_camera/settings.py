@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from edgex_kit.supervision import Backoff
 from edgex_kit.wire.errors import Invalid
 
-from device_camera.backoff import Backoff
 from device_camera.frame import Encoding
 from device_camera.sources.factory import Credentials, SourceOptions, SourceSpec
 

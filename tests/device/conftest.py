@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import pytest
 from device_camera.__main__ import PACKAGED
-from device_camera.backoff import Backoff
 from device_camera.capture.camera import Camera
 from device_camera.clock import Clock
 from device_camera.folders import read_folder
@@ -19,6 +18,7 @@ from device_camera.provisioning import profiles_from
 from device_camera.settings import CameraSettings
 from device_camera.sources.factory import parse_source
 from device_camera.sources.pattern import PatternSource, parse_pattern
+from edgex_kit.supervision import Backoff
 from edgex_kit.wire.devices import Device, DeviceProfile
 from edgex_standin.address import Address
 

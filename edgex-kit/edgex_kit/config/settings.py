@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from edgex_kit.jpeg import LIMITS, Limits
 from edgex_kit.wire.durations import parse_duration
 from edgex_kit.wire.errors import Invalid
 
@@ -113,6 +114,18 @@ class TelemetrySection(Section, kw_only=True, frozen=True):
         check_durations(self.interval)
 
 
+class ImagesSection(Section, kw_only=True, frozen=True):
+    """What a picture may cost: one over a limit is refused before it is decoded."""
+
+    max_pixels: int = LIMITS.pixels
+    max_scans: int = LIMITS.scans  # of a progressive JPEG
+    max_size: int = LIMITS.size >> 10  # KB
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_pixels, self.max_scans, self.max_size << 10)
+
+
 class InsecureSecret(Section, kw_only=True, frozen=True):
     """Never printed: its repr names it and no more."""
 
@@ -139,6 +152,7 @@ class Settings(Section, kw_only=True, frozen=True):
     registry: RegistrySection = field(default_factory=RegistrySection)
     message_bus: MessageBusSection = field(default_factory=MessageBusSection)
     clients: dict[str, ClientSection] = {}
+    images: ImagesSection = field(default_factory=ImagesSection)
     max_event_size: int = 0  # KB of the envelope, 0 is no limit
 
     def client(self, name: str, port: int) -> ClientSection:

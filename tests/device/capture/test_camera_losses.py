@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from device_camera.backoff import Backoff
 from device_camera.capture import camera as capture
 from device_camera.capture import loop as capture_loop
 from device_camera.capture.camera import Camera
@@ -19,6 +18,7 @@ from device_camera.capture.state import State, Status
 from device_camera.frame import Encoding, Pixels, encode_jpeg
 from device_camera.settings import CameraSettings
 from device_camera.sources.factory import Credentials, parse_source
+from edgex_kit.supervision import Backoff
 from edgex_kit.wire.errors import Unavailable
 
 from tests.device.network_cameras import HttpCamera, RtspCamera

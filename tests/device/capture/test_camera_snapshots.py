@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from device_camera.backoff import Backoff
 from device_camera.capture.camera import Camera
 from device_camera.capture.state import State, Status
 from device_camera.frame import Encoding, Frame, Pixels, encode_jpeg
 from device_camera.tuning import with_need
+from edgex_kit.supervision import Backoff
 from edgex_kit.wire.errors import TimedOut, Unavailable
 
 from tests.device.network_cameras import HttpCamera
