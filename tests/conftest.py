@@ -31,6 +31,7 @@ LEAK_WAIT = 3.0  # seconds a thread or child may take to go
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 os.environ.setdefault("EDGEX_SECURITY_SECRET_STORE", "false")  # what is not set is secure
+os.environ.setdefault("INFERENCE_PRECISION", "f32")  # results must not depend on the processor
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

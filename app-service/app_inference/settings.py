@@ -9,6 +9,7 @@ from edgex_kit.wire.durations import parse_duration
 from edgex_kit.wire.errors import Invalid
 from msgspec import field
 
+from app_inference.inference.runtime import AUTO, PRECISIONS
 from app_inference.sinks.destination import check_template
 from app_inference.stages.zones import Zone, parse_zone
 
@@ -101,6 +102,7 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     """How models run. 0 or empty lets the service choose from the cores it may use."""
 
     device: str = "CPU"  # or several, comma separated: the first that can
+    precision: str = AUTO  # of inference: one of PRECISIONS
     threads: int = 0  # of inference, all streams together
     streams: int = 0
     workers: int = 0
@@ -139,6 +141,8 @@ class InferenceSection(Section, kw_only=True, frozen=True):
         for key, value in (("Threads", self.threads), ("Streams", self.streams), ("Workers", self.workers)):
             if value < 0:
                 raise Invalid(f"Inference.{key} {value} is negative; 0 lets the service choose")
+        if self.precision not in PRECISIONS:
+            raise Invalid(f"Inference.Precision '{self.precision}' is none of {', '.join(PRECISIONS)}")
         if self.keep_versions < 0:
             raise Invalid(f"Inference.KeepVersions {self.keep_versions} is negative; 0 keeps all")
         if self.outbox_size < 1:

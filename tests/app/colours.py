@@ -11,6 +11,7 @@ from app_inference.vision.detections import Classes
 from app_inference.vision.image import Image, image_from_pixels
 
 COLORS = {"blue": (250, 20, 60), "green": (40, 250, 30), "red": (10, 50, 240)}  # BGR
+F32 = Runtime(precision="f32")
 MANIFEST = "schema: vision.model/1\nname: colours\nversion: 2.1.0\ntype: classification\nlabels: [b, g, r]\n"
 
 
@@ -19,7 +20,7 @@ def plain(color: tuple[int, int, int], size: tuple[int, int] = (48, 40)) -> Imag
 
 
 def loaded(path: Path, runtime: Runtime | None = None, **overrides: Any) -> Model:
-    return load_model(stored_model(path), {"type": "classification", "multilabel": True, **overrides}, runtime)
+    return load_model(stored_model(path), {"type": "classification", "multilabel": True, **overrides}, runtime or F32)
 
 
 def means(model: Model, image: Image) -> list[float]:

@@ -12,6 +12,7 @@ from app_inference.cli import options as o
 from app_inference.cli.outcome import command
 from app_inference.cli.output import say, say_json, say_table, working
 from app_inference.inference.benchmark import MAX_PICTURES, Cost, Job, measure, pictures
+from app_inference.inference.runtime import PRECISIONS, Runtime
 from app_inference.models.repository import Repository, StoredModel
 from app_inference.vision.agreement import agreement, mean_agreement
 
@@ -25,20 +26,25 @@ def bench(
     images: Annotated[Path | None, typer.Option("--pictures", help="Folder of JPEG or PNG pictures.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="For latency, and again for throughput.")] = 5.0,
     device: o.Device = "CPU",
+    precision: o.Precision = "auto",
     model_type: o.ModelType = "",
     models_dir: o.ModelsDir = o.MODELS_DIR,
     as_json: o.AsJson = False,
 ) -> None:
     """Measure frames a second, latency and memory; of two models also how far they agree on your pictures."""
+    if precision not in PRECISIONS:
+        raise Invalid(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
     repository = Repository(models_dir)
     stored = [repository.find(it) for it in (model, other) if it]
     overrides = {"type": model_type} if model_type else {}
     shown = _pictures(images)
-    costs = [_cost(it, Job(_path(it), overrides, device, seconds, tuple(map(str, shown))), as_json) for it in stored]
+    job = Job("", overrides, device, precision, seconds, tuple(map(str, shown)))
+    costs = [_cost(it, msgspec.structs.replace(job, path=_path(it)), as_json) for it in stored]
     found: dict[str, Any] = {"costs": [msgspec.to_builtins(cost) for cost in costs], "pictures": len(shown)}
     if len(costs) == 2:
         found |= _compared(costs)
-        found["agreement"] = _agreement(stored, overrides, device, shown) if shown else None
+        runtime = Runtime(device, precision=precision)
+        found["agreement"] = _agreement(stored, overrides, runtime, shown) if shown else None
     if as_json:
         say_json(found)
     else:
@@ -63,11 +69,11 @@ def _pictures(folder: Path | None) -> list[Path]:
     return found[:MAX_PICTURES]
 
 
-def _agreement(stored: list[StoredModel], overrides: dict[str, Any], device: str, shown: list[Path]) -> float | None:
+def _agreement(
+    stored: list[StoredModel], overrides: dict[str, Any], runtime: Runtime, shown: list[Path]
+) -> float | None:
     from app_inference.inference.model import load_model
-    from app_inference.inference.runtime import Runtime
 
-    runtime = Runtime(device)
     with load_model(stored[0], overrides, runtime) as one, load_model(stored[1], overrides, runtime) as other:
         first, second = one.session(), other.session()
         scores = [

@@ -17,6 +17,9 @@ CommandUrl = Annotated[
 ]
 Service = Annotated[str, typer.Option("--service", help="Service key of the app-inference that is meant.")]
 Device = Annotated[str, typer.Option("--device", help="OpenVINO device: CPU, GPU, NPU, AUTO:GPU,CPU.")]
+Precision = Annotated[
+    str, typer.Option("--precision", envvar="INFERENCE_PRECISION", help="Of inference: auto, f32, bf16 or f16.")
+]
 WantedModel = Annotated[str, typer.Argument(metavar="MODEL", help="A name, name@version, or a path.")]
 WantedModels = Annotated[
     list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names, name@version or paths; all if none.")

@@ -35,6 +35,7 @@ class Job(Struct, frozen=True):
     path: str  # of the version, as `stored_model` takes it
     overrides: dict[str, Any] = {}
     device: str = "CPU"
+    precision: str = "auto"  # of inference, one of runtime.PRECISIONS
     seconds: float = 5.0  # for latency, and again for throughput
     pictures: tuple[str, ...] = ()
 
@@ -101,7 +102,7 @@ def _measured(job: Job) -> Cost:
     stored = stored_model(Path(job.path))
     before = _memory_mb("VmRSS")
     started = time.perf_counter()
-    model = load_model(stored, job.overrides, Runtime(job.device))
+    model = load_model(stored, job.overrides, Runtime(job.device, precision=job.precision))
     load_ms = (time.perf_counter() - started) * 1e3
     first_ms = model.warm_up().infer
     spent = _one_by_one(model, images, job.seconds)

@@ -4,15 +4,15 @@ open sessions.
 Rules that keep it alive, each found by running into it:
 * `Model.warm_up()` ends before a worker starts, on one thread alone: the binding's first use by two threads at once
   can deadlock.
-* `read_model` comes before compiling, and the cache's folder is named by digest, build and device: given a path to
-  compile, the cache answers with the old weights after an update that leaves the .xml as it was.
+* `read_model` comes before compiling, and the cache's folder is named by digest, build, device and precision:
+  given a path to compile, the cache answers with the old weights after an update that leaves the .xml as it was.
 * Weights are read, not mapped: a file overwritten in place would kill or change the running process.
 * The graph takes u8 NHWC at its own size. Colour, type, mean and scale fold into it and cost nothing; a resize in the
   graph after the conversion to float costs ten milliseconds.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,8 @@ __all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_d
 
 log = logging.getLogger(__name__)
 
+_PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}  # OpenVINO's hint -> what people call it
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
@@ -71,10 +73,17 @@ class Model:
         self.precision = _precision(opened.graph, compiled)  # INT8, FP32, FP16, BF16
         self.execution_devices: tuple[str, ...] = tuple(compiled.get_property("EXECUTION_DEVICES"))
         self.missed_devices = runtime.missed(self.execution_devices)  # before those in the list, and could not
-        missed = f"runs on {', '.join(self.execution_devices)}, as it cannot on {', '.join(self.missed_devices)}"
-        self.warnings = (*opened.warnings, missed) if self.missed_devices else opened.warnings
+        self.warnings = (*opened.warnings, *self._shortfalls(runtime))
         self.is_from_cache = bool(compiled.get_property("LOADED_FROM_CACHE"))
         self._compiled: ov.CompiledModel | None = compiled
+
+    def _shortfalls(self, runtime: Runtime) -> Iterator[str]:
+        """What was configured and could not be had."""
+        if self.missed_devices:
+            yield f"runs on {', '.join(self.execution_devices)}, as it cannot on {', '.join(self.missed_devices)}"
+        wanted = _PRECISIONS.get(runtime.precision, self.precision)
+        if self.precision not in (wanted, "INT8"):
+            yield f"runs in {self.precision}: {', '.join(self.execution_devices)} cannot compute in {wanted}"
 
     @property
     def model_type(self) -> str:
@@ -292,4 +301,4 @@ def _precision(model: ov.Model, compiled: ov.CompiledModel) -> str:
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         return "INT8"
     computed = _computes_in(compiled)
-    return {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}.get(computed, str(computed))
+    return _PRECISIONS.get(computed, computed)

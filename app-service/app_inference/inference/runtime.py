@@ -12,6 +12,9 @@ from app_inference.models.staging import remove
 
 log = logging.getLogger(__name__)
 
+AUTO = "auto"  # the device chooses: a CPU with AVX512_BF16 runs FP32 models in BF16
+PRECISIONS = (AUTO, "f32", "bf16", "f16")
+
 _DIGITS = 16  # of a model's digest in the name of what is compiled of it
 _FOLDER = re.compile(rf"[0-9a-f]{{{_DIGITS}}}-")
 
@@ -24,6 +27,7 @@ class Runtime:
     streams: int | None = None  # inferences at once; None: one for each core that we may use
     threads: int | None = None  # for all of them; None: one a stream, which suffers least from busy neighbours
     cache_dir: Path | None = None  # for compiled models; None: compile each time
+    precision: str = AUTO  # one of PRECISIONS
 
     def choices(self) -> tuple["Runtime", ...]:
         """One for each device of a list, in its order; AUTO and the like take lists of their own."""
@@ -44,6 +48,8 @@ class Runtime:
         if self.device == "CPU":
             streams = self.streams or len(os.sched_getaffinity(0))
             properties = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": self.threads or streams}
+        if self.precision != AUTO:
+            properties["INFERENCE_PRECISION_HINT"] = self.precision
         folder = self._cache_folder(digest, build)
         return properties if folder is None else {**properties, "CACHE_DIR": str(folder)}
 
@@ -57,11 +63,11 @@ class Runtime:
         return [folder.name for folder in gone]
 
     def _cache_folder(self, digest: str, build: str) -> Path | None:
-        """A folder of this model, build and device alone; None where none can be written: we run without it."""
+        """The folder of this model, build, device and precision; None where none can be written."""
         if self.cache_dir is None:
             return None
         folder = self.cache_dir / "-".join(
-            re.sub(r"[^\w.]+", "-", part) for part in (digest[:_DIGITS], build, self.device)
+            re.sub(r"[^\w.]+", "-", part) for part in (digest[:_DIGITS], build, self.device, self.precision)
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)

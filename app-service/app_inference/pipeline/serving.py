@@ -162,6 +162,8 @@ class Models:
             self._starts.note(name, model.version)
         self.fill(name, model)
         log.info("model %s serves: %s", name, _describe(model, first_ms))
+        for warning in model.warnings:
+            log.warning("model '%s' %s", name, warning)
 
     def fill(self, name: str, model: Model) -> None:
         """Let a model serve under a name that none serves under; one that came meanwhile stays."""
@@ -210,6 +212,7 @@ def runtime_from(section: InferenceSection) -> Runtime:
         threads=section.threads or streams,
         streams=streams,
         cache_dir=section.cache_path,
+        precision=section.precision,
     )
 
 

@@ -21,7 +21,7 @@ NICENESS = 10  # a tenth of a worker's weight: at 19, a sixtieth, an eye that is
 def main(text: str) -> int:
     os.nice(NICENESS)
     job = msgspec.json.decode(text, type=CompileJob)
-    runtime = Runtime(job.device, job.streams, job.threads, Path(job.cache_dir))
+    runtime = Runtime(job.device, job.streams, job.threads, Path(job.cache_dir), job.precision)
     try:
         load_model(stored_model(Path(job.path)), job.overrides, runtime).warm_up()
     except EdgexError:

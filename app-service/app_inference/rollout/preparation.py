@@ -134,6 +134,7 @@ class CompileJob(msgspec.Struct, frozen=True):
     streams: int | None
     threads: int | None
     cache_dir: str
+    precision: str
     overrides: dict[str, Any]
 
 
@@ -144,7 +145,13 @@ async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any])
     left to the load that follows, which words it.
     """
     job = CompileJob(
-        str(path), runtime.device, runtime.streams, runtime.threads, str(runtime.cache_dir), dict(overrides)
+        path=str(path),
+        device=runtime.device,
+        streams=runtime.streams,
+        threads=runtime.threads,
+        cache_dir=str(runtime.cache_dir),
+        precision=runtime.precision,
+        overrides=dict(overrides),
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app_inference.rollout.compiler", msgspec.json.encode(job).decode(),

@@ -16,7 +16,9 @@ BuildModel = Callable[..., Path]
 def test_a_model_is_measured(build_mean_color: BuildModel, tmp_path: Path) -> None:
     path = build_mean_color()
     cv2.imwrite(str(tmp_path / "one.jpg"), np.zeros((90, 160, 3), np.uint8))
-    cost = measure(Job(str(path), {"type": "classification"}, seconds=0.1, pictures=(str(tmp_path / "one.jpg"),)))
+    cost = measure(
+        Job(str(path), {"type": "classification"}, precision="f32", seconds=0.1, pictures=(str(tmp_path / "one.jpg"),))
+    )
     assert (cost.name, cost.precision, cost.devices) == ("model", "FP32", ("CPU",))
     assert cost.frames >= 20
     assert 0 < cost.p50_ms <= cost.p99_ms

@@ -63,7 +63,7 @@ def test_a_loaded_model_says_what_it_is(build_mean_color: BuildModel) -> None:
     assert model.input_size == (32, 32)
     assert model.labels == ("a", "b", "c")
     assert model.execution_devices == ("CPU",)
-    assert model.precision in ("FP32", "BF16", "FP16")
+    assert model.precision == "FP32"
     assert model.digest == stored_model(path).digest()
     assert "CPU" in available_devices()
 
@@ -154,9 +154,16 @@ def test_a_device_that_is_not_there_gives_way_to_the_next_and_that_is_told(
 
 @pytest.mark.goal(40)
 def test_auto_names_the_device_that_it_has_chosen(build_mean_color: BuildModel) -> None:
-    model = loaded(build_mean_color(), Runtime(device="AUTO:CPU"))
+    model = loaded(build_mean_color(), Runtime(device="AUTO:CPU", precision="f32"))
     assert (model.execution_devices, model.precision) == (("CPU",), "FP32")
     model.warm_up()
+
+
+def test_a_precision_that_the_device_lacks_is_said(build_mean_color: BuildModel) -> None:
+    model = loaded(build_mean_color(), Runtime(precision="bf16"))
+    is_native = model.precision == "BF16"
+    assert is_native or any("cannot compute in BF16" in warning for warning in model.warnings)
+    assert loaded(build_mean_color(), Runtime(precision="f32")).warnings == ()
 
 
 def test_overwriting_the_weights_does_not_touch_the_running_model(tmp_path: Path) -> None:

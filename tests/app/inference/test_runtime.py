@@ -1,6 +1,7 @@
 """Where a model runs."""
 
 import os
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,24 @@ def test_threads_are_the_cpus_affair() -> None:
     assert Runtime(device="GPU", streams=3, threads=1).properties(DIGEST, BUILD) == {}
 
 
+@pytest.mark.parametrize("precision", ["f32", "bf16", "f16"])
+def test_a_precision_is_asked_for_by_openvinos_hint(precision: str) -> None:
+    assert Runtime(device="GPU", precision=precision).properties(DIGEST, BUILD) == {
+        "INFERENCE_PRECISION_HINT": precision
+    }
+
+
 @pytest.mark.goal(41)
-def test_each_model_build_and_device_has_its_own_cache(tmp_path: Path) -> None:
-    def folder(digest: str, build: str, device: str) -> Path:
-        return Path(Runtime(device=device, cache_dir=tmp_path).properties(digest, build)["CACHE_DIR"])
+def test_each_model_build_device_and_precision_has_its_own_cache(tmp_path: Path) -> None:
+    def folder(digest: str, build: str, device: str, precision: str) -> Path:
+        runtime = Runtime(device, cache_dir=tmp_path, precision=precision)
+        return Path(runtime.properties(digest, build)["CACHE_DIR"])
 
     folders = {
-        folder(digest, build, device)
-        for digest in (DIGEST, "f" * 64)
-        for build in (BUILD, "2025.3.0-1-x")
-        for device in ("CPU", "AUTO:GPU,CPU")
+        folder(*each)
+        for each in product((DIGEST, "f" * 64), (BUILD, "2025.3.0-1-x"), ("CPU", "AUTO:GPU,CPU"), ("auto", "bf16"))
     }
-    assert len(folders) == 8
+    assert len(folders) == 16
     assert all(path.is_dir() and path.parent == tmp_path for path in folders)
 
 

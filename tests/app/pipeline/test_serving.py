@@ -37,7 +37,10 @@ def wanted(*models: str) -> dict[str, PipelineSection]:
 
 
 def open_models(folder: Path) -> Models:
-    section, repository = InferenceSection(models_dir=str(folder), threads=1, streams=1), Repository(folder)
+    section, repository = (
+        InferenceSection(models_dir=str(folder), threads=1, streams=1, precision="f32"),
+        Repository(folder),
+    )
     return Models(section, repository, Starts(Journal(folder / ".state"), repository))
 
 
