@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from edgex_kit.bus.bus import Message
-from edgex_kit.service.exposition import metrics_route
+from edgex_kit.service.metrics import metrics_route
 from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.service.server import serve_on
 from edgex_kit.service.service import Service

@@ -9,8 +9,7 @@ import yaml
 from device_camera.config import PORT, CameraDefaults, CameraService
 from edgex_kit.config import layers as config
 from edgex_kit.device.settings import DeviceSection
-from edgex_kit.service.live import Live
-from edgex_kit.service.provider import Layers
+from edgex_kit.service.configuration import Layers, Live
 from edgex_kit.wire.errors import Invalid
 
 SHIPPED = Path(device_camera.__file__).parent / "res/configuration.yaml"

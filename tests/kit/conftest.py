@@ -13,7 +13,7 @@ import pytest
 from edgex_kit.bus.bus import Bus, BusSettings, open_bus
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.config.flags import parse_flags
-from edgex_kit.service.provider import Provider
+from edgex_kit.service.configuration import Provider
 from edgex_standin.address import Address
 from edgex_standin.broker.mosquitto import find_mosquitto
 

@@ -10,8 +10,7 @@ import time
 from collections.abc import Set
 from dataclasses import dataclass
 
-from edgex_kit.service.histograms import Histogram
-from edgex_kit.service.metrics import Counter, Metrics
+from edgex_kit.service.metrics import Counter, Histogram, Metrics
 from edgex_kit.wire.errors import EdgexError, Invalid, Malformed
 
 from app_inference.errors import ImageBroken, NoPicture

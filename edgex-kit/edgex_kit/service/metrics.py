@@ -4,15 +4,25 @@ A metric is made once with its tags and changed from any thread.
 """
 
 import asyncio
+import bisect
+import math
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
 from edgex_kit.bus.bus import Bus
 from edgex_kit.config.settings import TelemetrySection
-from edgex_kit.service.histograms import Histogram
 from edgex_kit.wire import codec
 from edgex_kit.wire.durations import parse_duration
 from edgex_kit.wire.messages import Metric, MetricField, MetricTag
@@ -56,6 +66,60 @@ class Gauge:
         """As EdgeX names them (contract 1.13)."""
         kind = "gaugeFloat64-value" if isinstance(self.value, float) else "gauge-value"
         return (MetricField(name=kind, value=self.value),)
+
+
+# Milliseconds; fine where frames are, coarse where something hangs.
+MILLISECONDS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 75.0, 100.0, 200.0, 500.0, 1000.0, 5000.0)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Count, extremes, mean and spread of what was measured since the start."""
+
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    bounds: tuple[float, ...] = MILLISECONDS  # upper ends of the buckets
+    count: int = 0
+    total: float = 0.0
+    least: float = math.inf
+    most: float = -math.inf
+    _squares: float = 0.0  # sum of squared distances from the mean (Welford, Technometrics 4, 1962)
+    _buckets: list[int] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, value: float) -> None:
+        """Note one measurement."""
+        with self._lock:
+            if not self._buckets:
+                self._buckets = [0] * (len(self.bounds) + 1)
+            before = self.total / self.count if self.count else 0.0
+            self.count += 1
+            self.total += value
+            self._squares += (value - before) * (value - self.total / self.count)
+            self.least, self.most = min(self.least, value), max(self.most, value)
+            self._buckets[bisect.bisect_left(self.bounds, value)] += 1
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Prometheus's buckets: upper end, and how many measurements lie at or below it."""
+        with self._lock:
+            counts = self._buckets or [0] * (len(self.bounds) + 1)
+            ends = [*(f"{bound:g}" for bound in self.bounds), "+Inf"]
+            return [(end, float(sum(counts[: index + 1]))) for index, end in enumerate(ends)]
+
+    def fields(self) -> tuple[MetricField, ...]:
+        """As EdgeX names them; zeros while nothing was measured."""
+        with self._lock:
+            some = self.count > 0
+            variance = self._squares / (self.count - 1) if self.count > 1 else 0.0
+            values = {
+                "count": self.count,
+                "min": self.least if some else 0.0,
+                "max": self.most if some else 0.0,
+                "mean": self.total / self.count if some else 0.0,
+                "stddev": math.sqrt(max(variance, 0.0)),
+                "variance": variance,
+            }
+        return tuple(MetricField(name=f"histogram-{name}", value=value) for name, value in values.items())
 
 
 AnyMetric = Counter | Gauge | Histogram
@@ -148,3 +212,50 @@ def _message(metric: AnyMetric, service: str, extra: dict[str, str]) -> Metric:
         tags=tuple(MetricTag(name=name, value=value) for name, value in tags.items()),
         timestamp=time.time_ns(),
     )
+
+
+def metrics_route(metrics: Metrics) -> Route:
+    """`GET /metrics`."""
+    registry = CollectorRegistry()
+    registry.register(_Exposed(metrics))
+
+    async def scrape(_request: Request) -> Response:
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return Route("/metrics", scrape)
+
+
+class _Exposed(Collector):
+    """A view of a service's metrics, made anew at each scrape."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Family]:
+        families: dict[tuple[str, tuple[str, ...]], list[AnyMetric]] = {}
+        for metric in self._metrics:
+            families.setdefault((metric.name, tuple(metric.tags)), []).append(metric)
+        return [_family(self._metrics.service, name, tags, members) for (name, tags), members in families.items()]
+
+
+def _family(service: str, name: str, tags: tuple[str, ...], members: list[AnyMetric]) -> Family:
+    exposed, labels = exposed_name(name), ["service", *tags]
+    first = members[0]
+    if isinstance(first, Histogram):
+        histogram = HistogramMetricFamily(exposed, name, labels=labels)
+        for one in members:
+            assert isinstance(one, Histogram)
+            histogram.add_metric([service, *one.tags.values()], one.cumulative(), one.total)
+        return histogram
+    kind = CounterMetricFamily if isinstance(first, Counter) else GaugeMetricFamily
+    family = kind(exposed, name, labels=labels)
+    for one in members:
+        assert not isinstance(one, Histogram)
+        family.add_metric([service, *one.tags.values()], one.value)
+    return family
+
+
+def exposed_name(name: str) -> str:
+    """Prometheus's spelling of an EdgeX metric's name; what follows a dash is a tag already."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.partition("-")[0]).lower()
+    return f"edgex_{re.sub(r'[^a-z0-9_]', '_', words)}"

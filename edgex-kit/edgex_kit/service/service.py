@@ -24,11 +24,10 @@ from edgex_kit.clients.secretstore import Kept, open_secret_store
 from edgex_kit.config.flags import Flags, parse_flags
 from edgex_kit.config.settings import Settings
 from edgex_kit.service import metrics
-from edgex_kit.service.live import Live
+from edgex_kit.service.configuration import Live, Provider
 from edgex_kit.service.logs import set_level, setup_logging
 from edgex_kit.service.memory import keep_freed_memory
 from edgex_kit.service.metrics import Metrics
-from edgex_kit.service.provider import Provider
 from edgex_kit.service.rest import Guard
 from edgex_kit.wire.codec import Encoding
 from edgex_kit.wire.errors import EdgexError

@@ -6,10 +6,9 @@ from typing import Any
 
 from edgex_kit.wire.devices import DeviceResource
 from edgex_kit.wire.errors import AssertionBroken, DriverFailed, EdgexError, Invalid
-from edgex_kit.wire.floats import FLOATS
 from edgex_kit.wire.messages import API, Event, Reading, new_id
 from edgex_kit.wire.transforms import Overflow, map_read, transform_read
-from edgex_kit.wire.values import canonical_type, checked_number, encode_value
+from edgex_kit.wire.values import FLOATS, canonical_type, checked_number, encode_value
 
 MAX_BINARY_BYTES = 16_777_216  # device-sdk-go refuses more in one reading
 

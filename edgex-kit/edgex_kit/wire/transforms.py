@@ -13,8 +13,7 @@ from typing import Any
 
 from edgex_kit.wire.devices import ResourceProperties
 from edgex_kit.wire.errors import EdgexError, Invalid
-from edgex_kit.wire.floats import FLOATS, round_float32
-from edgex_kit.wire.values import INTEGERS, NUMBERS, canonical_type, checked_number, encode_value
+from edgex_kit.wire.values import FLOATS, INTEGERS, NUMBERS, canonical_type, checked_number, encode_value, round_float32
 
 
 class Overflow(EdgexError):

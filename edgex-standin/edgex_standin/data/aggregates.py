@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgex_kit.wire.errors import Invalid
-from edgex_kit.wire.floats import FLOATS
-from edgex_kit.wire.values import INTEGERS, NUMBERS
+from edgex_kit.wire.values import FLOATS, INTEGERS, NUMBERS
 
 from edgex_standin.data.event_shape import Reading
 from edgex_standin.data.events import Which

@@ -4,8 +4,7 @@ import math
 from typing import Any
 
 from edgex_kit.wire.errors import Invalid
-from edgex_kit.wire.floats import FLOATS, encode_float, parse_float
-from edgex_kit.wire.values import ARRAYS, INTEGERS, NUMBERS, parse_value
+from edgex_kit.wire.values import ARRAYS, FLOATS, INTEGERS, NUMBERS, encode_float, parse_float, parse_value
 
 from edgex_standin.keeper.kv import text_of
 

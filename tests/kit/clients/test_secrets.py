@@ -14,8 +14,7 @@ from edgex_kit.clients.secrets import Secrets
 from edgex_kit.config import layers as config
 from edgex_kit.config.flags import parse_flags
 from edgex_kit.config.settings import InsecureSecret, ServiceSection, Settings
-from edgex_kit.service.live import Live
-from edgex_kit.service.provider import Provider
+from edgex_kit.service.configuration import Live, Provider
 from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.wire.errors import Invalid, NotAllowed, NotFound
 from edgex_kit.wire.messages import SecretData, SecretRequest

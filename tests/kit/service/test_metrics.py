@@ -1,16 +1,21 @@
-"""Metrics: counted from any thread, published as EdgeX telemetry."""
+"""Metrics: counted from any thread, published as EdgeX telemetry, scraped by Prometheus."""
 
 import asyncio
+import statistics
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import requests
 from edgex_kit.bus.bus import Bus
 from edgex_kit.config.settings import TelemetrySection
-from edgex_kit.service.metrics import Metrics, is_enabled, report
+from edgex_kit.service.metrics import Histogram, Metrics, exposed_name, is_enabled, metrics_route, report
+from edgex_kit.service.server import open_server
 from edgex_kit.wire import codec
 from edgex_kit.wire.messages import Metric
 from edgex_kit.wire.topics import Topics
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
 
 Until = Callable[..., Awaitable[None]]
 
@@ -123,3 +128,55 @@ def test_the_metrics_of_a_device_that_is_gone_are_forgotten() -> None:
     metrics.counter("Frames")
     metrics.forget(device="a")
     assert [(it.name, it.tags) for it in metrics] == [("Rate", {"device": "b"}), ("Frames", {})]
+
+
+def test_the_numbers_are_those_of_what_was_measured() -> None:
+    measured = [3.0, 12.0, 12.5, 80.0, 7000.0]
+    histogram = Histogram("Ms")
+    for value in measured:
+        histogram.add(value)
+    fields = {field.name: field.value for field in histogram.fields()}
+    assert fields == {
+        "histogram-count": 5,
+        "histogram-min": 3.0,
+        "histogram-max": 7000.0,
+        "histogram-mean": pytest.approx(statistics.mean(measured)),
+        "histogram-stddev": pytest.approx(statistics.stdev(measured)),
+        "histogram-variance": pytest.approx(statistics.variance(measured)),
+    }
+
+
+def test_nothing_measured_is_zeros() -> None:
+    assert {field.value for field in Histogram("Ms").fields()} == {0}
+
+
+def test_buckets_grow_and_end_with_everything() -> None:
+    histogram = Histogram("Ms", bounds=(1.0, 10.0))
+    for value in (0.5, 1.0, 5.0, 50.0):
+        histogram.add(value)
+    assert histogram.cumulative() == [("1", 2.0), ("10", 3.0), ("+Inf", 4.0)]
+
+
+async def test_every_kind_of_metric_is_scraped_with_its_tags_as_labels() -> None:
+    metrics = Metrics("app-inference")
+    metrics.counter("FramesDropped", camera="dock", reason="Replaced").add(3)
+    metrics.counter("FramesDropped", camera='a"b\n', reason="Rate").add()
+    metrics.gauge("ResultsWaiting").set(7)
+    metrics.histogram("InferenceStageMs", stage="infer", model="det").add(12.0)
+    async with open_server(Starlette(routes=[metrics_route(metrics)]), "127.0.0.1", 0) as port:
+        answer = await asyncio.to_thread(requests.get, f"http://127.0.0.1:{port}/metrics", timeout=5)
+    assert answer.status_code == 200
+    samples = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert samples["edgex_frames_dropped_total", "Replaced", "app-inference", "dock"] == 3
+    assert samples["edgex_frames_dropped_total", "Rate", 'a"b\n', "app-inference"] == 1
+    assert samples["edgex_results_waiting", "app-inference"] == 7
+    assert samples["edgex_inference_stage_ms_bucket", "15", "app-inference", "det", "infer"] == 1
+    assert samples["edgex_inference_stage_ms_sum", "app-inference", "det", "infer"] == 12
+
+
+def test_a_name_is_spelt_as_prometheus_wants_it() -> None:
+    assert exposed_name("PipelineMessagesProcessed-dock") == "edgex_pipeline_messages_processed"

@@ -1,17 +1,36 @@
-"""Every form EdgeX 4.0 puts on the bus, decoded and written."""
+"""Every form EdgeX 4.0 puts on the bus, decoded and written; what is no message is malformed."""
 
 import base64
+import contextlib
 import json
 import tracemalloc
 from typing import Any
 
 import cbor2
 import msgspec
+import pybase64
 import pytest
 from edgex_kit.wire import codec
 from edgex_kit.wire.codec import Encoding
-from edgex_kit.wire.messages import CBOR, JSON, TEXT, AddEventRequest, Envelope, EventResponse
+from edgex_kit.wire.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
+from edgex_kit.wire.errors import Malformed, TooLarge
+from edgex_kit.wire.messages import (
+    CBOR,
+    JSON,
+    TEXT,
+    AddEventRequest,
+    Envelope,
+    Event,
+    EventResponse,
+    KeyValue,
+    Metric,
+    Reading,
+    SystemEvent,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.kit.recordings import RECORDED, label, raw
 from tests.kit.sample_events import a_frame, a_reading, an_event, envelope_with
 
 ENCODINGS = [Encoding(*flags) for flags in ((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1))]
@@ -230,3 +249,254 @@ def test_a_frame_is_encoded_without_needless_copies() -> None:
 def test_an_envelope_is_passed_on_as_it_is(*, cbor: bool) -> None:
     envelope = Envelope(correlation_id="c", request_id="r", payload={"a": 1}, received_topic="edgex/x")
     assert codec.decode_envelope(codec.encode_envelope(envelope, cbor=cbor)) == envelope
+
+
+def reading_of(picture: bytes) -> Reading:
+    return Reading(
+        id="r",
+        origin=1,
+        device_name="cam-1",
+        resource_name="Frame",
+        profile_name="p",
+        value_type="Binary",
+        binary_value=picture,
+        media_type="image/jpeg",
+    )
+
+
+def request_of(*pictures: bytes, device: str = "cam-1") -> AddEventRequest:
+    event = Event(
+        api_version="v3",
+        id="e",
+        device_name=device,
+        profile_name="p",
+        source_name="Frame",
+        origin=1,
+        readings=tuple(map(reading_of, pictures)),
+        tags={"seq": 1},
+    )
+    return AddEventRequest(request_id="q", event=event)
+
+
+def cbor_in_one_go(request: AddEventRequest) -> bytes:
+    return cbor2.dumps(msgspec.to_builtins(request, builtin_types=(bytes,)))
+
+
+@pytest.mark.parametrize("size", [1, 1023, *range(1024, 1031), 65_535, 65_536, 120_001])
+@pytest.mark.parametrize("device", ["c", "ca", "cam"])
+def test_a_picture_of_any_size_behind_a_head_of_any_size_is_cbor_to_the_byte(size: int, device: str) -> None:
+    request = request_of((b"\xff\xd8\x00" * size)[:size], device=device)
+    payload = json.loads(codec.encode(request))["payload"]
+    assert pybase64.b64decode(payload, validate=True) == cbor_in_one_go(request)
+
+
+def test_an_event_of_two_pictures_is_whole() -> None:
+    request = request_of(b"\xff" * 5000, b"\xd8" * 5000)
+    payload = json.loads(codec.encode(request))["payload"]
+    assert pybase64.b64decode(payload, validate=True) == cbor_in_one_go(request)
+
+
+@pytest.mark.parametrize("encoding", [Encoding(), Encoding(cbor_envelope=True), Encoding(base64_json=True)], ids=str)
+def test_the_pieces_make_a_message_that_says_what_was_given(encoding: Encoding) -> None:
+    request = request_of(b"\xff\xd8" * 5000)
+    parts = codec.encode_parts(request, correlation_id="c", encoding=encoding)
+    envelope = codec.decode_envelope(b"".join(parts))
+    assert envelope.correlation_id == "c"
+    assert codec.payload_as(envelope, AddEventRequest) == request
+
+
+def test_only_the_piece_that_holds_the_picture_is_large() -> None:
+    parts = codec.encode_parts(request_of(b"\xff\xd8" * 50_000))
+    assert len(parts) == 5
+    assert [len(part) > 2000 for part in parts] == [False, False, True, False, False]
+
+
+def test_the_limit_counts_all_pieces() -> None:
+    request = request_of(b"\xff\xd8" * 5000)
+    size = len(codec.encode(request, correlation_id="c"))
+    codec.encode_parts(request, correlation_id="c", limit_kb=size // 1024 + 1)
+    with pytest.raises(TooLarge, match=f"it has {size} bytes"):
+        codec.encode_parts(request, correlation_id="c", limit_kb=size // 1024)
+
+
+OWNED = {"device": Device, "deviceprofile": DeviceProfile, "deviceservice": DeviceService}
+recorded = pytest.mark.parametrize("message", RECORDED, ids=label)
+
+
+def body_of(envelope: Envelope) -> Any:
+    """The payload as the type that our services would decode it to."""
+    data = codec.decode_payload(envelope)
+    if not isinstance(data, dict):
+        return data
+    for key, kind in (("details", SystemEvent), ("fields", Metric), ("Created", KeyValue)):
+        if key in data:
+            return codec.convert(data, kind)
+    if "event" in data:
+        return codec.convert(data, EventResponse if "statusCode" in data else AddEventRequest)
+    return data
+
+
+def shape(value: Any) -> Any:
+    """Keys, their spelling and the types under them; of numbers and texts only the kind counts."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return type(value).__name__
+
+
+def opened(data: bytes) -> Any:
+    """An envelope as plain data, with a base64 payload decoded by its content type.
+
+    Go leaves out empty query parameters; the client that sent some of the requests did not.
+    """
+    plain = {key: value for key, value in json.loads(data).items() if key != "queryParams" or value}
+    if isinstance(plain["payload"], str) and plain["contentType"] == CBOR:
+        plain["payload"] = cbor2.loads(base64.b64decode(plain["payload"], validate=True))
+    return plain
+
+
+@recorded
+def test_a_recorded_message_is_decoded_and_written_again_alike(message: dict[str, Any]) -> None:
+    envelope = codec.decode_envelope(raw(message))
+    ids = {"correlation_id": envelope.correlation_id, "request_id": envelope.request_id}
+    if envelope.error_code:
+        again = codec.encode_error(str(envelope.payload), request_id=envelope.request_id)
+    else:
+        again = codec.encode(body_of(envelope), query_params=envelope.query_params or None, **ids)
+    was, now = opened(raw(message)), opened(again)
+    assert shape(now) == shape(was)
+    if not envelope.error_code:
+        assert {**now, "receivedTopic": ""} == {**was, "receivedTopic": ""}
+
+
+@recorded
+def test_a_recorded_envelope_keeps_its_ids_and_content_type(message: dict[str, Any]) -> None:
+    envelope, plain = codec.decode_envelope(raw(message)), json.loads(message["raw"])
+    assert envelope.correlation_id == plain["correlationID"]
+    assert envelope.request_id == plain["requestID"]
+    assert envelope.content_type == plain["contentType"]
+    assert envelope.error_code == plain["errorCode"]
+    assert (envelope.query_params or {}) == plain.get("queryParams", {})
+
+
+@pytest.mark.parametrize("message", [it for it in RECORDED if it["topic"].startswith("edgex/events/")], ids=label)
+def test_a_recorded_event_is_read_with_all_its_names(message: dict[str, Any]) -> None:
+    event = codec.event_of(codec.decode_envelope(raw(message)))
+    assert message["topic"].endswith(f"/{event.profile_name}/{event.device_name}/{event.source_name}")
+    assert all(isinstance(reading.origin, int) for reading in event.readings)
+
+
+def test_the_recorded_picture_is_a_jpeg() -> None:
+    image = next(it for it in RECORDED if it["topic"].endswith("/Simple-Device01/Image"))
+    reading = codec.event_of(codec.decode_envelope(raw(image))).readings[0]
+    assert reading.media_type == "image/jpeg"
+    assert isinstance(reading.binary_value, bytes)
+    assert reading.binary_value.startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize("message", [it for it in RECORDED if "/system-events/" in it["topic"]], ids=label)
+def test_the_details_of_a_recorded_system_event_are_what_they_claim_to_be(message: dict[str, Any]) -> None:
+    happened = codec.payload_as(codec.decode_envelope(raw(message)), SystemEvent)
+    kind: Any = {**OWNED, "provisionwatcher": ProvisionWatcher}[happened.type]
+    assert codec.convert(happened.details, kind).name
+
+
+@pytest.mark.parametrize(
+    ("payload", "content_type", "cause"),
+    [
+        ('{"a": 1}', JSON, "base64"),
+        ("bm8=", JSON, "base64 of application/json"),
+        ("/w==", CBOR, "base64 of application/cbor"),
+        ("bm8", JSON, "base64"),
+        ("e3!0=", JSON, "base64"),
+        ("e30=\n", JSON, "base64"),
+        ("plain", TEXT, "unsupported content type 'text/plain'"),
+        ("é", JSON, "base64"),
+    ],
+)
+def test_text_that_is_no_base64_of_its_type_is_malformed(payload: str, content_type: str, cause: str) -> None:
+    with pytest.raises(Malformed, match=cause):
+        codec.decode_payload(codec.decode_envelope(envelope_with(payload, content_type)))
+
+
+def test_a_wrong_field_is_named_with_its_path() -> None:
+    fields = msgspec.to_builtins(an_event().event)
+    reading = {**msgspec.to_builtins(a_reading()), "origin": "x"}
+    with pytest.raises(Malformed, match=r"no Event: .*readings\[0\].origin"):
+        codec.event_from({**fields, "readings": [reading]})
+    with pytest.raises(Malformed, match="deviceName"):
+        codec.event_from({key: value for key, value in fields.items() if key != "deviceName"})
+
+
+def test_a_message_over_the_limit_is_refused_with_gos_words() -> None:
+    with pytest.raises(TooLarge, match=r"message size exceed limit\(1 KB\)"):
+        codec.encode(a_frame(3000), limit_kb=1)
+    assert codec.encode(a_frame(3000), limit_kb=0)
+    size = len(codec.encode(a_frame(3000), correlation_id=""))
+    assert size > 4096
+    assert codec.encode(a_frame(3000), correlation_id="", limit_kb=size // 1024 + 1)
+
+
+@given(st.sampled_from([JSON, CBOR, "", "text/html"]), st.binary(max_size=60))
+def test_any_bytes_are_an_http_body_or_malformed(content_type: str, data: bytes) -> None:
+    with contextlib.suppress(Malformed):
+        codec.decode_body(content_type, data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
+    read_whole(data)
+
+
+@given(st.sampled_from(RECORDED), st.data())
+@settings(max_examples=300)
+def test_a_damaged_message_is_read_or_malformed(message: dict[str, Any], draw: st.DataObject) -> None:
+    data = bytearray(raw(message)[:3000])
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    read_whole(bytes(data))
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_damaged_cbor_message_is_read_or_malformed(draw: st.DataObject) -> None:
+    data = bytearray(codec.encode(a_frame(), correlation_id="c", encoding=Encoding(cbor_envelope=True)))
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    read_whole(bytes(data))
+
+
+def read_whole(data: bytes) -> None:
+    for kind in (AddEventRequest, SystemEvent, KeyValue):
+        with contextlib.suppress(Malformed):
+            codec.payload_as(codec.decode_envelope(data), kind)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"hello",
+        b"{",
+        b"{}trailing",
+        b'{"errorCode":"one"}',
+        b"{" + b'"a":{' * 5000,
+        b"\xa1" * 5000,
+        b"\xbb\x00\x00\x00\x10\x00\x00\x00\x00",
+        b'{"payload":"' + b"A" * 300,
+        b'{"payload":"' + b"A" * 300 + b'\xff"}',
+    ],
+)
+def test_what_is_no_envelope_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        codec.decode_payload(codec.decode_envelope(data))
+
+
+def test_the_error_about_a_malformed_message_is_one_short_line() -> None:
+    with pytest.raises(Malformed) as caught:
+        codec.decode_envelope(b'{"payload":' + b"x" * 10_000)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)

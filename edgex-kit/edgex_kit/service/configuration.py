@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 
@@ -17,12 +17,14 @@ from edgex_kit.clients.http import Identify, fetch_text
 from edgex_kit.clients.keeper import COMMON, ROOT, Keeper
 from edgex_kit.config import layers as config
 from edgex_kit.config.flags import Flags, is_uri
-from edgex_kit.config.settings import Tree
+from edgex_kit.config.settings import Settings, Tree
 from edgex_kit.wire import topics
 from edgex_kit.wire.errors import EdgexError, Invalid, Unavailable
 from edgex_kit.wire.redact import redact
 
 log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Settings)
 
 ALL_SERVICES = "all-services"
 REREAD = 60.0  # seconds between two looks at core-keeper when nothing hints at a change
@@ -216,3 +218,36 @@ def remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
         "Registry": {"Host": others},
         "Clients": clients,
     }
+
+
+class Live(Generic[S]):
+    """`now` is the value, `tree` what may be shown of it; both are replaced as a whole, on the event loop."""
+
+    def __init__(self, kind: type[S], layers: Layers, hosts: tuple[str, ...] = ()) -> None:
+        self._kind = kind
+        self._hosts = hosts  # of -rsh
+        self._listeners: list[Callable[[S], object]] = []
+        self.tree: Tree = {}
+        self.now = self._accept(layers)
+
+    def on_change(self, tell: Callable[[S], object]) -> Callable[[], None]:
+        """Call `tell` with every new settings, on the event loop, until what is given back is called."""
+        self._listeners.append(tell)
+        return lambda: self._listeners.remove(tell)
+
+    def replace(self, layers: Layers) -> None:
+        """Take over new layers, or say why not."""
+        try:
+            self.now = self._accept(layers)
+        except Invalid as error:
+            log.warning("configuration change refused, the old one stays: %s", error)
+            return
+        for tell in tuple(self._listeners):
+            tell(self.now)
+
+    def _accept(self, layers: Layers) -> S:
+        """Raises Invalid naming the key and the layer."""
+        moved = remote_hosts(layers.merged(), self._hosts)
+        accepted = config.check(self._kind, *layers.named(), ("-rsh", moved))
+        self.tree = config.hidden(config.merge(layers.merged(), moved))
+        return accepted
