@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import paho.mqtt.client as paho
 from app_inference.pipeline.frame import frame_from_event
-from app_inference.pipeline.queue import Inbox
+from app_inference.pipeline.queue import FrameQueue
 from edgex_kit.bus.bus import BusSettings, Message, open_bus
 from edgex_kit.wire import codec
 from paho.mqtt.enums import CallbackAPIVersion
@@ -41,7 +41,7 @@ class Received:
 
 async def ours(host: str, port: int, received: Received) -> None:
     """Bus, inbox and a worker, until there are no more orders."""
-    inbox = Inbox(lambda: None, lambda _topic: None)
+    inbox = FrameQueue(lambda: None, lambda _topic: None)
 
     def receive(message: Message) -> None:
         inbox.put(message.topic, message.data)

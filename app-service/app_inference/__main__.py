@@ -12,7 +12,7 @@ from pathlib import Path
 from edgex_kit.service.ports import bind
 from edgex_kit.service.service import Service, run
 
-from app_inference.background import aside, in_short_turns, leave
+from app_inference.background import in_background, leave, short_switch_interval
 from app_inference.models.repository import Repository
 from app_inference.pipeline.serving import Models, wanted_models
 from app_inference.rollout.boot import Starts
@@ -31,7 +31,7 @@ async def serve(service: Service[AppSettings]) -> None:
         journal, repository = Journal(inference.state_path / "journal"), Repository(Path(inference.models_dir))
         models = Models(inference, repository, Starts(journal, repository))
         async with _loading(models, wanted_models(settings.writable.pipelines)) as loading:
-            with in_short_turns():
+            with short_switch_interval():
                 from app_inference.app import App
             await App(service, models, journal).run(sock, loading)
 
@@ -39,7 +39,7 @@ async def serve(service: Service[AppSettings]) -> None:
 @contextlib.asynccontextmanager
 async def _loading(models: Models, wanted: Mapping[str, PipelineSection]) -> AsyncIterator[asyncio.Task[None]]:
     """Load models in the background for the length of the block; what ends the block also ends the wait for them."""
-    loading = asyncio.create_task(aside(models.load, wanted), name="loading")
+    loading = asyncio.create_task(in_background(models.load, wanted), name="loading")
     try:
         await asyncio.sleep(0)  # the thread starts; it rarely holds the interpreter's lock
         yield loading

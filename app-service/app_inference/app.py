@@ -22,16 +22,16 @@ from starlette.types import ASGIApp
 from app_inference.devices.model_state import Standings
 from app_inference.devices.service import ModelDoors
 from app_inference.devices.startup import await_metadata, publish_profiles
-from app_inference.pipeline.analysis import Analyst
+from app_inference.pipeline.analysis import FrameAnalyser
 from app_inference.pipeline.cores import workers_for
-from app_inference.pipeline.counters import Tally
-from app_inference.pipeline.deleted_cameras import follow_departures
-from app_inference.pipeline.live_view import View
-from app_inference.pipeline.picture_size import PictureNeeds
+from app_inference.pipeline.counters import FrameCounters
+from app_inference.pipeline.deleted_cameras import follow_deletions
+from app_inference.pipeline.live_view import LiveView
+from app_inference.pipeline.picture_size import SizeRequests
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.publishing import Publisher
-from app_inference.pipeline.queue import Inbox
-from app_inference.pipeline.reload import Serving, follow_pipelines, models_in_use
+from app_inference.pipeline.queue import FrameQueue
+from app_inference.pipeline.reload import LivePipelines, follow_pipelines, models_in_use
 from app_inference.pipeline.serving import Models
 from app_inference.pipeline.workers import open_workers
 from app_inference.rollout.engine import Engine
@@ -41,7 +41,7 @@ from app_inference.rollout.preparation import Workshop
 from app_inference.rollout.scrub import Scrubber
 from app_inference.rollout.state_store import intents_of
 from app_inference.settings import AppSettings
-from app_inference.sinks.edgex_bus import Outbox
+from app_inference.sinks.edgex_bus import ResultQueue
 from app_inference.web.routes import closed_until, routes, trigger_route
 from app_inference.web.status import Status
 
@@ -56,15 +56,17 @@ class App:
         settings, metrics = service.settings, service.metrics
         inference = settings.inference
         self._service, self._models = service, models
-        self._view = View()
-        self._counters = Tally(metrics, self._view)
+        self._view = LiveView()
+        self._counters = FrameCounters(metrics, self._view)
         counted = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
-        self._sink = Outbox(service.bus, inference.outbox_size, *counted)
+        self._sink = ResultQueue(service.bus, inference.outbox_size, *counted)
         self._publisher = Publisher(service, self._sink, self._view, self._counters)
-        self._analyst = Analyst(service.topics, self._publisher, self._view, self._counters, inference.max_frame_age_s)
-        self._analyst.plan = Plan(wanted=settings.writable.pipelines)
-        self._queue = Inbox(self._counters.refused, self._analyst.forget)
-        self._serving = Serving(models, self._analyst, self._view)
+        self._analyser = FrameAnalyser(
+            service.topics, self._publisher, self._view, self._counters, inference.max_frame_age_s
+        )
+        self._analyser.plan = Plan(wanted=settings.writable.pipelines)
+        self._queue = FrameQueue(self._counters.refused, self._analyser.forget)
+        self._serving = LivePipelines(models, self._analyser, self._view)
         preparation = Workshop(models.repository, models.runtime, inference.keep_versions)
         self._engine = Engine(self._serving, preparation, journal, intents_of(service))
         states = Standings(models, self._engine, self._view, lambda: models_in_use(self._plan()))
@@ -78,7 +80,7 @@ class App:
             async with asyncio.TaskGroup() as starting:
                 starting.create_task(self._open_pipelines(loading, loaded), name="models")
                 starting.create_task(await_metadata(service), name="core-metadata")
-            with open_workers(workers_for(inference), self._queue, self._analyst) as workers:
+            with open_workers(workers_for(inference), self._queue, self._analyser) as workers:
                 async with asyncio.TaskGroup() as tasks:
                     await self._subscribe()
                     tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")  # its failure ends us
@@ -89,18 +91,18 @@ class App:
 
     def _plan(self) -> Plan:
         """The pipelines in force."""
-        return self._analyst.plan
+        return self._analyser.plan
 
     async def _open_pipelines(self, loading: Awaitable[None], loaded: asyncio.Event) -> None:
         """Put the pipelines in force whose models could be loaded."""
         await loading
-        self._analyst.plan = plan_from(self._plan().wanted, self._models.slots, Plan())
+        self._analyser.plan = plan_from(self._plan().wanted, self._models.served, Plan())
         loaded.set()
 
     def _rest(self, is_loaded: Callable[[], bool]) -> ASGIApp:
         service = self._service
         status = Status(service, self._view, self._models, self._plan, self._engine.report)
-        triggers = [trigger_route(self._analyst)] if service.settings.trigger.is_http else []
+        triggers = [trigger_route(self._analyser)] if service.settings.trigger.is_http else []
         known = [
             *common_routes(service.name, lambda: service.live.tree, service.secrets),
             metrics_route(service.metrics),
@@ -131,10 +133,10 @@ class App:
             "pipelines": partial(follow_pipelines, service, self._serving, self._devices.models_changed),
             "updates": engine.run,
             "scrub": partial(Scrubber(models.repository).run, engine.damaged, scrub_every),
-            "update metrics": UpdateMeters(service.metrics, engine.rollouts, models.slots, counters.keep_versions).run,
+            "update metrics": UpdateMeters(service.metrics, engine.rollouts, models.served, counters.keep_versions).run,
             "model devices": partial(self._devices.run, port),
-            "deleted cameras": partial(follow_departures, service, self._view, counters, self._plan),
-            "picture sizes": PictureNeeds(service, self._view, self._plan).run,
+            "deleted cameras": partial(follow_deletions, service, self._view, counters, self._plan),
+            "picture sizes": SizeRequests(service, self._view, self._plan).run,
             "profiles": partial(publish_profiles, service),
             "configuration": service.follow,
             "telemetry": service.report,

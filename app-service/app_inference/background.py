@@ -19,7 +19,7 @@ _TURN = 0.0003  # seconds
 _NAME = "aside:"  # what the names of these threads begin with
 
 
-async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` gives back, or raises; when the wait is cancelled it goes on alone, and its answer is dropped."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
@@ -37,7 +37,7 @@ async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 @contextlib.contextmanager
-def in_short_turns() -> Iterator[None]:
+def short_switch_interval() -> Iterator[None]:
     """Within the block threads hand Python over at once: one that needs it for moments only, between two pieces of
     foreign work, would else wait for 5 ms each time while another imports."""
     before = sys.getswitchinterval()

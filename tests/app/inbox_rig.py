@@ -1,6 +1,6 @@
 """What tests of the inbox stand on: an inbox without workers, which the test empties itself."""
 
-from app_inference.pipeline.queue import Arrival, Inbox
+from app_inference.pipeline.queue import FrameQueue, QueuedFrame
 
 CAMERAS = ("gate", "yard", "dock")
 
@@ -11,12 +11,12 @@ class Rig:
     def __init__(self) -> None:
         self.refused = 0
         self.forgotten: list[str] = []
-        self.inbox = Inbox(self.refuse, self.forgotten.extend)
+        self.inbox = FrameQueue(self.refuse, self.forgotten.extend)
 
     def refuse(self) -> None:
         self.refused += 1
 
-    def take(self) -> Arrival:
+    def take(self) -> QueuedFrame:
         arrival = self.inbox.take()
         assert arrival is not None
         return arrival

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from app_inference.sinks.edgex_bus import Outbox
+from app_inference.sinks.edgex_bus import ResultQueue
 from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
 from edgex_kit.service.metrics import Counter, Gauge
 from edgex_standin.address import Address
@@ -73,7 +73,7 @@ class Rig:
         self.line = line
         self.bus = bus
         self.dropped, self.waiting = Counter("ResultsDropped"), Gauge("ResultsWaiting")
-        self.outbox = Outbox(bus, size, self.dropped, self.waiting)
+        self.outbox = ResultQueue(bus, size, self.dropped, self.waiting)
         self.heard: list[int] = []
         self.sent = 0
 

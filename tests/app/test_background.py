@@ -7,13 +7,13 @@ import threading
 import time
 
 import pytest
-from app_inference.background import aside, in_short_turns
+from app_inference.background import in_background, short_switch_interval
 
 
 async def test_its_answer_and_its_error_come_back() -> None:
-    assert await aside(lambda: 7) == 7
+    assert await in_background(lambda: 7) == 7
     with pytest.raises(ValueError, match="x"):
-        await aside(int, "x")
+        await in_background(int, "x")
 
 
 async def test_who_does_not_wait_any_more_is_told_nothing() -> None:
@@ -24,7 +24,7 @@ async def test_who_does_not_wait_any_more_is_told_nothing() -> None:
         return ended.wait(5)
 
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
-    waiting = asyncio.create_task(aside(wait))
+    waiting = asyncio.create_task(in_background(wait))
     assert await asyncio.to_thread(begun.wait, 5)
     (thread,) = [it for it in threading.enumerate() if it.name == "aside:wait"]
     waiting.cancel()
@@ -37,9 +37,9 @@ async def test_who_does_not_wait_any_more_is_told_nothing() -> None:
 
 def test_a_process_ends_while_it_goes_on() -> None:
     program = (
-        "import asyncio, time\nfrom app_inference.background import aside\n"
+        "import asyncio, time\nfrom app_inference.background import in_background\n"
         "async def main():\n"
-        "    task = asyncio.create_task(aside(time.sleep, 60))\n"
+        "    task = asyncio.create_task(in_background(time.sleep, 60))\n"
         "    await asyncio.sleep(0.1)\n"
         "    task.cancel()\n"
         "asyncio.run(main())\n"
@@ -52,14 +52,14 @@ def test_a_process_ends_while_it_goes_on() -> None:
 def test_a_process_that_leaves_while_foreign_code_runs_ends_with_its_own_status() -> None:
     program = (
         "import asyncio, sys\nimport numpy as np\nimport openvino as ov\nfrom openvino import opset13 as op\n"
-        "from app_inference.background import aside, leave\n"
+        "from app_inference.background import in_background, leave\n"
         "x = op.parameter([1, 3, 64, 64], np.float32)\nnode = x\n"
         "for _ in range(300):\n"
         "    weights = op.constant(np.full((3, 3, 3, 3), 0.1, np.float32))\n"
         "    node = op.tanh(op.convolution(node, weights, [1, 1], [1, 1], [1, 1], [1, 1]))\n"
         "graph, core = ov.Model([node], [x], 'deep'), ov.Core()\n"
         "async def main():\n"
-        "    task = asyncio.create_task(aside(core.compile_model, graph, 'CPU'))\n"
+        "    task = asyncio.create_task(in_background(core.compile_model, graph, 'CPU'))\n"
         "    await asyncio.sleep(0.1)\n"
         "    print(task.done(), flush=True)\n"
         "    task.cancel()\n"
@@ -71,6 +71,6 @@ def test_a_process_that_leaves_while_foreign_code_runs_ends_with_its_own_status(
 
 def test_turns_are_short_within_the_block_alone() -> None:
     before = sys.getswitchinterval()
-    with in_short_turns():
+    with short_switch_interval():
         assert sys.getswitchinterval() < before / 10
     assert sys.getswitchinterval() == before

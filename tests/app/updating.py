@@ -15,13 +15,13 @@ import yaml
 from app_inference.inference.model import Model, load_model
 from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository
-from app_inference.pipeline.analysis import Analyst
-from app_inference.pipeline.counters import Tally
-from app_inference.pipeline.frame import ArrivedFrame
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.analysis import FrameAnalyser
+from app_inference.pipeline.counters import FrameCounters
+from app_inference.pipeline.frame import Frame
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.results import Finding
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout.deployment_queue import Order
 from app_inference.rollout.desired import ModelWish, ObserveWish
 from app_inference.rollout.journal import Journal
@@ -51,18 +51,20 @@ def write_version(
     labels: Sequence[str] = LABELS,
     nan: bool = False,
     work: int = 0,
-    aside: float = 0.0,
+    moved_by: float = 0.0,
     **manifest: object,
 ) -> Path:
     """A version that always finds `rows`; with `late` it finds those from its `after`-th picture on.
 
-    `nan` makes every score NaN, `work` makes it slow (rounds of a matrix product), `aside` moves what it finds by that
-    share of the picture.
+    `nan` makes every score NaN, `work` makes it slow (rounds of a matrix product), `moved_by` moves what it finds
+    by that share of the picture.
     """
     folder = root / MODEL / version
     folder.mkdir(parents=True)
     ov.save_model(
-        _model(rows, late, after, nan=nan, work=work, aside=aside), folder / "model.xml", compress_to_fp16=False
+        _model(rows, late, after, nan=nan, work=work, moved_by=moved_by),
+        folder / "model.xml",
+        compress_to_fp16=False,
     )
     said = {
         "schema": "vision.model/1",
@@ -77,7 +79,7 @@ def write_version(
 
 
 def _model(
-    rows: Sequence[Row], late: Sequence[Row] | None, after: int, *, nan: bool, work: int, aside: float
+    rows: Sequence[Row], late: Sequence[Row] | None, after: int, *, nan: bool, work: int, moved_by: float
 ) -> ov.Model:
     picture = op.parameter([1, 3, 32, 32], np.float32, name="picture")
     nothing = op.multiply(op.reduce_sum(picture, np.arange(4)), np.float32(0))
@@ -86,7 +88,7 @@ def _model(
     for _ in range(work):
         big = op.add(op.constant(np.full((400, 400), 1e-6, np.float32)), nothing)
         nothing = op.multiply(op.reduce_sum(op.matmul(big, big, False, False), np.arange(2)), np.float32(0))
-    said = op.constant(_table(rows, late, aside))
+    said = op.constant(_table(rows, late, moved_by))
     sinks = []
     if late is not None:
         seen = op.read_value(op.constant(np.zeros((), np.float32)), "seen")
@@ -98,24 +100,24 @@ def _model(
     return ov.Model([op.result(answer)], sinks, [picture], "det")
 
 
-def _table(rows: Sequence[Row], as_long_as: Sequence[Row] | None, aside: float = 0.0) -> np.ndarray:
+def _table(rows: Sequence[Row], as_long_as: Sequence[Row] | None, moved_by: float = 0.0) -> np.ndarray:
     table = np.zeros((1, 1, max(len(rows), len(as_long_as or ()), 1), 7), np.float32)
     for index, (class_id, score) in enumerate(rows):
-        side = 0.05 * (index % 10) + aside
+        side = 0.05 * (index % 10) + moved_by
         table[0, 0, index] = (0, class_id, score, side, side, side + 0.04, side + 0.04)
     return table
 
 
-def frame(camera: str, seq: int) -> ArrivedFrame:
+def frame(camera: str, seq: int) -> Frame:
     jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
-    return ArrivedFrame(camera, f"{camera}-{seq}", seq, time.time_ns(), jpeg, "image/jpeg")
+    return Frame(camera, f"{camera}-{seq}", seq, time.time_ns(), jpeg, "image/jpeg")
 
 
 @dataclass
 class Street:
     """Cameras that are looked at without a pause while an update goes on."""
 
-    slot: ModelSlot
+    slot: ServedModel
     cameras: Sequence[str] = ("a", "b", "c", "d")
     findings: list[tuple[str, int, Finding]] = field(default_factory=list)
     lost: list[tuple[str, int]] = field(default_factory=list)
@@ -135,8 +137,8 @@ class Street:
         return [finding.model.version for name, _, finding in self.findings if camera in (None, name)]
 
     def _look(self, ended: threading.Event, pause: float) -> None:
-        view = View()
-        analyst = Analyst(Topics(), None, view, Tally(Metrics("app"), view), 0)  # type: ignore[arg-type]
+        view = LiveView()
+        analyst = FrameAnalyser(Topics(), None, view, FrameCounters(Metrics("app"), view), 0)  # type: ignore[arg-type]
         plan = plan_from({"p": PipelineSection(model=MODEL)}, {MODEL: self.slot}, Plan())
         seq = 0
         while not ended.wait(pause):
@@ -152,21 +154,21 @@ class Street:
 class Slots:
     """The places of models, without a service around them."""
 
-    slots: dict[str, ModelSlot]
+    slots: dict[str, ServedModel]
     missing: set[str] = field(default_factory=set)
 
-    def find(self, name: str) -> ModelSlot | None:
+    def find(self, name: str) -> ServedModel | None:
         return self.slots.get(name)
 
     def is_missing(self, name: str) -> bool:
         return name in self.missing
 
     def fill(self, name: str, model: Model) -> None:
-        self.slots[name] = ModelSlot(name, model)
+        self.slots[name] = ServedModel(name, model)
         self.missing.discard(name)
 
     def in_use(self, name: str) -> set[str]:
-        return {model.version for slot in self.slots.values() for model in slot.lineup.models()}
+        return {model.version for slot in self.slots.values() for model in slot.active.models()}
 
 
 @dataclass
@@ -174,7 +176,7 @@ class Site:
     """One model under update."""
 
     root: Path
-    slot: ModelSlot
+    slot: ServedModel
     rollout: Rollout
     street: Street
     places: Slots
@@ -211,7 +213,7 @@ async def open_site(
 ) -> AsyncIterator[Site]:
     """`version` serves, frames flow, and wishes are followed."""
     repository = Repository(root)
-    slot = ModelSlot(MODEL, open_version(root, version))
+    slot = ServedModel(MODEL, open_version(root, version))
     journal = journal or Journal(root / ".state")
     places = Slots({MODEL: slot})
     rollout = Rollout(MODEL, places, Workshop(repository, RUNTIME, keep), journal, lambda: None)

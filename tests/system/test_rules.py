@@ -13,10 +13,10 @@ import msgspec
 import pytest
 import yaml
 from app_inference.pipeline.results import (
-    Answer,
+    DetectedObject,
     Finding,
-    Found,
     FrameFacts,
+    FrameResult,
     ImageFacts,
     ModelFacts,
     TimingFacts,
@@ -53,7 +53,7 @@ def _ekuiper(key: str, file: str = STACK) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def event() -> Event:
     """A result with one person in it."""
-    person = Found("person", 1, 0.81, (404.0, 190.0, 512.0, 470.0), (0.3156, 0.2639, 0.4, 0.6528), ("door",))
+    person = DetectedObject("person", 1, 0.81, (404.0, 190.0, 512.0, 470.0), (0.3156, 0.2639, 0.4, 0.6528), ("door",))
     finding = Finding(
         pipeline="default",
         is_news=True,
@@ -72,7 +72,7 @@ def row(event: Event) -> dict[str, Any]:
     """The event as eKuiper's EdgeX source makes a row of it: one column a reading."""
     return {
         reading.resource_name: msgspec.to_builtins(reading.object_value)
-        if isinstance(reading.object_value, Answer)
+        if isinstance(reading.object_value, FrameResult)
         else reading.value
         for reading in event.readings
     }

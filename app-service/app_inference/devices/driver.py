@@ -14,7 +14,7 @@ from edgex_kit.device.correlation import correlation
 from edgex_kit.wire.devices import Device, DeviceResource
 from edgex_kit.wire.errors import DriverFailed, EdgexError, Invalid, NotFound, Unavailable
 
-from app_inference.background import aside
+from app_inference.background import in_background
 from app_inference.devices.model_state import Standing, Standings
 from app_inference.devices.startup import MODEL_PROFILE
 from app_inference.errors import ModelRejected
@@ -132,7 +132,7 @@ class ModelDriver:
         model = self._serving(name)
         stored = self._repository.version(name, model.version)
         try:
-            await aside(_check, model, stored)
+            await in_background(_check, model, stored)
         except ModelRejected as error:
             raise DriverFailed(f"self-test failed: {error}") from error
 

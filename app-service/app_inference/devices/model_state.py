@@ -12,10 +12,10 @@ import msgspec
 
 from app_inference.inference.model import Model
 from app_inference.models.version import SUFFIXES
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.samples import Summary, summarise
 from app_inference.pipeline.serving import Models
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout.desired import ModelWish
 from app_inference.rollout.engine import Engine
 from app_inference.rollout.gate import FEW
@@ -31,7 +31,7 @@ class Standing:
     """One model and what is going on with it."""
 
     name: str
-    slot: ModelSlot | None  # None: it could not be loaded
+    slot: ServedModel | None  # None: it could not be loaded
     failure: str  # why, then
     report: ModelReport
     wish: ModelWish | None
@@ -99,7 +99,7 @@ class Standing:
 class Standings:
     """Asks the parts of the service how each managed model stands."""
 
-    def __init__(self, models: Models, engine: Engine, view: View, wanted: Callable[[], Collection[str]]) -> None:
+    def __init__(self, models: Models, engine: Engine, view: LiveView, wanted: Callable[[], Collection[str]]) -> None:
         self._models = models
         self._engine = engine
         self._view = view
@@ -111,7 +111,7 @@ class Standings:
 
     def of(self, name: str) -> Standing:
         """Raises NotFound for a model that is not managed."""
-        slot, failure = self._models.slots.get(name), self._models.failures.get(name)
+        slot, failure = self._models.served.get(name), self._models.failures.get(name)
         rollout = self._engine.rollout(name) if slot or failure else self._engine.rollouts.get(name)
         row = {"model": slot.model.name, "version": slot.model.version} if slot else {}
         return Standing(

@@ -15,22 +15,22 @@ from edgex_kit.wire.topics import Topics
 
 from app_inference.errors import InferenceFailed
 from app_inference.inference.model import Model, Timings
-from app_inference.pipeline.counters import BROKEN, FAILED, NO_PIPELINE, RATE, STALE, Tally
-from app_inference.pipeline.frame import ArrivedFrame, frame_from_event
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.counters import BROKEN, FAILED, NO_PIPELINE, RATE, STALE, FrameCounters
+from app_inference.pipeline.frame import Frame, frame_from_event
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Pipeline, Plan
 from app_inference.pipeline.publishing import Publisher
-from app_inference.pipeline.queue import Arrival, Leave
+from app_inference.pipeline.queue import Leave, QueuedFrame
 from app_inference.pipeline.results import (
-    Answer,
     Finding,
     FrameFacts,
+    FrameResult,
     ImageFacts,
     ModelFacts,
     TimingFacts,
     answer_from,
-    named_classes,
-    named_objects,
+    classes_from,
+    objects_from,
 )
 from app_inference.pipeline.samples import Sample, sample_from
 from app_inference.vision.agreement import agreement
@@ -48,10 +48,12 @@ class Decoded:
     decode_ms: float
 
 
-class Analyst:
+class FrameAnalyser:
     """Looks at arrivals; `plan` may be replaced at any time."""
 
-    def __init__(self, topics: Topics, publisher: Publisher, view: View, tally: Tally, max_age_s: float) -> None:
+    def __init__(
+        self, topics: Topics, publisher: Publisher, view: LiveView, tally: FrameCounters, max_age_s: float
+    ) -> None:
         self.plan = Plan()
         self._topics = topics
         self._publisher = publisher
@@ -59,7 +61,7 @@ class Analyst:
         self._tally = tally
         self._max_age_s = max_age_s  # 0: any age
 
-    def look(self, arrival: Arrival) -> None:
+    def look(self, arrival: QueuedFrame) -> None:
         """Analyse one frame. Whatever is wrong with it costs this frame alone, is counted, and is said once."""
         camera, leave = "", None
         try:
@@ -73,7 +75,7 @@ class Analyst:
             self._tally.received(camera, arrival.missed)
             arrival.leave(leave)
 
-    def findings(self, frame: ArrivedFrame, received_ns: int, due: Sequence[Pipeline]) -> list[Finding]:
+    def findings(self, frame: Frame, received_ns: int, due: Sequence[Pipeline]) -> list[Finding]:
         """What each pipeline sees, without those that fail. Raises ImageBroken."""
         started = time.perf_counter()
         keeps_ratio = all(it.slot.model.resolved.keeps_ratio for it in due)
@@ -81,7 +83,7 @@ class Analyst:
         decoded = Decoded(image, _facts(frame, received_ns, image), (time.perf_counter() - started) * 1e3)
         return [it for pipeline in due if (it := self._finding(pipeline, decoded)) is not None]
 
-    def answer(self, event: Event) -> Answer:
+    def answer(self, event: Event) -> FrameResult:
         """What the first pipeline that looks at the event's camera sees, for who asks for it. Blocking.
 
         Raises Malformed, NoPicture, ImageBroken, NotFound without a pipeline, InferenceFailed.
@@ -105,7 +107,7 @@ class Analyst:
         for place in (self._view, self._tally, self.plan):
             place.forget(cameras)
 
-    def _look(self, camera: str, arrival: Arrival) -> Leave | None:
+    def _look(self, camera: str, arrival: QueuedFrame) -> Leave | None:
         frame = frame_from_event(codec.event_of(codec.decode_envelope(arrival.data)))
         if frame.camera != camera:  # as core-data checks it (contract 1.8); it also bounds what we keep by name
             raise Malformed(f"an event of '{frame.camera[:80]}' came on the topic of '{camera[:80]}'")
@@ -120,7 +122,7 @@ class Analyst:
         self._tally.analysed(camera)
         return self._publisher.leave(arrival, frame, findings)
 
-    def _due(self, frame: ArrivedFrame) -> list[Pipeline]:
+    def _due(self, frame: Frame) -> list[Pipeline]:
         """The pipelines that are to look at it; where there are none the frame is dropped, and counted."""
         age_s = time.time() - frame.capture_ns / 1e9
         if self._max_age_s and age_s > self._max_age_s:
@@ -155,8 +157,8 @@ class Analyst:
             frame=decoded.facts,
             model=_model_facts(model),
             timing=_timing(decoded.decode_ms, spent),
-            objects=named_objects(result, model.labels, (image.width, image.height), pipeline.labels, pipeline.zones),
-            classes=named_classes(result, model.labels, pipeline.labels),
+            objects=objects_from(result, model.labels, (image.width, image.height), pipeline.labels, pipeline.zones),
+            classes=classes_from(result, model.labels, pipeline.labels),
         )
 
     def _seen(
@@ -181,7 +183,7 @@ def _needed(pipelines: Sequence[Pipeline]) -> tuple[int, int]:
     return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 
-def _facts(frame: ArrivedFrame, received_ns: int, image: Image) -> FrameFacts:
+def _facts(frame: Frame, received_ns: int, image: Image) -> FrameFacts:
     return FrameFacts(
         camera=frame.camera,
         frame_id=frame.frame_id,

@@ -15,7 +15,7 @@ from edgex_kit.wire.errors import EdgexError, Invalid, Malformed
 
 from app_inference.errors import ImageBroken, NoPicture
 from app_inference.inference.model import Model, Timings
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.live_view import LiveView
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,10 @@ class _Counts:
     analysed: Counter
 
 
-class Tally:
+class FrameCounters:
     """Counts, and speaks up."""
 
-    def __init__(self, metrics: Metrics, view: View) -> None:
+    def __init__(self, metrics: Metrics, view: LiveView) -> None:
         self._metrics = metrics
         self._view = view
         self._lock = threading.Lock()

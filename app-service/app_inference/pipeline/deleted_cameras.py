@@ -19,8 +19,8 @@ from edgex_kit.wire.devices import Device
 from edgex_kit.wire.errors import EdgexError, Malformed, NotFound
 from edgex_kit.wire.messages import SystemEvent
 
-from app_inference.pipeline.counters import Tally
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.counters import FrameCounters
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan
 from app_inference.settings import AppSettings
 
@@ -29,20 +29,22 @@ SILENCE = 30.0  # seconds; also between two times of asking
 ADDED, DELETED = "add", "delete"  # actions of core-metadata
 
 
-async def follow_departures(service: Service[AppSettings], view: View, tally: Tally, plan: Callable[[], Plan]) -> None:
+async def follow_deletions(
+    service: Service[AppSettings], view: LiveView, tally: FrameCounters, plan: Callable[[], Plan]
+) -> None:
     """Let deleted cameras go, for ever."""
 
     def forget(camera: str) -> None:
         for place in (view, tally, plan()):
             place.forget({camera})
 
-    farewells = Farewells(forget)  # outlives a failure of those who use it: whoever comes back cancels its own
+    farewells = PendingDeletions(forget)  # outlives a failure of those who use it: whoever comes back cancels its own
     hear, ask = partial(_hear, service, farewells), partial(_ask, service, view, forget)
     async with asyncio.TaskGroup() as tasks:
         keep(tasks, {"deleted cameras": hear, "silent cameras": ask})
 
 
-class Farewells:
+class PendingDeletions:
     """Cameras that were deleted, until their grace is over; one that comes back meanwhile stays as it was."""
 
     def __init__(self, forget: Callable[[str], None]) -> None:
@@ -64,7 +66,7 @@ class Farewells:
         self._forget(camera)
 
 
-async def _hear(service: Service[AppSettings], farewells: Farewells) -> None:
+async def _hear(service: Service[AppSettings], farewells: PendingDeletions) -> None:
     """Follow what core-metadata announces."""
     refusals = Refusals(service.metrics, "device changes")
     async with service.bus.messages(service.topics.device_changes()) as messages:
@@ -75,7 +77,7 @@ async def _hear(service: Service[AppSettings], farewells: Farewells) -> None:
                 refusals.note(message, error)
 
 
-async def _ask(service: Service[AppSettings], view: View, forget: Callable[[str], None]) -> None:
+async def _ask(service: Service[AppSettings], view: LiveView, forget: Callable[[str], None]) -> None:
     """Look silent cameras up, again and again: one that is stale now may be deleted later."""
     while True:
         await asyncio.sleep(SILENCE)

@@ -16,7 +16,7 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class ArrivedFrame:
+class Frame:
     """One encoded picture of one camera."""
 
     camera: str
@@ -28,7 +28,7 @@ class ArrivedFrame:
     full_size: Size | None = None  # the camera makes its pictures smaller when those who look at them ask for it
 
 
-def frame_from_event(event: Event) -> ArrivedFrame:
+def frame_from_event(event: Event) -> Frame:
     """The first picture of an event. Raises NoPicture when there is none, Malformed for a kind we cannot read.
 
     Frames of device-camera carry their identity in tags; for a picture of any other service the event's own id and
@@ -42,7 +42,7 @@ def frame_from_event(event: Event) -> ArrivedFrame:
         what = f"event '{event.source_name}' of device '{event.device_name}' holds a picture of type '{media_type}'"
         raise Malformed(f"{what}, expected one of {', '.join(MEDIA_TYPES)}")
     tags = event.tags or {}
-    return ArrivedFrame(
+    return Frame(
         camera=event.device_name,
         frame_id=_short(tags.get("frameId")) or event.id,
         seq=_whole(tags.get("seq"), 0),

@@ -16,9 +16,9 @@ from typing import Any
 from edgex_kit.bus.queues import Bounded
 from edgex_kit.service.clock import new_origin
 
-from app_inference.pipeline.frame import ArrivedFrame
+from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.pictures import Picture, Pictures
-from app_inference.pipeline.results import Answer, top
+from app_inference.pipeline.results import FrameResult, top
 from app_inference.vision.image import Size
 
 WINDOW = 240  # results that rates and latencies are taken from
@@ -33,7 +33,7 @@ class CameraView:
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))  # seconds, monotonic
     arrived_ns: int = 0  # UNIX time of the newest
     full_size: Size | None = None  # of a camera that makes its pictures smaller when it is asked to
-    answers: dict[str, Answer] = field(default_factory=dict)  # pipeline -> newest
+    answers: dict[str, FrameResult] = field(default_factory=dict)  # pipeline -> newest
     answered: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     results: int = 0
@@ -41,7 +41,7 @@ class CameraView:
     last_error_ns: int = 0
 
 
-class View:
+class LiveView:
     """All cameras, and whoever wants to hear of every result."""
 
     def __init__(self) -> None:
@@ -49,10 +49,10 @@ class View:
         self._cameras: dict[str, CameraView] = {}
         self._pictures = Pictures()
         self._kept: Collection[str] | None = None  # the pipelines there are; None: whichever answers
-        self._listeners: list[Bounded[Answer]] = []
+        self._listeners: list[Bounded[FrameResult]] = []
         self._infer_ms: dict[tuple[str, str], deque[float]] = {}  # model, version
 
-    def arrived(self, frame: ArrivedFrame, missed: int) -> None:
+    def arrived(self, frame: Frame, missed: int) -> None:
         """A frame was taken up by a worker, after `missed` others of its camera were replaced."""
         with self._lock:
             camera = self._camera(frame.camera)
@@ -61,7 +61,7 @@ class View:
             camera.arrived_ns = time.time_ns()
             camera.full_size = frame.full_size
 
-    def answered(self, frame: ArrivedFrame, answer: Answer) -> None:
+    def answered(self, frame: Frame, answer: FrameResult) -> None:
         """A result went out."""
         now_ns = time.time_ns()
         with self._lock:
@@ -121,15 +121,15 @@ class View:
             spent = self._infer_ms.get((model.get("model", ""), model.get("version", "")))
             return round(statistics.median(spent), 1) if spent else None
 
-    def newest(self) -> list[Answer]:
+    def newest(self) -> list[FrameResult]:
         """The newest result of every camera and pipeline, the oldest of them first."""
         with self._lock:
             known = [answer for camera in self._cameras.values() for answer in camera.answers.values()]
         return sorted(known, key=lambda answer: int(answer.result_origin))
 
-    async def listen(self) -> AsyncIterator[Answer]:
+    async def listen(self) -> AsyncIterator[FrameResult]:
         """Every result from now on; a slow listener misses the oldest."""
-        queue: Bounded[Answer] = Bounded(64)
+        queue: Bounded[FrameResult] = Bounded(64)
         with self._lock:
             self._listeners.append(queue)
         try:
@@ -185,7 +185,7 @@ def _row(camera: CameraView) -> dict[str, Any]:
     }
 
 
-def _seen(answer: Answer) -> dict[str, Any]:
+def _seen(answer: FrameResult) -> dict[str, Any]:
     label, score = top(answer)
     named = answer.objects or answer.classes or ()
     return {

@@ -16,7 +16,7 @@ from edgex_kit.wire import codec
 from edgex_kit.wire.errors import EdgexError, TimedOut
 from edgex_kit.wire.messages import new_id
 
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan
 from app_inference.settings import AppSettings
 from app_inference.vision.image import Size
@@ -58,10 +58,10 @@ class _Asked:
     at: float  # seconds, monotonic
 
 
-class PictureNeeds:
+class SizeRequests:
     """Asks every camera that follows for what the plan's models need of it."""
 
-    def __init__(self, service: Service[AppSettings], view: View, plan: Callable[[], Plan]) -> None:
+    def __init__(self, service: Service[AppSettings], view: LiveView, plan: Callable[[], Plan]) -> None:
         self._service = service
         self._view = view
         self._plan = plan
@@ -85,7 +85,7 @@ class PictureNeeds:
 
     def _need(self, camera: str, full: Size) -> Size | None:
         pipelines = [it for it in self._plan().pipelines if it.wants(camera)]
-        models = [model.resolved for it in pipelines for model in it.slot.lineup.models()]
+        models = [model.resolved for it in pipelines for model in it.slot.active.models()]
         return needed_size(full, [(it.size, it.resize) for it in models])
 
     def _is_due(self, camera: str, need: Size) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from app_inference.decoders import DecodeOptions
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.settings import PipelineSection
 from app_inference.stages.zones import Zone
 
@@ -20,7 +20,7 @@ class Pipeline:
 
     id: str
     section: PipelineSection
-    slot: ModelSlot
+    slot: ServedModel
     cameras: frozenset[str] | None  # None: every camera
     labels: frozenset[str]
     zones: tuple[Zone, ...]
@@ -86,7 +86,7 @@ class Plan:
         return True
 
 
-def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, ModelSlot], before: Plan) -> Plan:
+def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, ServedModel], before: Plan) -> Plan:
     """The plan of the enabled pipelines. One whose model is not to be had stays as it was in the plan `before`, or is
     left out when it is new; raises Invalid for a zone that is no polygon."""
     old = {it.id: it for it in before.pipelines}
@@ -98,5 +98,5 @@ def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, Model
     return Plan(tuple(it for it in planned if it is not None), sections)
 
 
-def _pipeline(key: str, section: PipelineSection, slot: ModelSlot) -> Pipeline:
+def _pipeline(key: str, section: PipelineSection, slot: ServedModel) -> Pipeline:
     return Pipeline(key, section, slot, section.camera_set, section.label_set, section.zone_list)

@@ -7,20 +7,22 @@ from edgex_kit.wire import codec
 from edgex_kit.wire.errors import EdgexError
 from edgex_kit.wire.messages import AddEventRequest, new_id
 
-from app_inference.pipeline.counters import Tally
-from app_inference.pipeline.frame import ArrivedFrame
-from app_inference.pipeline.live_view import View
-from app_inference.pipeline.queue import Arrival, Leave
-from app_inference.pipeline.results import Answer, Finding, answer_from, event_from
+from app_inference.pipeline.counters import FrameCounters
+from app_inference.pipeline.frame import Frame
+from app_inference.pipeline.live_view import LiveView
+from app_inference.pipeline.queue import Leave, QueuedFrame
+from app_inference.pipeline.results import Finding, FrameResult, answer_from, event_from
 from app_inference.settings import AppSettings
 from app_inference.sinks.destination import Destination
-from app_inference.sinks.edgex_bus import Outbox
+from app_inference.sinks.edgex_bus import ResultQueue
 
 
 class Publisher:
     """The way of every result out of this service."""
 
-    def __init__(self, service: Service[AppSettings], outbox: Outbox, view: View, tally: Tally) -> None:
+    def __init__(
+        self, service: Service[AppSettings], outbox: ResultQueue, view: LiveView, tally: FrameCounters
+    ) -> None:
         template = service.settings.trigger.publish_topic
         self.destination = Destination(template, service.name, service.topics) if template else None
         self._service = service
@@ -28,7 +30,7 @@ class Publisher:
         self._view = view
         self._tally = tally
 
-    def leave(self, arrival: Arrival, frame: ArrivedFrame, findings: Sequence[Finding]) -> Leave:
+    def leave(self, arrival: QueuedFrame, frame: Frame, findings: Sequence[Finding]) -> Leave:
         """What happens when it is this frame's turn: its results get their origin, go out, and are seen on the page."""
 
         def out(gone_by: int) -> None:
@@ -42,7 +44,7 @@ class Publisher:
 
         return out
 
-    def _publish(self, answer: Answer, received: str) -> None:
+    def _publish(self, answer: FrameResult, received: str) -> None:
         if self.destination is None:
             return
         event = event_from(answer)

@@ -29,7 +29,7 @@ Leave = Callable[[int], None]  # takes how many frames of its lane, itself and r
 
 
 @dataclass(slots=True)
-class Lane:
+class CameraQueue:
     """One camera's way through the service: above guarded by its inbox's lock, below by its own door."""
 
     topic: str
@@ -68,7 +68,7 @@ class Lane:
             log.exception("a result for '%s' could not leave", self.topic)
 
 
-class Inbox:
+class FrameQueue:
     """Newest frame of every camera. One network thread puts, any number of workers take.
 
     `refuse` hears of every frame there is no room for, `forget` of the topics that made room for others.
@@ -78,8 +78,8 @@ class Inbox:
         self._refuse = refuse
         self._forget = forget
         self._ready = threading.Condition()
-        self._lanes: OrderedDict[str, Lane] = OrderedDict()  # the longest silent first
-        self._offered: dict[str, Lane] = {}  # those whose turn will come
+        self._lanes: OrderedDict[str, CameraQueue] = OrderedDict()  # the longest silent first
+        self._offered: dict[str, CameraQueue] = {}  # those whose turn will come
         self._least_turns = 0  # of those that were offered at the last take, and never less than before
         self._puts = 0
         self._bytes = 0
@@ -100,7 +100,7 @@ class Inbox:
             self._bytes += len(data)
             self._offer(lane)
 
-    def take(self) -> "Arrival | None":
+    def take(self) -> "QueuedFrame | None":
         """Wait for a frame; None once the inbox is closed."""
         with self._ready:
             while not self._offered and not self._closed:
@@ -112,10 +112,10 @@ class Inbox:
             self._bytes -= len(data)
             missed, lane.replaced = lane.replaced, 0
             ticket, lane.taken = lane.taken, lane.taken + 1
-            return Arrival(lane.topic, data, lane.received_ns, missed, self, lane, ticket)
+            return QueuedFrame(lane.topic, data, lane.received_ns, missed, self, lane, ticket)
 
-    def leave(self, arrival: "Arrival", act: Leave | None) -> None:
-        """The other half of `take`: see `Arrival.leave`."""
+    def leave(self, arrival: "QueuedFrame", act: Leave | None) -> None:
+        """The other half of `take`: see `QueuedFrame.leave`."""
         arrival.lane.leave(arrival.ticket, arrival.missed + 1, act)
         with self._ready:
             self._offer(arrival.lane)
@@ -126,7 +126,7 @@ class Inbox:
             self._closed = True
             self._ready.notify_all()
 
-    def _next(self) -> Lane:
+    def _next(self) -> CameraQueue:
         """The lane whose turn it is, no longer offered."""
         least = min(lane.turns for lane in self._offered.values())
         lane = max((it for it in self._offered.values() if it.turns < least + LEAD), key=lambda it: it.came)
@@ -134,7 +134,7 @@ class Inbox:
         lane.turns += 1
         return self._offered.pop(lane.topic)
 
-    def _offer(self, lane: Lane) -> None:
+    def _offer(self, lane: CameraQueue) -> None:
         """Let a worker have what waits in `lane`, unless too many of its frames are under way already.
 
         A slow camera comes to the head of the others, and no further: what it missed is not made up for.
@@ -145,7 +145,7 @@ class Inbox:
         self._offered[lane.topic] = lane
         self._ready.notify()
 
-    def _lane(self, topic: str) -> Lane | None:
+    def _lane(self, topic: str) -> CameraQueue | None:
         """The lane of `topic`, made if need be; None while every lane there may be is busy."""
         lane = self._lanes.get(topic)
         if lane is not None:
@@ -159,20 +159,20 @@ class Inbox:
                 del self._lanes[gone]
             self._forget(silent)
         # As if it had just had its turns: a flood of new topics gets no lead over the cameras that are there.
-        lane = self._lanes[topic] = Lane(topic, turns=self._least_turns + LEAD)
+        lane = self._lanes[topic] = CameraQueue(topic, turns=self._least_turns + LEAD)
         return lane
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class QueuedFrame:
     """A frame that a worker has taken. Its holder must call `leave` exactly once."""
 
     topic: str
     data: bytes
     received_ns: int  # UNIX time
     missed: int  # frames of this camera replaced since the one taken before
-    inbox: Inbox
-    lane: Lane
+    inbox: FrameQueue
+    lane: CameraQueue
     ticket: int
 
     def leave(self, act: Leave | None) -> None:

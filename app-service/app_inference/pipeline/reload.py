@@ -9,13 +9,13 @@ from edgex_kit.bus.queues import Latest
 from edgex_kit.service.service import Service
 from edgex_kit.wire.errors import Invalid
 
-from app_inference.background import aside
+from app_inference.background import in_background
 from app_inference.inference.model import Model
-from app_inference.pipeline.analysis import Analyst
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.analysis import FrameAnalyser
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.serving import Models, wanted_models
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.settings import AppSettings, PipelineSection
 
 log = logging.getLogger(__name__)
@@ -27,24 +27,24 @@ def models_in_use(plan: Plan) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class LivePipelines:
     """The loaded models and the pipelines over them: what updates and configuration both change."""
 
     models: Models
-    analyst: Analyst
-    view: View
+    analyst: FrameAnalyser
+    view: LiveView
 
-    def find(self, name: str) -> ModelSlot | None:
-        return self.models.slots.get(name)
+    def find(self, name: str) -> ServedModel | None:
+        return self.models.served.get(name)
 
     def is_missing(self, name: str) -> bool:
-        return name in self.models.failures and name not in self.models.slots
+        return name in self.models.failures and name not in self.models.served
 
     def fill(self, name: str, model: Model) -> None:
         self.models.fill(name, model)
         plan = self.analyst.plan
         self.take_over(
-            replace(plan_from(plan.wanted, self.models.slots, plan), coming=plan.coming, refused=plan.refused)
+            replace(plan_from(plan.wanted, self.models.served, plan), coming=plan.coming, refused=plan.refused)
         )
 
     def in_use(self, name: str) -> set[str]:
@@ -57,7 +57,7 @@ class Serving:
         self.view.keep(plan.sections)
 
 
-async def follow_pipelines(service: Service[AppSettings], serving: Serving, changed: Callable[[], None]) -> None:
+async def follow_pipelines(service: Service[AppSettings], serving: LivePipelines, changed: Callable[[], None]) -> None:
     """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
     leave = service.live.on_change(newest.put)
@@ -71,8 +71,8 @@ async def follow_pipelines(service: Service[AppSettings], serving: Serving, chan
                 continue
             wanted, refused = sound(configured, analyst.plan.wanted)
             analyst.plan = replace(analyst.plan, coming=wanted, refused=refused)
-            await aside(models.load, wanted_models(wanted))
-            serving.take_over(replace(plan_from(wanted, models.slots, analyst.plan), refused=refused))
+            await in_background(models.load, wanted_models(wanted))
+            serving.take_over(replace(plan_from(wanted, models.served, analyst.plan), refused=refused))
             changed()
             _say(analyst.plan)
     finally:

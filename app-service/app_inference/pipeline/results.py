@@ -45,7 +45,7 @@ class TimingFacts(Struct, rename="camel", frozen=True):
     total: float  # of these four
 
 
-class Found(Struct, rename="camel", frozen=True, omit_defaults=True):
+class DetectedObject(Struct, rename="camel", frozen=True, omit_defaults=True):
     """One object."""
 
     label: str
@@ -57,7 +57,7 @@ class Found(Struct, rename="camel", frozen=True, omit_defaults=True):
     keypoints: tuple[tuple[float, float, float], ...] = ()  # x, y in pixels, score
 
 
-class Named(Struct, rename="camel", frozen=True):
+class NamedClass(Struct, rename="camel", frozen=True):
     """One class of a whole picture; `score` is its probability, or the share of the picture it covers."""
 
     label: str
@@ -65,7 +65,7 @@ class Named(Struct, rename="camel", frozen=True):
     score: float
 
 
-class Answer(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
+class FrameResult(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
     """The Object reading: `vision.detections/1` and its siblings."""
 
     schema: str
@@ -80,8 +80,8 @@ class Answer(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=Tr
     image: ImageFacts = field()
     model: ModelFacts = field()
     timing_ms: TimingFacts = field()
-    objects: tuple[Found, ...] | None = None
-    classes: tuple[Named, ...] | None = None
+    objects: tuple[DetectedObject, ...] | None = None
+    classes: tuple[NamedClass, ...] | None = None
     anomaly: dict[str, Any] | None = None
 
 
@@ -103,9 +103,9 @@ PROFILES = {"detection": "detection", "classification": "classification", "segme
             "instance_segmentation": "detection", "keypoints": "detection", "anomaly": "anomaly"}  # fmt: skip
 
 
-def named_objects(
+def objects_from(
     result: Result, labels: Sequence[str], size: tuple[int, int], wanted: frozenset[str], zones: Sequence[Zone]
-) -> tuple[Found, ...]:
+) -> tuple[DetectedObject, ...]:
     """The objects of a result whose label is wanted (an empty set wants all), with the zones they stand in."""
     found = result.found if isinstance(result, Instances | Keypoints) else result
     if not isinstance(found, Detections) or not len(found):
@@ -123,11 +123,11 @@ def named_objects(
         foot = ((norm[0] + norm[2]) / 2, norm[3])  # where it stands
         inside = tuple(zone.name for zone in zones if zone.holds(*foot)) if zones else ()
         points = joints[index] if joints else ()
-        objects.append(Found(label, class_id, score, tuple(box), tuple(norm), inside, points))
+        objects.append(DetectedObject(label, class_id, score, tuple(box), tuple(norm), inside, points))
     return tuple(objects)
 
 
-def named_classes(result: Result, labels: Sequence[str], wanted: frozenset[str]) -> tuple[Named, ...]:
+def classes_from(result: Result, labels: Sequence[str], wanted: frozenset[str]) -> tuple[NamedClass, ...]:
     """The classes of a classification, or those a segmentation found with their share of the picture."""
     if isinstance(result, Classes):
         pairs = zip(result.class_ids.tolist(), result.scores.tolist(), strict=True)
@@ -135,7 +135,7 @@ def named_classes(result: Result, labels: Sequence[str], wanted: frozenset[str])
         pairs = zip(result.class_ids.tolist(), result.areas.tolist(), strict=True)
     else:
         return ()
-    named = (Named(_label(labels, class_id), class_id, round(score, 5)) for class_id, score in pairs)
+    named = (NamedClass(_label(labels, class_id), class_id, round(score, 5)) for class_id, score in pairs)
     return tuple(one for one in named if not wanted or one.label in wanted)
 
 
@@ -149,8 +149,8 @@ class Finding:
     frame: FrameFacts
     model: ModelFacts
     timing: TimingFacts
-    objects: tuple[Found, ...]
-    classes: tuple[Named, ...]
+    objects: tuple[DetectedObject, ...]
+    classes: tuple[NamedClass, ...]
 
     @property
     def is_told(self) -> bool:
@@ -159,11 +159,11 @@ class Finding:
         return self.is_news or bool(self.objects or self.classes) or is_alarm
 
 
-def answer_from(finding: Finding, dropped: int) -> Answer:
+def answer_from(finding: Finding, dropped: int) -> FrameResult:
     """The Object reading of a finding, as of now; `dropped` frames of this camera were not looked at before it."""
     frame, model, result = finding.frame, finding.model, finding.result
     resource = RESOURCES[model.task]
-    return Answer(
+    return FrameResult(
         schema=f"vision.{resource.lower()}/1",
         pipeline=finding.pipeline,
         camera=frame.camera,
@@ -182,7 +182,7 @@ def answer_from(finding: Finding, dropped: int) -> Answer:
     )
 
 
-def event_from(answer: Answer) -> Event:
+def event_from(answer: FrameResult) -> Event:
     """The result event of a camera: profile of its task, source named as its pipeline."""
     profile = PROFILES[answer.model.task]
     origin = int(answer.result_origin)
@@ -223,11 +223,11 @@ def event_from(answer: Answer) -> Event:
     )
 
 
-def top(answer: Answer) -> tuple[str, float]:
+def top(answer: FrameResult) -> tuple[str, float]:
     """The best label and its score; an empty label where nothing was found."""
     if answer.anomaly is not None:
         return ("anomalous" if answer.anomaly["isAnomalous"] else "normal"), float(answer.anomaly["score"])
-    named: Sequence[Found | Named] = answer.objects or answer.classes or ()
+    named: Sequence[DetectedObject | NamedClass] = answer.objects or answer.classes or ()
     best = max(named, key=lambda one: one.score, default=None)
     return (best.label, best.score) if best is not None else ("", 0.0)
 

@@ -14,7 +14,7 @@ from app_inference.inference.model import Model, load_model
 from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository
 from app_inference.pipeline.cores import streams_for
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.settings import InferenceSection, PipelineSection
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Models:
     """Slots by the model key of a pipeline."""
 
     def __init__(self, section: InferenceSection, repository: Repository, starts: Starts) -> None:
-        self.slots: dict[str, ModelSlot] = {}
+        self.served: dict[str, ServedModel] = {}
         self.failures: dict[str, Failure] = {}
         self.preparing: dict[str, Preparation] = {}
         self.repository = repository
@@ -84,7 +84,7 @@ class Models:
         is a `Failure`, not an exception: the others serve on.
         """
         self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}
-        missing = sorted(wanted.keys() - self.slots.keys())
+        missing = sorted(wanted.keys() - self.served.keys())
         for key in missing:
             self._tell(key, f"waiting until model '{missing[0]}' is ready")
         for key in missing:
@@ -94,18 +94,18 @@ class Models:
     def release(self, used: Collection[str]) -> None:
         """Let go of what is not in use. A worker that still looks at a frame with such a model ends in peace: the model
         goes with its last session."""
-        for key in [key for key in self.slots if key not in used]:
-            del self.slots[key]
+        for key in [key for key in self.served if key not in used]:
+            del self.served[key]
             log.info("model '%s' is not used any more", key)
 
     def status(self) -> list[dict[str, Any]]:
         """One row a model, by name."""
-        rows = [{**_row(slot), **self._why(slot)} for slot in list(self.slots.values())]
+        rows = [{**_row(slot), **self._why(slot)} for slot in list(self.served.values())]
         preparing = dict(self.preparing)
         rows += [
             {"name": it.name, "state": "preparing", "doing": it.doing, "seconds": it.seconds}
             for it in preparing.values()
-            if it.name not in self.slots
+            if it.name not in self.served
         ]
         rows += [
             {"name": it.name, "state": "failed", "reason": it.reason}
@@ -167,12 +167,12 @@ class Models:
 
     def fill(self, name: str, model: Model) -> None:
         """Let a model serve under a name that none serves under; one that came meanwhile stays."""
-        self.slots.setdefault(name, ModelSlot(name, model))
+        self.served.setdefault(name, ServedModel(name, model))
         self.failures.pop(name, None)
 
     def in_use(self, name: str) -> set[str]:
         """The versions of a model that serve, are warm, or are tried, under whatever name."""
-        lineups = [slot.lineup.models() for slot in list(self.slots.values())]
+        lineups = [slot.active.models() for slot in list(self.served.values())]
         return {model.version for models in lineups for model in models if model.name == name}
 
     def _committed(self, wanted: str) -> str:
@@ -184,7 +184,7 @@ class Models:
         is_there = version in self.repository.versions(wanted)
         return version if is_there or (version and self._starts.before(wanted)) else ""
 
-    def _why(self, slot: ModelSlot) -> dict[str, str]:
+    def _why(self, slot: ServedModel) -> dict[str, str]:
         """Why the version that serves is not the one that was committed."""
         it = self._stand_ins.get(slot.name)
         return {"reason": it.reason} if it is not None and it.version == slot.model.version else {}
@@ -195,7 +195,7 @@ class Models:
 
     def _fail(self, name: str, reason: str) -> None:
         log.warning("model '%s' cannot serve: %s", name, reason)
-        if name not in self.slots:  # an update may have brought it back meanwhile
+        if name not in self.served:  # an update may have brought it back meanwhile
             self.failures[name] = Failure(name, reason)
 
 
@@ -225,7 +225,7 @@ def _describe(model: Model, infer_ms: float) -> str:
     )
 
 
-def _row(slot: ModelSlot) -> dict[str, Any]:
+def _row(slot: ServedModel) -> dict[str, Any]:
     model = slot.model
     return {
         "name": slot.name,

@@ -15,7 +15,7 @@ from app_inference.pipeline.samples import WINDOW, Evidence, Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Lineup:
+class ActiveSet:
     """Which version does what."""
 
     serving: Model
@@ -33,7 +33,7 @@ class Lineup:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Assignment:
     """What looks at one frame."""
 
     first: Model
@@ -42,13 +42,13 @@ class Turn:
     is_checked: bool = False  # answers are searched for NaN; only while versions are compared
 
 
-class ModelSlot:
+class ServedModel:
     """Holds the line-up; every worker thread gets a session of its own with each model in it."""
 
     def __init__(self, name: str, model: Model) -> None:
         self.name = name
         self.threshold: float | None = None  # 0..1, live; a pipeline's own goes before it
-        self._lineup = Lineup(model)
+        self._lineup = ActiveSet(model)
         self._own = threading.local()
         self._lock = threading.Lock()
         self._evidence: dict[tuple[str, str], Evidence] = {}  # version, camera
@@ -61,25 +61,25 @@ class ModelSlot:
         return self._lineup.serving
 
     @property
-    def lineup(self) -> Lineup:
+    def active(self) -> ActiveSet:
         return self._lineup
 
-    def replace(self, lineup: Lineup) -> Lineup:
-        """Follow `lineup` from the next frame on; gives back the one before. Evidence of models gone is dropped."""
-        before, self._lineup = self._lineup, lineup
-        kept = {model.version for model in lineup.models()}
+    def replace(self, active: ActiveSet) -> ActiveSet:
+        """Follow `active` from the next frame on; gives back the one before. Evidence of models gone is dropped."""
+        before, self._lineup = self._lineup, active
+        kept = {model.version for model in active.models()}
         with self._lock:
             self._evidence = {key: it for key, it in self._evidence.items() if key[0] in kept}
         return before
 
-    def turn(self, camera: str) -> Turn:
+    def turn(self, camera: str) -> Assignment:
         """Who looks at a frame of `camera` now."""
-        lineup = self._lineup
-        if lineup.candidate is None:
-            return Turn(lineup.serving, fallback=lineup.warm, is_checked=lineup.is_update)
-        if lineup.is_canary is not None and lineup.is_canary(camera):
-            return Turn(lineup.candidate, fallback=lineup.serving, is_checked=True)
-        return Turn(lineup.serving, shadow=None if lineup.is_canary else lineup.candidate, is_checked=True)
+        active = self._lineup
+        if active.candidate is None:
+            return Assignment(active.serving, fallback=active.warm, is_checked=active.is_update)
+        if active.is_canary is not None and active.is_canary(camera):
+            return Assignment(active.candidate, fallback=active.serving, is_checked=True)
+        return Assignment(active.serving, shadow=None if active.is_canary else active.candidate, is_checked=True)
 
     def session(self, model: Model) -> Session:
         """This thread's session with `model`; those with models that left the line-up are let go."""

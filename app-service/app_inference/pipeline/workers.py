@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app_inference.errors import InferenceFailed
-from app_inference.pipeline.analysis import Analyst
-from app_inference.pipeline.queue import Inbox
+from app_inference.pipeline.analysis import FrameAnalyser
+from app_inference.pipeline.queue import FrameQueue
 
 GOODBYE = 2.0  # seconds that workers have to end the frame they look at
 
@@ -19,7 +19,7 @@ class Workers:
     def __init__(self) -> None:
         self._busy: dict[int, tuple[float, str]] = {}  # worker -> since when, with a frame of which topic
 
-    def run(self, number: int, inbox: Inbox, analyst: Analyst) -> None:
+    def run(self, number: int, inbox: FrameQueue, analyst: FrameAnalyser) -> None:
         """One worker's life: take, look, again."""
         while (arrival := inbox.take()) is not None:
             self._busy[number] = (time.monotonic(), arrival.topic)
@@ -41,7 +41,7 @@ class Workers:
 
 
 @contextmanager
-def open_workers(count: int, inbox: Inbox, analyst: Analyst) -> Iterator[Workers]:
+def open_workers(count: int, inbox: FrameQueue, analyst: FrameAnalyser) -> Iterator[Workers]:
     """Threads for the length of the block. A stuck one is left behind, being a daemon."""
     workers = Workers()
     threads = [

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Drain:
         self._tell = tell
 
     @contextlib.asynccontextmanager
-    async def seen_out(self, slot: ModelSlot, old: Model) -> AsyncIterator[None]:
+    async def seen_out(self, slot: ServedModel, old: Model) -> AsyncIterator[None]:
         """See `old` out of the frames it holds now, while the block runs, and to the end of it."""
         since = time.perf_counter()
         draining = asyncio.create_task(self._drain(slot, old, since), name=f"drain:{self._name}")
@@ -35,7 +35,7 @@ class Drain:
         finally:
             draining.cancel()
 
-    async def _drain(self, slot: ModelSlot, old: Model, since: float) -> None:
+    async def _drain(self, slot: ServedModel, old: Model, since: float) -> None:
         self.left = 0
         while (left := slot.busy(old, since)) and time.perf_counter() - since < LIMIT:
             await asyncio.sleep(_LOOK)

@@ -10,11 +10,11 @@ import msgspec
 from edgex_kit.bus.queues import Latest
 from edgex_kit.wire.errors import Conflict, EdgexError, NotFound
 
-from app_inference.background import aside
+from app_inference.background import in_background
 from app_inference.inference.model import Model
 from app_inference.models.repository import StoredModel
 from app_inference.models.version_numbers import is_floating
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout.boot import end_well
 from app_inference.rollout.deployment_queue import Order
 from app_inference.rollout.desired import Desired, ModelWish
@@ -89,8 +89,8 @@ class Engine:
         is_trying = rollout.record.step not in (Step.IDLE, Step.COMMIT)
         target = rollout.record.active if is_trying else rollout.record.previous
         slot = self._places.find(name)
-        if is_trying and not target and slot is not None and slot.lineup.warm is not None:
-            target = slot.lineup.warm.version
+        if is_trying and not target and slot is not None and slot.active.warm is not None:
+            target = slot.active.warm.version
         if not target:
             raise Conflict(f"model '{name}' has no version to go back to")
         await self._write(name, lambda _: ModelWish(version=target, promoted=True, asked_by=asked_by))
@@ -129,7 +129,7 @@ class Engine:
         if rollout is None:
             return
         try:
-            digest = await aside(lambda: stored.identity(stored.digest()))
+            digest = await in_background(lambda: stored.identity(stored.digest()))
             rollout.quarantine(digest, stored.version, f"damaged on disk: {complaint}")
         except EdgexError as error:  # a file that cannot be read is refused by whoever wants to load it
             log.warning("model '%s': version %s could not be quarantined: %s", stored.name, stored.version, error)
@@ -165,7 +165,7 @@ class Engine:
         if not entries or wish.retry or (slot is not None and slot.model.version == meant):
             return
         stored = self._workshop.find(name, meant)
-        entry = entries.get(await aside(lambda: stored.identity(stored.digest())))
+        entry = entries.get(await in_background(lambda: stored.identity(stored.digest())))
         if entry is not None:
             raise Conflict(f"{name}@{meant} is quarantined: {entry.reason}; with `retry` it is tried again")
 
@@ -279,9 +279,9 @@ class Engine:
         )
 
 
-def _previous(record: Record, slot: ModelSlot | None) -> VersionReport | None:
+def _previous(record: Record, slot: ServedModel | None) -> VersionReport | None:
     """The version to go back to: the warm one until COMMIT, and the one committed before after it."""
-    warm = slot.lineup.warm if slot is not None else None
+    warm = slot.active.warm if slot is not None else None
     version = warm.version if warm is not None else record.previous
     return VersionReport(version) if version else None
 

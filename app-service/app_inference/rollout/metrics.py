@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Set
 from edgex_kit.service.metrics import Gauge, Metrics
 
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout.drift import Baseline, baseline_from, drift
 from app_inference.rollout.rollout import Rollout
 from app_inference.rollout.steps import Step
@@ -27,7 +27,7 @@ class UpdateMeters:
         self,
         metrics: Metrics,
         rollouts: Mapping[str, Rollout],
-        slots: Mapping[str, ModelSlot],
+        slots: Mapping[str, ServedModel],
         keep_versions: Callable[[Set[str]], None],
     ) -> None:
         self._metrics = metrics
@@ -42,7 +42,7 @@ class UpdateMeters:
         while True:
             for rollout in list(self._rollouts.values()):
                 self.look(rollout)
-            in_use = {model.digest[:12] for slot in list(self._slots.values()) for model in slot.lineup.models()}
+            in_use = {model.digest[:12] for slot in list(self._slots.values()) for model in slot.active.models()}
             self._keep_versions(in_use)
             await asyncio.sleep(EVERY)
 
@@ -77,7 +77,7 @@ class UpdateMeters:
     def _active_gauge(self, name: str, model: Model) -> Gauge:
         return self._metrics.gauge("ModelActive", **_tags(name, model), device=",".join(model.execution_devices))
 
-    def _drift(self, rollout: Rollout, slot: ModelSlot) -> None:
+    def _drift(self, rollout: Rollout, slot: ServedModel) -> None:
         if rollout.record.step is not Step.IDLE:
             return
         model = slot.model

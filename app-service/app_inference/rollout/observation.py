@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgex_kit.wire.errors import EdgexError
 
-from app_inference.background import aside
+from app_inference.background import in_background
 from app_inference.inference.model import Model
 from app_inference.pipeline.samples import Evidence
 from app_inference.rollout.desired import ModelWish
@@ -76,7 +76,7 @@ class Observation:
 
     async def _is_slower(self, pair: Pair, wish: ModelWish) -> bool:
         """Time both once more, in turn: a machine that became busy at the switch is not the candidate's fault."""
-        before_ms, candidate_ms = await aside(in_turn_ms, pair.before, pair.candidate)
+        before_ms, candidate_ms = await in_background(in_turn_ms, pair.before, pair.candidate)
         if is_slower(before_ms, candidate_ms, wish.gate):
             return True
         text = "model '%s': %s seemed slower than %s, but in turn they take %.1f and %.1f ms: the machine is busier"

@@ -3,13 +3,13 @@
 from typing import Protocol
 
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 
 
 class Places(Protocol):
     """The slots by model name, and those that are wanted and empty."""
 
-    def find(self, name: str) -> ModelSlot | None:
+    def find(self, name: str) -> ServedModel | None:
         """The slot of a model that serves."""
 
     def is_missing(self, name: str) -> bool:

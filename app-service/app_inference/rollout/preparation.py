@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from edgex_kit.wire.errors import EdgexError
 
-from app_inference.background import aside
+from app_inference.background import in_background
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.inference.model import Model, digests_in_use, load_model
 from app_inference.inference.runtime import Runtime
@@ -56,7 +56,7 @@ class Workshop:
 
     async def verify(self, stored: StoredModel) -> str:
         """Check every file; the version's identity. Raises ModelRejected or ModelUnavailable."""
-        return await aside(_verified, stored)
+        return await in_background(_verified, stored)
 
     async def load(self, stored: StoredModel, overrides: Mapping[str, Any] | None = None) -> Prepared:
         """A warm model. Raises ModelRejected or ModelUnavailable, for one that kills its compiler too."""
@@ -64,7 +64,7 @@ class Workshop:
         if self.runtime.cache_dir is not None:
             await precompile(stored.path, self.runtime, overrides or {})
         compiled = time.perf_counter()
-        model = await aside(_load_warm, stored, overrides, self.runtime)
+        model = await in_background(_load_warm, stored, overrides, self.runtime)
         return Prepared(model, (time.perf_counter() - compiled) * 1e3, (compiled - begun) * 1e3)
 
     async def check(self, stored: StoredModel, model: Model, serving: Model | None, *, allow_labels: bool) -> None:
@@ -72,7 +72,7 @@ class Workshop:
         broken = differences(serving, model, allow_labels=allow_labels) if serving else []
         if broken:
             raise ModelRejected(f"{stored.name}@{stored.version} does not fit: {'; '.join(broken)}")
-        await aside(self_test, model, stored)
+        await in_background(self_test, model, stored)
 
     async def prune(self, name: str, active: str, needed: Callable[[], Collection[str]]) -> None:
         """Let go of the oldest versions beyond `keep`, of none that is needed, pinned, aliased or newer than `active`.
@@ -83,14 +83,14 @@ class Workshop:
         if not self.keep:
             return
         try:
-            gone = await aside(_prune, self.repository, name, self.keep, active, needed)
+            gone = await in_background(_prune, self.repository, name, self.keep, active, needed)
         except (EdgexError, OSError) as error:
             log.warning("old versions of model '%s' could not be removed: %s", name, error)
             return
         for version in gone:
             audit.info("model '%s': version %s is removed, %d older ones are kept", name, version, self.keep)
         try:
-            await aside(_sweep, self.repository, self.runtime)
+            await in_background(_sweep, self.repository, self.runtime)
         except OSError as error:
             log.warning("what is compiled of old versions could not be removed: %s", error)
 

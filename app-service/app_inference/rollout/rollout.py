@@ -15,7 +15,7 @@ from app_inference.errors import ModelRejected
 from app_inference.inference.model import Model
 from app_inference.models.repository import StoredModel
 from app_inference.pipeline.samples import Evidence
-from app_inference.pipeline.slot import Lineup, ModelSlot
+from app_inference.pipeline.slot import ActiveSet, ServedModel
 from app_inference.rollout.canary import canary_for
 from app_inference.rollout.clearance import Clearance
 from app_inference.rollout.deployment_queue import Order, Orders
@@ -149,7 +149,7 @@ class Rollout:
             self._commit(prepared, slot)
         self._clearance.begin()
 
-    def _adopt(self, order: Order, slot: ModelSlot) -> None:
+    def _adopt(self, order: Order, slot: ServedModel) -> None:
         """It serves already: that is then the version to boot with."""
         if self.record.active != order.wish.version or self.record.generation != order.generation:
             kept = self.record.baseline if self.record.active == order.wish.version else None
@@ -173,7 +173,7 @@ class Rollout:
         self._progress.store(candidate_digest=digest, quarantine=kept, boots=boots)
         return stored
 
-    async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ModelSlot | None) -> Prepared:
+    async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ServedModel | None) -> Prepared:
         self._progress.step(Step.LOAD)
         prepared = await self._workshop.load(stored)
         self._progress.step(Step.SELFTEST)
@@ -182,14 +182,14 @@ class Rollout:
         self.prepared = prepared
         return prepared
 
-    async def _compare(self, prepared: Prepared, wish: ModelWish, slot: ModelSlot) -> None:
+    async def _compare(self, prepared: Prepared, wish: ModelWish, slot: ServedModel) -> None:
         """Let the candidate look on, or serve some cameras, until the gate lets it pass."""
         if wish.strategy == "swap":
             return
         known = slot.cameras(slot.model)
         is_canary = canary_for(self.name, wish.canary, known) if wish.strategy == "canary" else None
         slot.start_over(prepared.model)
-        slot.replace(Lineup(slot.model, candidate=prepared.model, is_canary=is_canary))
+        slot.replace(ActiveSet(slot.model, candidate=prepared.model, is_canary=is_canary))
         self._progress.step(Step.CANARY if is_canary else Step.SHADOW)
 
         def evidence() -> Compared:
@@ -198,17 +198,17 @@ class Rollout:
 
         await self._passed(Pair(slot.model, prepared.model, evidence))
 
-    def _switch(self, prepared: Prepared, slot: ModelSlot) -> Model:
+    def _switch(self, prepared: Prepared, slot: ServedModel) -> Model:
         """Gives back the version before."""
         self._progress.step(Step.SWITCH)
         old = slot.model
         self._before = slot.evidence(old)
         self.tallies.swaps += 1
         slot.start_over(prepared.model)
-        slot.replace(Lineup(prepared.model, warm=old))
+        slot.replace(ActiveSet(prepared.model, warm=old))
         return old
 
-    async def _observe(self, prepared: Prepared, old: Model, slot: ModelSlot) -> None:
+    async def _observe(self, prepared: Prepared, old: Model, slot: ServedModel) -> None:
         self._progress.step(Step.OBSERVE)
         async with self.drain.seen_out(slot, old):
             await self._passed(Pair(old, prepared.model, lambda: (self._before, slot.evidence(prepared.model), None)))
@@ -229,13 +229,13 @@ class Rollout:
         self.prepared = None
         log.info("model '%s' serves again, with version %s", self.name, version)
 
-    def _commit(self, prepared: Prepared, slot: ModelSlot) -> None:
+    def _commit(self, prepared: Prepared, slot: ServedModel) -> None:
         version, before = prepared.model.version, self.record.active
-        lineup = slot.lineup
-        previous = before or (lineup.warm.version if lineup.warm else "")
+        active = slot.active
+        previous = before or (active.warm.version if active.warm else "")
         seen = baseline_from(slot.evidence(prepared.model).samples)
         self._progress.step(Step.COMMIT, active=version, previous=previous, boots=0, baseline=seen)
-        slot.replace(Lineup(prepared.model))
+        slot.replace(ActiveSet(prepared.model))
         self._progress.step(Step.IDLE, candidate="", candidate_digest="")
         self.prepared = None
         log.info("model '%s': version %s is committed, %s was before", self.name, version, previous or "none")
@@ -261,16 +261,16 @@ class Rollout:
     def _take_back(self, reason: str, *, quarantine: bool) -> None:
         """Serve the version before, which is warm: no disk, no compilation."""
         slot = self._places.find(self.name)
-        lineup = slot.lineup if slot is not None else None
-        if slot is not None and lineup is not None and lineup.is_update:
-            slot.replace(Lineup(lineup.warm or lineup.serving))
+        active = slot.active if slot is not None else None
+        if slot is not None and active is not None and active.is_update:
+            slot.replace(ActiveSet(active.warm or active.serving))
         self.prepared = None
         try:
             self._note_return(reason, slot, quarantine=quarantine)
         except EdgexError as error:  # a full disk: it has gone back all the same, and the next wish notes it
             log.warning("model '%s' is back, but that could not be noted: %s", self.name, error)
 
-    def _note_return(self, reason: str, slot: ModelSlot | None, *, quarantine: bool) -> None:
+    def _note_return(self, reason: str, slot: ServedModel | None, *, quarantine: bool) -> None:
         serving = slot.model.version if slot is not None else "nothing"
         wished = self.order.wish.version if self.order else ""
         if self._progress.give_up(reason, serving, wished, quarantine=quarantine):
@@ -281,7 +281,7 @@ class Rollout:
         if slot is not None:
             slot.threshold = wish.threshold
 
-    def _slot(self) -> ModelSlot | None:
+    def _slot(self) -> ServedModel | None:
         """Where it serves; None where a pipeline names it and no version could be loaded. Raises NotFound."""
         slot = self._places.find(self.name)
         if slot is None and not self._places.is_missing(self.name):

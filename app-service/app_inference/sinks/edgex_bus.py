@@ -24,7 +24,7 @@ RETRY_AWAY = 0.2  # seconds, while there is no broker
 LAST_WAIT = 3.0  # seconds at the end; workers and REST take theirs too, and Docker kills what is there after ten
 
 
-class Outbox:
+class ResultQueue:
     """Sends in order, at once or when the broker is back; beyond `size` waiting results the oldest goes, counted."""
 
     def __init__(self, bus: Bus, size: int, dropped: Counter, waiting: Gauge) -> None:

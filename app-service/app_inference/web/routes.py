@@ -14,16 +14,16 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app_inference.pipeline.analysis import Analyst
-from app_inference.pipeline.live_view import View
-from app_inference.pipeline.results import Answer, event_from
+from app_inference.pipeline.analysis import FrameAnalyser
+from app_inference.pipeline.live_view import LiveView
+from app_inference.pipeline.results import FrameResult, event_from
 from app_inference.web.page import PAGE, PAGE_HEADERS, PICTURE_HEADERS
 from app_inference.web.status import Status
 
 LIVE_HZ = 12.0  # frames a second and camera on the live stream: smooth to a person, few enough for a browser
 
 
-def routes(status: Status, view: View) -> list[BaseRoute]:
+def routes(status: Status, view: LiveView) -> list[BaseRoute]:
     """The routes that need no model."""
 
     async def page(_request: Request) -> Response:
@@ -50,7 +50,7 @@ def routes(status: Status, view: View) -> list[BaseRoute]:
     ]
 
 
-def trigger_route(analyst: Analyst) -> Route:
+def trigger_route(analyst: FrameAnalyser) -> Route:
     """POST /api/v3/trigger: an event with a picture in, the event of its result out.
 
     Errors are plain text, as in EdgeX's app-functions-sdk-go (internal/trigger/http/rest.go).
@@ -66,7 +66,7 @@ def trigger_route(analyst: Analyst) -> Route:
     return Route("/api/v3/trigger", trigger, methods=["POST"])
 
 
-def _trigger_response(analyst: Analyst, event: Event) -> Response:
+def _trigger_response(analyst: FrameAnalyser, event: Event) -> Response:
     try:
         result = analyst.answer(event)
     except NotFound as error:
@@ -101,7 +101,7 @@ class Thinning:
         self._due: dict[str, float] = {}  # camera -> seconds
         self._chosen: dict[str, str] = {}  # camera -> frame id
 
-    def chooses(self, answer: Answer, now: float) -> bool:
+    def chooses(self, answer: FrameResult, now: float) -> bool:
         """Whether to send `answer`; `now` in seconds of any clock."""
         camera, period = answer.camera, 1 / LIVE_HZ
         if self._chosen.get(camera) == answer.frame_id:
@@ -115,7 +115,7 @@ class Thinning:
         return True
 
 
-async def _events(view: View) -> AsyncIterator[bytes]:
+async def _events(view: LiveView) -> AsyncIterator[bytes]:
     """Server-sent events, one `result` each: first the newest result of every camera, then each new one."""
     thinning, clock = Thinning(), asyncio.get_running_loop().time
     yield b"retry: 1000\n\n" + b"".join(_event(answer) for answer in view.newest())
@@ -124,5 +124,5 @@ async def _events(view: View) -> AsyncIterator[bytes]:
             yield _event(answer)
 
 
-def _event(answer: Answer) -> bytes:
+def _event(answer: FrameResult) -> bytes:
     return b"event: result\ndata: " + msgspec.json.encode(answer) + b"\n\n"

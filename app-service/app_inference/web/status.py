@@ -13,7 +13,7 @@ from edgex_kit.service.metrics import Counter, Metrics
 from edgex_kit.service.service import Service
 
 from app_inference.pipeline.counters import REPLACED
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.pipeline_states import pipeline_states
 from app_inference.pipeline.plan import Plan
 from app_inference.pipeline.serving import Models
@@ -26,7 +26,7 @@ class Status:
     """The sources of the document's facts."""
 
     service: Service[AppSettings]
-    view: View
+    view: LiveView
     models: Models
     plan: Callable[[], Plan]
     report: Callable[[], Reported]

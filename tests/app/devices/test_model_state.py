@@ -7,7 +7,7 @@ from app_inference.devices.model_state import Standing, is_managed
 from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
 from app_inference.pipeline.samples import Sample
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout.reported import ModelReport, VersionReport
 from app_inference.rollout.steps import Step
 
@@ -17,25 +17,25 @@ TRYING = VersionReport("2.0.0", digest="abc")
 
 
 @pytest.fixture
-def slot(tmp_path: Path) -> ModelSlot:
+def slot(tmp_path: Path) -> ServedModel:
     write_version(tmp_path, "1.0.0", license="MIT", provenance={"trainer": "somebody"})
-    return ModelSlot(MODEL, load_model(Repository(tmp_path).version(MODEL, "1.0.0"), None, RUNTIME))
+    return ServedModel(MODEL, load_model(Repository(tmp_path).version(MODEL, "1.0.0"), None, RUNTIME))
 
 
-def standing(slot: ModelSlot | None, failure: str = "", **report: object) -> Standing:
+def standing(slot: ServedModel | None, failure: str = "", **report: object) -> Standing:
     told = ModelReport(**{"state": Step.IDLE, **report})  # type: ignore[arg-type]
     return Standing(MODEL, slot, failure, told, None, 0.0)
 
 
 @pytest.mark.goal(38)
 @pytest.mark.parametrize("step", list(Step))
-def test_a_model_that_serves_is_ready_whatever_is_being_tried(slot: ModelSlot, step: Step) -> None:
+def test_a_model_that_serves_is_ready_whatever_is_being_tried(slot: ServedModel, step: Step) -> None:
     it = standing(slot, state=step, candidate=TRYING, reason="5 of 200 frames")
     assert (it.trouble(), it.reason) == ("", "5 of 200 frames")
 
 
 @pytest.mark.goal(38)
-def test_a_quarantined_candidate_leaves_it_ready_and_is_told(slot: ModelSlot) -> None:
+def test_a_quarantined_candidate_leaves_it_ready_and_is_told(slot: ServedModel) -> None:
     it = standing(slot, quarantined=("2.0.0",), reason="finds other classes")
     assert it.trouble() == ""
     reported = it.properties()["reported"]
@@ -55,7 +55,7 @@ def test_a_model_that_could_not_be_loaded_is_not_ready_and_says_why() -> None:
     ("failed", "frames", "is_ready"), [(0, 40, True), (10, 40, True), (30, 40, False), (3, 4, True)]
 )
 def test_a_model_that_fails_on_most_pictures_is_not_ready(
-    slot: ModelSlot, failed: int, frames: int, is_ready: bool
+    slot: ServedModel, failed: int, frames: int, is_ready: bool
 ) -> None:
     for number in range(frames):
         slot.observe(slot.model, "gate", Sample(1.0, is_error=number < failed))
@@ -63,7 +63,7 @@ def test_a_model_that_fails_on_most_pictures_is_not_ready(
 
 
 @pytest.mark.goal(31, 36)
-def test_what_is_known_of_it_says_who_said_so(slot: ModelSlot) -> None:
+def test_what_is_known_of_it_says_who_said_so(slot: ServedModel) -> None:
     known = standing(slot).properties()
     assert known["license"] == "MIT"
     assert known["metadata"]["license"] == {"value": "MIT", "origin": "manifest"}

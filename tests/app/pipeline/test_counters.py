@@ -4,8 +4,8 @@ import logging
 
 import pytest
 from app_inference.errors import ImageBroken, InferenceFailed, NoPicture
-from app_inference.pipeline.counters import BROKEN, LINES, NO_PICTURE, RATE, Tally
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.counters import BROKEN, LINES, NO_PICTURE, RATE, FrameCounters
+from app_inference.pipeline.live_view import LiveView
 from app_inference.web.status import counts_by_camera
 from edgex_kit.service.metrics import Metrics
 from edgex_kit.wire.errors import Malformed
@@ -13,8 +13,8 @@ from edgex_kit.wire.errors import Malformed
 
 class Rig:
     def __init__(self) -> None:
-        self.metrics, self.view = Metrics("app-inference"), View()
-        self.tally = Tally(self.metrics, self.view)
+        self.metrics, self.view = Metrics("app-inference"), LiveView()
+        self.tally = FrameCounters(self.metrics, self.view)
 
     def count(self, name: str, **tags: str) -> int:
         return self.metrics.counter(name, **tags).value

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 from app_inference.pipeline import deleted_cameras as departures
-from app_inference.pipeline.counters import Tally
-from app_inference.pipeline.deleted_cameras import follow_departures
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.counters import FrameCounters
+from app_inference.pipeline.deleted_cameras import follow_deletions
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan
 from edgex_kit import supervision
 from edgex_kit.bus.bus import BusSettings, open_bus
@@ -67,7 +67,7 @@ def camera() -> str:
 
 
 @contextlib.asynccontextmanager
-async def following(edgex: Any, url: str, view: View) -> AsyncIterator[None]:
+async def following(edgex: Any, url: str, view: LiveView) -> AsyncIterator[None]:
     """The room alone, with core-metadata at `url`."""
 
     async def locate() -> str:
@@ -76,7 +76,7 @@ async def following(edgex: Any, url: str, view: View) -> AsyncIterator[None]:
     metadata, metrics = Metadata(locate, wait=1), Metrics("app-inference")
     async with open_bus(BusSettings(edgex.broker.host, edgex.broker.port)) as bus:
         service = SimpleNamespace(bus=bus, topics=Topics(), metadata=metadata, metrics=metrics)
-        task = asyncio.create_task(follow_departures(service, view, Tally(metrics, view), Plan))  # type: ignore[arg-type]
+        task = asyncio.create_task(follow_deletions(service, view, FrameCounters(metrics, view), Plan))  # type: ignore[arg-type]
         async with asyncio.timeout(5):
             while not bus._subscriptions.patterns:
                 await asyncio.sleep(0.01)
@@ -89,7 +89,7 @@ async def following(edgex: Any, url: str, view: View) -> AsyncIterator[None]:
             metadata.close()
 
 
-async def names(view: View, *wanted: str, wait: float = 5) -> bool:
+async def names(view: LiveView, *wanted: str, wait: float = 5) -> bool:
     """Whether exactly these cameras are there, soon."""
     deadline = time.monotonic() + wait
     while (known := [row["name"] for row in view.status()]) != sorted(wanted) and time.monotonic() < deadline:
@@ -97,8 +97,8 @@ async def names(view: View, *wanted: str, wait: float = 5) -> bool:
     return known == sorted(wanted)
 
 
-def seen(*cameras: str) -> View:
-    view = View()
+def seen(*cameras: str) -> LiveView:
+    view = LiveView()
     for camera in cameras:
         view.failed(camera, "frame", "it was cut off")
     return view

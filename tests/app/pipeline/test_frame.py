@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from app_inference.errors import NoPicture
-from app_inference.pipeline.frame import ArrivedFrame, frame_from_event
+from app_inference.pipeline.frame import Frame, frame_from_event
 from edgex_kit.wire.errors import Malformed
 from edgex_kit.wire.messages import Event, Reading
 from hypothesis import given
@@ -30,7 +30,7 @@ def event(*readings: Reading, tags: dict[str, Any] | None = None, origin: int | 
 def test_a_frame_of_device_camera_carries_its_identity_in_tags() -> None:
     tags = {"frameId": "f-1", "seq": 7, "captureOrigin": "1790000000125000001", "width": 640}
     frame = frame_from_event(event(tags=tags))
-    assert frame == ArrivedFrame("gate", "f-1", 7, 1790000000125000001, b"picture", "image/jpeg")
+    assert frame == Frame("gate", "f-1", 7, 1790000000125000001, b"picture", "image/jpeg")
 
 
 def test_a_picture_of_any_other_service_is_known_by_its_event() -> None:

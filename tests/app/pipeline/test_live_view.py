@@ -6,17 +6,17 @@ from collections import deque
 
 import pytest
 from app_inference.pipeline import live_view as room
-from app_inference.pipeline.frame import ArrivedFrame
-from app_inference.pipeline.live_view import View, is_live, rate
-from app_inference.pipeline.results import Answer, Found, ImageFacts, ModelFacts, TimingFacts
+from app_inference.pipeline.frame import Frame
+from app_inference.pipeline.live_view import LiveView, is_live, rate
+from app_inference.pipeline.results import DetectedObject, FrameResult, ImageFacts, ModelFacts, TimingFacts
 
 
-def frame(number: int = 1, camera: str = "gate", age_s: float = 0.0) -> ArrivedFrame:
-    return ArrivedFrame(camera, f"f-{number}", number, time.time_ns() - int(age_s * 1e9), b"jpeg", "image/jpeg")
+def frame(number: int = 1, camera: str = "gate", age_s: float = 0.0) -> Frame:
+    return Frame(camera, f"f-{number}", number, time.time_ns() - int(age_s * 1e9), b"jpeg", "image/jpeg")
 
 
-def answer(of: ArrivedFrame, pipeline: str = "lamps", label: str = "lamp", infer: float = 4.0) -> Answer:
-    return Answer(
+def answer(of: Frame, pipeline: str = "lamps", label: str = "lamp", infer: float = 4.0) -> FrameResult:
+    return FrameResult(
         schema="vision.detections/1",
         pipeline=pipeline,
         camera=of.camera,
@@ -29,18 +29,18 @@ def answer(of: ArrivedFrame, pipeline: str = "lamps", label: str = "lamp", infer
         image=ImageFacts(64, 48, of.media_type),
         model=ModelFacts("meter", "1.0.0", "0123456789ab", "detection", "CPU", "FP32"),
         timing_ms=TimingFacts(1, 1, infer, 1, 3 + infer),
-        objects=(Found(label, 0, 0.75, (0, 0, 1, 1), (0, 0, 1, 1), ()),),
+        objects=(DetectedObject(label, 0, 0.75, (0, 0, 1, 1), (0, 0, 1, 1), ()),),
     )
 
 
-def look(view: View, *frames: ArrivedFrame, pipeline: str = "lamps") -> None:
+def look(view: LiveView, *frames: Frame, pipeline: str = "lamps") -> None:
     for one in frames:
         view.arrived(one, 0)
         view.answered(one, answer(one, pipeline))
 
 
 def test_a_camera_shows_what_each_pipeline_saw_last() -> None:
-    view = View()
+    view = LiveView()
     look(view, frame(1), frame(2))
     look(view, frame(3), pipeline="doors")
     (row,) = view.status()
@@ -52,14 +52,14 @@ def test_a_camera_shows_what_each_pipeline_saw_last() -> None:
 
 
 def test_two_pipelines_with_one_model_do_not_hide_each_other() -> None:
-    view, one = View(), frame()
+    view, one = LiveView(), frame()
     view.answered(one, answer(one, "strict", label="a"))
     view.answered(one, answer(one, "lax", label="b"))
     assert {it.pipeline for it in view.newest()} == {"strict", "lax"}
 
 
 def test_what_a_pipeline_saw_goes_with_it() -> None:
-    view = View()
+    view = LiveView()
     look(view, frame(1), pipeline="lamps")
     look(view, frame(2), pipeline="doors")
     view.keep({"doors"})
@@ -68,7 +68,7 @@ def test_what_a_pipeline_saw_goes_with_it() -> None:
 
 
 def test_a_picture_can_be_had_by_its_frame_or_as_the_newest() -> None:
-    view = View()
+    view = LiveView()
     look(view, frame(1))
     view.arrived(frame(2), 0)
     assert view.picture("gate", "f-1")
@@ -78,7 +78,7 @@ def test_a_picture_can_be_had_by_its_frame_or_as_the_newest() -> None:
 
 
 def test_latency_is_from_capture_to_result() -> None:
-    view = View()
+    view = LiveView()
     look(view, *(frame(number, age_s=0.1) for number in range(99)), frame(99, age_s=2))
     latency = view.status()[0]["latencyMs"]
     assert 100 <= latency["p50"] < 600
@@ -86,7 +86,7 @@ def test_latency_is_from_capture_to_result() -> None:
 
 
 def test_a_camera_that_is_forgotten_is_gone() -> None:
-    view = View()
+    view = LiveView()
     look(view, frame(1), frame(1, "yard"))
     view.forget({"gate"})
     assert [row["name"] for row in view.status()] == ["yard"]
@@ -94,7 +94,7 @@ def test_a_camera_that_is_forgotten_is_gone() -> None:
 
 
 def test_the_time_of_an_inference_is_known_by_model() -> None:
-    view, one = View(), frame()
+    view, one = LiveView(), frame()
     for infer in (1.0, 4.0, 90.0):
         view.answered(one, answer(one, infer=infer))
     assert view.inference_ms({"model": "meter", "version": "1.0.0"}) == 4.0
@@ -102,7 +102,7 @@ def test_the_time_of_an_inference_is_known_by_model() -> None:
 
 
 async def test_a_listener_hears_every_result_and_a_slow_one_misses_the_oldest() -> None:
-    view = View()
+    view = LiveView()
     heard = view.listen()
     first = asyncio.create_task(anext(heard))
     await asyncio.sleep(0)

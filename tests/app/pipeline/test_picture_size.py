@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from app_inference.pipeline import picture_size as picture_needs
-from app_inference.pipeline.frame import ArrivedFrame
-from app_inference.pipeline.live_view import View
-from app_inference.pipeline.picture_size import PictureNeeds, needed_size
+from app_inference.pipeline.frame import Frame
+from app_inference.pipeline.live_view import LiveView
+from app_inference.pipeline.picture_size import SizeRequests, needed_size
 from app_inference.vision.image import Size
 from app_inference.vision.resize import CROP, LETTERBOX, STANDARD, WINDOW
 from device_camera.config import LEAST_LEASE
@@ -50,7 +50,7 @@ def test_no_model_has_to_enlarge_what_it_is_shown(
 def pipeline(*cameras: str, size: Size = (300, 300), resize: str = STANDARD) -> Any:
     """As much of one as decides how large a picture has to be."""
     model = SimpleNamespace(resolved=SimpleNamespace(size=size, resize=resize))
-    slot = SimpleNamespace(lineup=SimpleNamespace(models=lambda: [model]))
+    slot = SimpleNamespace(active=SimpleNamespace(models=lambda: [model]))
     return SimpleNamespace(slot=slot, wants=lambda camera: camera in cameras)
 
 
@@ -58,7 +58,7 @@ class Gateway:
     """A bus with the eye's room on it, and core-command's answers, which are the test's."""
 
     def __init__(self, bus: Bus, base: str) -> None:
-        self.view = View()
+        self.view = LiveView()
         self.plan = SimpleNamespace(pipelines=[])
         self.asked: list[tuple[str, Any]] = []
         self.refusal = ""
@@ -69,7 +69,7 @@ class Gateway:
         self.service: Any = SimpleNamespace(bus=bus, topics=self._topics, name="eye", encoding=PLAIN)
 
     def show(self, camera: str, full_size: Size | None = HD) -> None:
-        self.view.arrived(ArrivedFrame(camera, "f", 1, time.time_ns(), b"", "image/jpeg", full_size), 0)
+        self.view.arrived(Frame(camera, "f", 1, time.time_ns(), b"", "image/jpeg", full_size), 0)
 
     def asked_of(self, camera: str) -> list[Any]:
         return [body for topic, body in self.asked if topic.endswith(f"core/command/request/{camera}/PictureNeeds/set")]
@@ -91,7 +91,7 @@ async def gateway(broker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     async with open_bus(BusSettings(broker.host, broker.port)) as bus:
         gateway = Gateway(bus, uuid.uuid4().hex)
         await bus.settle(5)
-        task = asyncio.create_task(PictureNeeds(gateway.service, gateway.view, lambda: gateway.plan).run())  # type: ignore[arg-type,return-value]
+        task = asyncio.create_task(SizeRequests(gateway.service, gateway.view, lambda: gateway.plan).run())  # type: ignore[arg-type,return-value]
         yield gateway
         assert not task.done()
         task.cancel()

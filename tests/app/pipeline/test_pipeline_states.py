@@ -28,7 +28,7 @@ def models(tmp_path: Path) -> Models:
 
 
 def made(models: Models, before: Plan = Plan(), **sections: PipelineSection) -> Plan:  # noqa: B008 - it is frozen
-    return plan_from(sections, models.slots, before)
+    return plan_from(sections, models.served, before)
 
 
 def state(plan: Plan, models: Models, key: str = "dock") -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_one_whose_model_cannot_be_had_says_why_and_whether_the_old_one_serves_o
     wanted = {"dock": PipelineSection(model="nowhere"), "new": PipelineSection(model="nowhere")}
     before = made(models, dock=PipelineSection(model="meter"))
     models.load({**wanted_models(wanted), "meter": PipelineSection(model="meter")})
-    plan = plan_from(wanted, models.slots, before)
+    plan = plan_from(wanted, models.served, before)
     dock, new = (state(plan, models, key) for key in ("dock", "new"))
     assert (dock["state"], dock["isAtWork"], new["isAtWork"]) == ("failed", True, False)
     assert dock["note"].startswith("model 'nowhere' cannot serve: ")
@@ -85,7 +85,7 @@ def test_one_whose_configuration_is_wrong_says_so_whether_it_is_new_or_not(model
     before = made(models, dock=PipelineSection(model="meter"))
     configured = {"dock": PipelineSection(model="meter", threshold=7), "new": PipelineSection(model="")}
     wanted, refused = sound(configured, before.wanted)
-    plan = replace(plan_from(wanted, models.slots, before), refused=refused)
+    plan = replace(plan_from(wanted, models.served, before), refused=refused)
     dock, new = (state(plan, models, key) for key in ("dock", "new"))
     assert (dock["state"], dock["isAtWork"]) == ("refused", True)
     assert dock["note"] == "Writable.Pipelines.dock.Threshold 7 is not within 0..1"

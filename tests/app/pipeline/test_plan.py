@@ -5,7 +5,7 @@ from app_inference.inference.model import load_model
 from app_inference.models.repository import stored_model
 from app_inference.pipeline import plan as room
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.settings import PipelineSection
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +14,9 @@ from tests.conformance.eyes import save_meter
 
 
 @pytest.fixture(scope="module")
-def slots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSlot]:
+def slots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ServedModel]:
     folder = save_meter(tmp_path_factory.mktemp("models"))
-    return {name: ModelSlot(name, load_model(stored_model(folder))) for name in ("meter", "other")}
+    return {name: ServedModel(name, load_model(stored_model(folder))) for name in ("meter", "other")}
 
 
 def section(**keys: object) -> PipelineSection:
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_frame_goes_to_every_pipeline_that_wants_its_camera(slots: dict[str, ModelSlot]) -> None:
+def test_a_frame_goes_to_every_pipeline_that_wants_its_camera(slots: dict[str, ServedModel]) -> None:
     sections = {"all": section(), "gate": section(cameras="gate"), "off": section(enabled=False)}
     plan = plan_from(sections, slots, Plan())
     assert [it.id for it in plan.for_camera("gate")] == ["all", "gate"]
@@ -46,7 +46,7 @@ def test_a_frame_goes_to_every_pipeline_that_wants_its_camera(slots: dict[str, M
     assert plan.models == {"meter"}
 
 
-def test_a_camera_nobody_wants_is_told_from_one_whose_rate_is_used_up(slots: dict[str, ModelSlot]) -> None:
+def test_a_camera_nobody_wants_is_told_from_one_whose_rate_is_used_up(slots: dict[str, ServedModel]) -> None:
     plan = plan_from({"gate": section(cameras="gate", rate=0.1)}, slots, Plan())
     assert plan.for_camera("gate")
     assert not plan.for_camera("gate")
@@ -55,7 +55,7 @@ def test_a_camera_nobody_wants_is_told_from_one_whose_rate_is_used_up(slots: dic
 
 
 @pytest.mark.parametrize(("rate", "fps"), [(5, 30), (10, 25), (1, 30), (24, 25), (30, 30)])
-def test_the_rate_is_kept_on_average(slots: dict[str, ModelSlot], clock: Clock, rate: float, fps: float) -> None:
+def test_the_rate_is_kept_on_average(slots: dict[str, ServedModel], clock: Clock, rate: float, fps: float) -> None:
     plan = plan_from({"gate": section(rate=rate)}, slots, Plan())
     looked = 0
     for _ in range(int(20 * fps)):
@@ -81,7 +81,7 @@ def test_no_more_frames_than_the_rate_allows(gaps: list[float], rate: float) -> 
             assert then - first >= (more - 1 - room.JITTER) / rate - 1e-9
 
 
-def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(slots: dict[str, ModelSlot], clock: Clock) -> None:
+def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(slots: dict[str, ServedModel], clock: Clock) -> None:
     plan = plan_from({"slow": section(rate=1), "every": section()}, slots, Plan())
     assert [it.id for it in plan.for_camera("gate")] == ["every", "slow"]
     assert [it.id for it in plan.for_camera("yard")] == ["every", "slow"]
@@ -90,14 +90,14 @@ def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(slots: dict[str, Mo
     assert [it.id for it in plan.for_camera("gate")] == ["every", "slow"]
 
 
-def test_a_pause_is_not_made_up_for(slots: dict[str, ModelSlot], clock: Clock) -> None:
+def test_a_pause_is_not_made_up_for(slots: dict[str, ServedModel], clock: Clock) -> None:
     plan = plan_from({"gate": section(rate=1)}, slots, Plan())
     plan.for_camera("gate")
     clock.now += 60
     assert [bool(plan.for_camera("gate")) for _ in range(3)] == [True, False, False]
 
 
-def test_the_threshold_of_a_pipeline_goes_before_the_models_own(slots: dict[str, ModelSlot]) -> None:
+def test_the_threshold_of_a_pipeline_goes_before_the_models_own(slots: dict[str, ServedModel]) -> None:
     plan = plan_from({"own": section(), "strict": section(threshold=0.9)}, slots, Plan())
     own, strict = plan.pipelines
     model = slots["meter"].model
@@ -106,7 +106,7 @@ def test_the_threshold_of_a_pipeline_goes_before_the_models_own(slots: dict[str,
     assert strict.options(model).iou == model.resolved.options.iou
 
 
-def test_a_pipeline_whose_new_model_is_not_to_be_had_stays_as_it_was(slots: dict[str, ModelSlot]) -> None:
+def test_a_pipeline_whose_new_model_is_not_to_be_had_stays_as_it_was(slots: dict[str, ServedModel]) -> None:
     before = plan_from({"gate": section(cameras="gate")}, slots, Plan())
     wanted = {"gate": section(model="missing"), "new": section(model="missing"), "yard": section(model="other")}
     after = plan_from(wanted, slots, before)
@@ -118,6 +118,6 @@ def test_a_pipeline_whose_new_model_is_not_to_be_had_stays_as_it_was(slots: dict
     assert after.models == {"meter", "other"}
 
 
-def test_a_pipeline_that_is_switched_off_or_gone_does_not_stay(slots: dict[str, ModelSlot]) -> None:
+def test_a_pipeline_that_is_switched_off_or_gone_does_not_stay(slots: dict[str, ServedModel]) -> None:
     before = plan_from({"off": section(), "gone": section()}, slots, Plan())
     assert plan_from({"off": section(model="missing", enabled=False)}, slots, before).pipelines == ()

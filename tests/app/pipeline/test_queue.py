@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from app_inference.pipeline import queue as room
-from app_inference.pipeline.queue import Arrival
+from app_inference.pipeline.queue import QueuedFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,7 +155,7 @@ def test_whatever_happens_sent_is_results_and_dropped_and_waiting(steps: list[tu
     rig, sent, missed = Rig(), Counter[str](), Counter[str]()
     out: dict[str, list[int]] = defaultdict(list)
     gone_by: dict[str, int] = {}
-    under_way: list[Arrival] = []
+    under_way: list[QueuedFrame] = []
     for step, what in steps:
         if step == "put":
             rig.inbox.put(what, b"%d" % sent[what])
@@ -176,7 +176,7 @@ def test_whatever_happens_sent_is_results_and_dropped_and_waiting(steps: list[tu
     assert rig.inbox._bytes == sum(len(lane.waiting or b"") for lane in rig.inbox._lanes.values())
 
 
-def _leaving(arrival: Arrival, out: dict[str, list[int]], gone_by: dict[str, int]) -> Callable[[int], None]:
+def _leaving(arrival: QueuedFrame, out: dict[str, list[int]], gone_by: dict[str, int]) -> Callable[[int], None]:
     def leave(count: int) -> None:
         out[arrival.topic].append(int(arrival.data))
         gone_by[arrival.topic] = count

@@ -12,9 +12,9 @@ import pytest
 import requests
 from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
-from app_inference.pipeline.live_view import View
+from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.reload import Serving
+from app_inference.pipeline.reload import LivePipelines
 from app_inference.pipeline.serving import Models
 from app_inference.rollout.boot import Starts
 from app_inference.rollout.journal import Journal
@@ -214,11 +214,11 @@ def test_a_model_that_is_brought_back_meanwhile_leaves_alone_what_a_change_has_l
     models = Models(section, repository, Starts(Journal(tmp_path / ".state"), repository))
     before = {"old": PipelineSection(model="meter")}  # could not be loaded at the start
     coming = {**before, "new": PipelineSection(model="second")}
-    plan = replace(plan_from(before, models.slots, Plan()), coming=coming)
-    serving = Serving(models, SimpleNamespace(plan=plan), View())  # type: ignore[arg-type]
+    plan = replace(plan_from(before, models.served, Plan()), coming=coming)
+    serving = LivePipelines(models, SimpleNamespace(plan=plan), LiveView())  # type: ignore[arg-type]
     models.load({"second": coming["new"]})  # the change has come so far
     serving.fill("meter", load_model(repository.find("meter")))
     assert serving.analyst.plan.models == {"meter"}
-    assert models.slots.keys() == {"meter", "second"}
-    serving.take_over(plan_from(before, models.slots, plan))
-    assert models.slots.keys() == {"meter"}
+    assert models.served.keys() == {"meter", "second"}
+    serving.take_over(plan_from(before, models.served, plan))
+    assert models.served.keys() == {"meter"}

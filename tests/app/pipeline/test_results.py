@@ -10,16 +10,16 @@ from app_inference.devices.startup import result_profiles
 from app_inference.pipeline.results import (
     PROFILES,
     RESOURCES,
-    Answer,
     Finding,
     FrameFacts,
+    FrameResult,
     ImageFacts,
     ModelFacts,
     TimingFacts,
     answer_from,
+    classes_from,
     event_from,
-    named_classes,
-    named_objects,
+    objects_from,
     top,
 )
 from app_inference.stages.zones import parse_zone
@@ -49,13 +49,13 @@ def finding(result: Any = TWO, task: str = "detection", **fields: Any) -> Findin
         "frame": FRAME,
         "model": model(task),
         "timing": TIMING,
-        "objects": named_objects(result, LABELS, (200, 100), frozenset(), ()),
-        "classes": named_classes(result, LABELS, frozenset()),
+        "objects": objects_from(result, LABELS, (200, 100), frozenset(), ()),
+        "classes": classes_from(result, LABELS, frozenset()),
     }
     return Finding(**{**known, **fields})
 
 
-def on_the_wire(answer: Answer) -> dict[str, Any]:
+def on_the_wire(answer: FrameResult) -> dict[str, Any]:
     """The event as a subscriber reads it."""
     message = json.loads(codec.encode(AddEventRequest(event=event_from(answer))))
     event: dict[str, Any] = message["payload"]["event"]
@@ -184,25 +184,25 @@ def test_the_profiles_we_ship_hold_every_resource_we_send() -> None:
 
 
 def test_labels_that_are_not_wanted_are_left_out() -> None:
-    assert [it.label for it in named_objects(TWO, LABELS, (200, 100), frozenset({"car"}), ())] == ["car"]
+    assert [it.label for it in objects_from(TWO, LABELS, (200, 100), frozenset({"car"}), ())] == ["car"]
     classes = Classes(np.array([1, 0]), np.array([0.7, 0.2], np.float32))
-    assert [it.label for it in named_classes(classes, LABELS, frozenset({"person"}))] == ["person"]
+    assert [it.label for it in classes_from(classes, LABELS, frozenset({"person"}))] == ["person"]
 
 
 def test_a_class_without_a_label_is_named_by_its_number() -> None:
-    assert [it.label for it in named_objects(TWO, (), (200, 100), frozenset(), ())] == ["0", "1"]
+    assert [it.label for it in objects_from(TWO, (), (200, 100), frozenset(), ())] == ["0", "1"]
 
 
 def test_an_object_is_in_the_zones_it_stands_in() -> None:
     zones = (parse_zone("left", "0,0,0.5,0,0.5,1,0,1"), parse_zone("top", "0,0,1,0,1,0.5,0,0.5"))
-    found = named_objects(TWO, LABELS, (200, 100), frozenset(), zones)
+    found = objects_from(TWO, LABELS, (200, 100), frozenset(), zones)
     assert [it.zones for it in found] == [("left",), ("top",)]
 
 
 def test_joints_come_with_their_object() -> None:
     points = np.array([[[1, 2], [3, 4]]], np.float32)
     result = Keypoints(TWO.take(np.array([1])), points, np.array([[0.5, 0.25]], np.float32))
-    found = named_objects(result, LABELS, (200, 100), frozenset(), ())
+    found = objects_from(result, LABELS, (200, 100), frozenset(), ())
     assert found[0].keypoints == ((1.0, 2.0, 0.5), (3.0, 4.0, 0.25))
 
 
@@ -228,4 +228,4 @@ def test_the_top_is_the_best_score_wherever_it_stands() -> None:
 
 def test_an_answer_reads_back_from_its_own_json() -> None:
     answer = answer_from(finding(), dropped=1)
-    assert msgspec.json.decode(msgspec.json.encode(answer), type=Answer) == answer
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=FrameResult) == answer

@@ -16,7 +16,7 @@ from app_inference.models.repository import Repository
 from app_inference.pipeline import serving as room
 from app_inference.pipeline.cores import cores, streams_for, workers_for
 from app_inference.pipeline.serving import Models, runtime_from
-from app_inference.pipeline.slot import Lineup
+from app_inference.pipeline.slot import ActiveSet
 from app_inference.rollout.boot import Starts
 from app_inference.rollout.journal import Journal
 from app_inference.settings import InferenceSection, PipelineSection
@@ -72,7 +72,7 @@ def test_one_that_is_missing_is_a_failed_row_and_the_others_serve(folder: Path) 
     assert rows["meter"]["state"] == "serving"
     assert rows["missing"]["state"] == "failed"
     assert "no model 'missing'" in rows["missing"]["reason"]
-    assert set(models.slots) == {"meter"}
+    assert set(models.served) == {"meter"}
 
 
 def test_one_that_is_broken_is_a_failed_row_with_the_cause(folder: Path) -> None:
@@ -129,11 +129,11 @@ def test_models_on_their_way_say_what_is_done_to_them_and_which_they_wait_for(
 def test_a_failed_model_is_tried_again_and_a_serving_one_is_not_loaded_twice(folder: Path) -> None:
     models = open_models(folder)
     models.load(wanted("meter", "late"))
-    serving = models.slots["meter"].model
+    serving = models.served["meter"].model
     save_meter(folder, "late")
     models.load(wanted("meter", "late"))
     assert {row["state"] for row in models.status()} == {"serving"}
-    assert models.slots["meter"].model is serving
+    assert models.served["meter"].model is serving
 
 
 def test_the_failure_of_a_model_nobody_wants_any_more_is_forgotten(folder: Path) -> None:
@@ -146,9 +146,9 @@ def test_the_failure_of_a_model_nobody_wants_any_more_is_forgotten(folder: Path)
 def test_a_model_that_is_let_go_ends_the_frame_it_looks_at(folder: Path) -> None:
     models = open_models(folder)
     models.load(wanted("meter", "other"))
-    slot = models.slots["other"]
+    slot = models.served["other"]
     models.release({"meter"})
-    assert set(models.slots) == {"meter"}
+    assert set(models.served) == {"meter"}
     white = image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
     assert len(slot.session(slot.model).analyse(white)[0]) == 1  # type: ignore[arg-type]
 
@@ -157,7 +157,7 @@ def test_one_model_with_two_types_is_two(folder: Path) -> None:
     models = open_models(folder)
     sections = [PipelineSection(model="meter"), PipelineSection(model="meter", model_type="ssd")]
     models.load({it.model_key: it for it in sections})
-    assert set(models.slots) == {"meter", "meter as ssd"}
+    assert set(models.served) == {"meter", "meter as ssd"}
 
 
 @pytest.fixture
@@ -172,32 +172,32 @@ def twins(folder: Path) -> Models:
 
 
 def found(models: Models, name: str) -> int:
-    slot, white = models.slots[name], image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
+    slot, white = models.served[name], image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
     return len(slot.session(slot.model).analyse(white)[0])  # type: ignore[arg-type]
 
 
 def test_one_file_under_several_names_is_compiled_once_and_each_name_keeps_its_own_labels(twins: Models) -> None:
-    compiled = {name: slot.model._compiled for name, slot in twins.slots.items()}
+    compiled = {name: slot.model._compiled for name, slot in twins.served.items()}
     assert len(set(map(id, compiled.values()))) == 1
-    assert twins.slots["meter"].model.labels == ("lamp",)
-    assert twins.slots["twin"].model.labels == ("torch",)
+    assert twins.served["meter"].model.labels == ("lamp",)
+    assert twins.served["twin"].model.labels == ("torch",)
     assert [row["name"] for row in twins.status()] == ["meter", "meter@1.0.0", "twin"]
 
 
 def test_one_name_that_is_updated_closed_or_let_go_leaves_the_other_as_it_was(twins: Models, folder: Path) -> None:
-    before, other = twins.slots["meter"].model, twins.slots["twin"].model
+    before, other = twins.served["meter"].model, twins.served["twin"].model
     save_meter(folder, "meter", "2.0.0", label="fire")
     newer = load_model(twins.repository.version("meter", "2.0.0"), runtime=twins.runtime)
-    twins.slots["meter"].replace(Lineup(newer))
+    twins.served["meter"].replace(ActiveSet(newer))
     before.close()
     assert (found(twins, "meter"), found(twins, "twin")) == (1, 1)
-    assert twins.slots["twin"].model is other
+    assert twins.served["twin"].model is other
     twins.release({"twin"})
     assert found(twins, "twin") == 1
 
 
 def test_what_no_name_holds_any_more_is_given_up(twins: Models) -> None:
-    held = weakref.ref(twins.slots["twin"].model._compiled)
+    held = weakref.ref(twins.served["twin"].model._compiled)
     assert held() is not None
     twins.release(())
     gc.collect()

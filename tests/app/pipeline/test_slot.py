@@ -10,7 +10,7 @@ import pytest
 from app_inference.inference.model import Model, load_model
 from app_inference.models.repository import stored_model
 from app_inference.pipeline.samples import Sample
-from app_inference.pipeline.slot import Lineup, ModelSlot
+from app_inference.pipeline.slot import ActiveSet, ServedModel
 from app_inference.vision.image import image_from_pixels
 
 from tests.conformance.eyes import save_meter
@@ -25,7 +25,7 @@ def models(tmp_path: Path) -> list[Model]:
 
 
 def test_a_thread_keeps_its_session_and_shares_it_with_nobody(models: list[Model]) -> None:
-    slot, sessions = ModelSlot("meter", models[0]), []
+    slot, sessions = ServedModel("meter", models[0]), []
     own = slot.session(models[0])
     assert slot.session(models[0]) is own
     thread = threading.Thread(target=lambda: sessions.append(slot.session(models[0])))
@@ -35,31 +35,31 @@ def test_a_thread_keeps_its_session_and_shares_it_with_nobody(models: list[Model
 
 
 def test_the_next_frame_is_looked_at_by_the_new_model(models: list[Model]) -> None:
-    slot = ModelSlot("meter", models[0])
-    assert slot.replace(Lineup(models[1])).serving is models[0]
+    slot = ServedModel("meter", models[0])
+    assert slot.replace(ActiveSet(models[1])).serving is models[0]
     assert slot.turn("gate").first is slot.model is models[1]
 
 
 def test_a_frame_under_way_is_finished_by_the_model_that_began_it(models: list[Model]) -> None:
-    slot = ModelSlot("meter", models[0])
+    slot = ServedModel("meter", models[0])
     turn = slot.turn("gate")
-    slot.replace(Lineup(models[1]))
+    slot.replace(ActiveSet(models[1]))
     result, _ = slot.session(turn.first).analyse(WHITE)
     assert len(result) == 1  # type: ignore[arg-type]
 
 
 def test_a_model_nobody_holds_any_more_is_gone(models: list[Model]) -> None:
-    slot = ModelSlot("meter", models.pop(0))
+    slot = ServedModel("meter", models.pop(0))
     slot.session(slot.model)
     old = weakref.ref(slot.model)
-    slot.replace(Lineup(models[0]))
+    slot.replace(ActiveSet(models[0]))
     slot.session(models[0])
     gc.collect()
     assert old() is None
 
 
 def test_what_was_noted_of_a_camera_goes_with_it(models: list[Model]) -> None:
-    slot = ModelSlot("meter", models[0])
+    slot = ServedModel("meter", models[0])
     for camera in ("gate", "yard"):
         slot.observe(models[0], camera, Sample(1.0))
     slot.forget({"gate"})

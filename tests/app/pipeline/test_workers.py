@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 import pytest
 from app_inference.errors import InferenceFailed
-from app_inference.pipeline.queue import Arrival, Inbox
+from app_inference.pipeline.queue import FrameQueue, QueuedFrame
 from app_inference.pipeline.workers import open_workers
 
 
 class Looking:
     """Stands where the analyst does, and does what the test says with each frame."""
 
-    def __init__(self, act: Callable[[Arrival], object]) -> None:
+    def __init__(self, act: Callable[[QueuedFrame], object]) -> None:
         self.act = act
         self.threads: set[str] = set()
 
-    def look(self, arrival: Arrival) -> None:
+    def look(self, arrival: QueuedFrame) -> None:
         self.threads.add(threading.current_thread().name)
         self.act(arrival)
         arrival.leave(None)
 
 
-def an_inbox() -> Inbox:
-    return Inbox(lambda: None, lambda _: None)
+def an_inbox() -> FrameQueue:
+    return FrameQueue(lambda: None, lambda _: None)
 
 
 def test_every_worker_takes_its_part() -> None:

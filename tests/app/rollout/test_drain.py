@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from app_inference.inference.session import Session
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout import drain
 from app_inference.rollout.metrics import UpdateMeters
 from app_inference.rollout.steps import Step
@@ -24,7 +24,7 @@ PICTURE = image_from_pixels(np.zeros((32, 32, 3), np.uint8))
 class Stuck:
     """A thread in an inference of the serving version that ends when it is told to."""
 
-    def __init__(self, slot: ModelSlot) -> None:
+    def __init__(self, slot: ServedModel) -> None:
         self._let_go = threading.Event()
         self._is_in = threading.Event()
         self._thread = threading.Thread(target=self._look, args=(slot,))
@@ -41,7 +41,7 @@ class Stuck:
         self._let_go.set()
         self._thread.join()
 
-    def _look(self, slot: ModelSlot) -> None:
+    def _look(self, slot: ServedModel) -> None:
         session = slot.session(slot.model)
         session._request = self  # type: ignore[assignment]
         session.analyse(PICTURE)
@@ -96,7 +96,7 @@ def test_a_session_is_busy_only_while_it_looks(tmp_path: Path) -> None:
     from app_inference.inference.model import load_model
     from app_inference.models.repository import stored_model
 
-    slot = ModelSlot(MODEL, load_model(stored_model(write_version(tmp_path, "1.0.0"))))
+    slot = ServedModel(MODEL, load_model(stored_model(write_version(tmp_path, "1.0.0"))))
     session: Session = slot.session(slot.model)
     session.analyse(PICTURE)
     assert session.busy_since is None

@@ -11,7 +11,7 @@ import pytest
 import requests
 from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
-from app_inference.pipeline.slot import ModelSlot
+from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout import engine as engine_module
 from app_inference.rollout.desired import ModelWish, ObserveWish
 from app_inference.rollout.engine import Engine
@@ -36,7 +36,7 @@ class Deaf(KeeperIntents):
 class Site:
     """An engine that runs, and what an operator can see of it."""
 
-    def __init__(self, engine: Engine, slot: ModelSlot, url: str, service: str) -> None:
+    def __init__(self, engine: Engine, slot: ServedModel, url: str, service: str) -> None:
         self.engine = engine
         self.slot = slot
         self._url = f"{url}/api/v3/kvs/key/edgex/v4/{service}/Models"
@@ -70,7 +70,7 @@ def open_site(edgex: Any, unique: str, tmp_path: Path, monkeypatch: pytest.Monke
     async def open_one() -> AsyncIterator[Site]:
         write_version(tmp_path, "1.0.0")
         repository, keeper = Repository(tmp_path), Keeper(edgex.keeper)
-        slot = ModelSlot(MODEL, load_model(repository.version(MODEL, "1.0.0"), None, RUNTIME))
+        slot = ServedModel(MODEL, load_model(repository.version(MODEL, "1.0.0"), None, RUNTIME))
         intents = Deaf(keeper, None, unique)  # type: ignore[arg-type] - it never listens to the bus
         engine = Engine(Slots({MODEL: slot}), Workshop(repository, RUNTIME), Journal(tmp_path / ".state"), intents)
         running = asyncio.create_task(engine.run())

@@ -135,7 +135,7 @@ async def test_a_shadow_says_how_far_it_agrees(
 @pytest.mark.goal(17)
 async def test_a_shadow_that_finds_the_same_things_elsewhere_does_not_pass(tmp_path: Path) -> None:
     write_version(tmp_path, "1.0.0", [(0, 0.9), (0, 0.9)])
-    write_version(tmp_path, "2.0.0", [(0, 0.9), (0, 0.9)], aside=0.4)
+    write_version(tmp_path, "2.0.0", [(0, 0.9), (0, 0.9)], moved_by=0.4)
     async with open_site(tmp_path) as site:
         await site.until(lambda: len(site.street.findings) > 100)
         site.wish("2.0.0", strategy="shadow")

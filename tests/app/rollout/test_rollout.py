@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from app_inference.pipeline.slot import Lineup
+from app_inference.pipeline.slot import ActiveSet
 from app_inference.rollout.desired import CanaryWish, ObserveWish
 from app_inference.rollout.journal import Journal
 from app_inference.rollout.steps import Step
@@ -193,7 +193,7 @@ async def test_the_newest_of_fifty_wishes_wins(root: Path) -> None:
         site.wish("1.2.0", 50)
         await site.until(lambda: site.rollout.record.active == "1.2.0" and site.rollout.record.step is Step.IDLE, 25)
         assert site.slot.model.version == "1.2.0"
-        assert site.slot.lineup == Lineup(site.slot.model)
+        assert site.slot.active == ActiveSet(site.slot.model)
         assert not site.street.lost
 
 

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 
 import pytest
 import requests
-from app_inference.pipeline.results import Answer, Found, ImageFacts, ModelFacts, TimingFacts
+from app_inference.pipeline.results import DetectedObject, FrameResult, ImageFacts, ModelFacts, TimingFacts
 from app_inference.web.routes import LIVE_HZ, Thinning
 from app_inference.web.status import counts_by_camera
 from edgex_kit.service.metrics import Metrics
@@ -32,8 +32,8 @@ from tests.conformance.peers import until
 BASE = "routes"
 
 
-def answer(frame: int, camera: str = "gate", pipeline: str = "lamps") -> Answer:
-    return Answer(
+def answer(frame: int, camera: str = "gate", pipeline: str = "lamps") -> FrameResult:
+    return FrameResult(
         schema="vision.detections/1",
         pipeline=pipeline,
         camera=camera,
@@ -46,7 +46,7 @@ def answer(frame: int, camera: str = "gate", pipeline: str = "lamps") -> Answer:
         image=ImageFacts(64, 48, "image/jpeg"),
         model=ModelFacts("meter", "1.0.0", "0123456789ab", "detection", "CPU", "FP32"),
         timing_ms=TimingFacts(1, 1, 1, 1, 4),
-        objects=(Found("lamp", 0, 0.75, (0, 0, 1, 1), (0, 0, 1, 1), ()),),
+        objects=(DetectedObject("lamp", 0, 0.75, (0, 0, 1, 1), (0, 0, 1, 1), ()),),
     )
 
 
