@@ -30,6 +30,7 @@ LEAK_WAIT = 3.0  # seconds a thread or child may take to go
 # How long an example takes says how busy the machine is; what hangs is ended by the test's own timeout.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+pytest_plugins = ["tests.processes"]
 os.environ.setdefault("EDGEX_SECURITY_SECRET_STORE", "false")  # what is not set is secure
 os.environ.setdefault("INFERENCE_PRECISION", "f32")  # results must not depend on the processor
 
