@@ -17,7 +17,7 @@ PYTEST     ?=
 SCENARIO   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-edgex conformance check bench bench-quick docs clean
+.PHONY: help setup run test test-unit test-long test-edgex conformance check bench bench-quick docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,8 +28,14 @@ run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= M
 	@$(BIN)/python -m demo --sample "$(SAMPLE)" --source "$(SOURCE)" --model "$(MODEL)" --model-type "$(MODEL_TYPE)" \
 		--cameras $(CAMERAS) --fps $(FPS) --port-shift $(SHIFT) --seconds $(SECONDS)
 
-test: $(VENV)/.developed ## everything a machine can check (PYTEST="-k camera" for a part, "-n 0" in one process)
-	@$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder $(PYTEST)
+test: $(VENV)/.developed ## everything but what takes minutes (PYTEST="-k camera" for a part, "-n 0" in one process)
+	@$(BIN)/python -m pytest -m "not long" -n logical --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+test-unit: $(VENV)/.developed ## what starts no process and opens no port
+	@$(BIN)/python -m pytest -m "not integration and not system and not long" -n logical $(PYTEST)
+
+test-long: $(VENV)/.developed ## the rest: cold starts, the typed tutorial, the fault matrix, fuzzing, every benchmark once
+	@$(BIN)/python -m pytest -m long -n 0 $(PYTEST)
 
 test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (CONTRIBUTING.md has its variables)
 	@for name in EDGEX_CORE_KEEPER EDGEX_CORE_METADATA EDGEX_CORE_DATA EDGEX_CORE_COMMAND EDGEX_BROKER; do \

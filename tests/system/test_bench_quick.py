@@ -16,14 +16,16 @@ from benchmarks.page import BEGIN, END, PAGE, block, replaced
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.system
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_every_scenario_gives_figures_and_loses_nothing(tmp_path: Path) -> None:
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
     told = tmp_path / "figures.json"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", "--json", str(told), "--folder", str(tmp_path)],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "140"}, timeout=840,
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "140"}, timeout=1740,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]  # a lost frame ends a scenario
     given = json.loads(told.read_text())

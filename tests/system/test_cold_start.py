@@ -23,7 +23,11 @@ STARTS = int(os.environ.get("COLD_STARTS", "5"))
 STALL = 60  # seconds; a deadlock never ends, and a busy machine is no deadlock
 CAMERAS = ("gate", "yard", "dock", "hall")
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(60 + 2 * STALL * STARTS)]  # a stall is told before
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.long,
+    pytest.mark.timeout(60 + 2 * STALL * STARTS),
+]  # a stall is told before
 
 
 @pytest.fixture

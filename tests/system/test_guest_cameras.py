@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(400)]
 
 BOOT_WAIT = 15.0  # seconds until the guest's first word; some machines have a /dev/kvm in which no guest gets on
 GUEST_WAIT = 300.0  # seconds; a guest without hardware help is slow

@@ -32,7 +32,7 @@ WAIT = 60.0  # seconds that any step may take on a busy machine
 OBSERVED = {"minFrames": 40, "holdSeconds": 2}  # a good version is committed sooner than the page's 30 s
 WATCHED = {"minFrames": 4000, "holdSeconds": 60}  # a bad one has time enough to show it
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @dataclass(frozen=True, slots=True)
