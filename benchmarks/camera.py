@@ -2,7 +2,7 @@
 
 `python -m benchmarks.camera <host> <port>`; takes an Order a line, answers each with a Report. Frames are made and sent
 by device-camera's own code. Open loop: `fps` a camera, whatever becomes of them. Closed loop (`fps` 0): `window` frames
-of each camera are under way at any time, which shows how many the eye can do.
+of each camera are under way at any time, which shows how many app-inference can do.
 """
 
 import asyncio

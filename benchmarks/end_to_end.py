@@ -16,7 +16,7 @@ from benchmarks.figures import Figure, Goal, at_least, at_most, ratios
 from benchmarks.pictures import FITTED, FULL_HD, HD, VGA, Size, name_of
 from benchmarks.programs import Program
 from benchmarks.rounds import alternate
-from benchmarks.services import Running, open_broker, open_eye
+from benchmarks.services import Running, open_app, open_broker
 
 OVERHEAD = {VGA: at_most(2.5), HD: at_most(3.5), FULL_HD: at_most(6.5), FITTED: at_most(3.5)}  # ms CPU
 ONE_CORE = {FP32: at_least(0.88), INT8: at_least(0.75)}  # of benchmark_app, at 720p
@@ -26,7 +26,7 @@ WARM_UP = 10  # frames
 
 
 def run(bench: Bench) -> Iterator[Figure]:
-    """The eye on a core of its own first, then everything on all cores."""
+    """app-inference on a core of its own first, then everything on all cores."""
     for precision in (INT8,) if bench.is_quick else (FP32, INT8):
         model = save_detector(bench.folder / "detectors", precision)
         with _open_path(bench, model, app_cores(), other_cores()) as path:
@@ -43,20 +43,20 @@ class _Path:
     """Everything between a camera and its results, running, and the references beside it."""
 
     model: Path
-    cores: Set[int]  # of the eye and of the references
-    eye: Running
+    cores: Set[int]  # of app-inference and of the references
+    app: Running
     camera: Program
     bare: Program
 
     def frames(self, bench: Bench, size: Size, cameras: int, window: int) -> Report:
-        """As many as the eye can do. Raises NotMeasured when one was neither answered nor counted as dropped."""
+        """As many as app-inference can do. Raises NotMeasured when one was neither answered nor counted as dropped."""
         order = Order(
             seconds=bench.seconds(1.5),
             size=size,
             cameras=cameras,
             window=window,
             warm_up=WARM_UP,
-            pids={"eye": self.eye.pid},
+            pids={"app": self.app.pid},
         )
         report = fulfil(self.camera, order)
         if report.lost:
@@ -65,13 +65,13 @@ class _Path:
 
 
 @contextlib.contextmanager
-def _open_path(bench: Bench, model: Path, eye_cores: Set[int], camera_cores: Set[int]) -> Iterator[_Path]:
+def _open_path(bench: Bench, model: Path, service_cores: Set[int], camera_cores: Set[int]) -> Iterator[_Path]:
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(open_broker(camera_cores))
-        eye = stack.enter_context(open_eye(broker, model, eye_cores, bench.folder / "eye"))
+        app = stack.enter_context(open_app(broker, model, service_cores, bench.folder / "app"))
         camera = stack.enter_context(open_camera(broker, camera_cores))
-        bare = stack.enter_context(open_bare(model, eye_cores))
-        yield _Path(model, eye_cores, eye, camera, bare)
+        bare = stack.enter_context(open_bare(model, service_cores))
+        yield _Path(model, service_cores, app, camera, bare)
 
 
 def _one_core(bench: Bench, path: _Path, precision: str, size: Size) -> Iterator[Figure]:
@@ -80,7 +80,7 @@ def _one_core(bench: Bench, path: _Path, precision: str, size: Size) -> Iterator
         given = _measure(bench, path, size, cameras, window=2)
         case = f"{precision}, {name_of(size)}, {_counted(cameras)}, one core"
         yield from _figures(case, given, ONE_CORE[precision] if size in (HD, FITTED) else None)
-        overhead = [one.cpu_ms("eye") - other.cpu_ms for one, other in zip(given["path"], given["infer"], strict=True)]
+        overhead = [one.cpu_ms("app") - other.cpu_ms for one, other in zip(given["path"], given["infer"], strict=True)]
         yield Figure(case, "overhead over inference", "ms CPU", overhead, OVERHEAD[size])
 
 
@@ -107,7 +107,7 @@ def _measure(bench: Bench, path: _Path, size: Size, cameras: int, window: int) -
 
 def _figures(case: str, given: dict[str, list[Any]], goal: Goal | None) -> Iterator[Figure]:
     path, infer, frame = given["path"], given["infer"], given["frame"]
-    fps, spent = [it.fps for it in path], [it.cpu_ms("eye") for it in path]
+    fps, spent = [it.fps for it in path], [it.cpu_ms("app") for it in path]
     yield Figure(case, "results", "fps", fps)
     yield Figure(case, "benchmark_app", "fps", given["benchmark_app"])
     yield Figure(case, "of benchmark_app", "of 1", ratios(fps, given["benchmark_app"]), goal)

@@ -24,12 +24,12 @@ from benchmarks.figures import Figure, Goal, at_least, at_most, ratios
 from benchmarks.pictures import FITTED, HD, KINDS, Size, pixels
 from benchmarks.programs import Program
 from benchmarks.rounds import alternate
-from benchmarks.services import Running, open_broker, open_core, open_device_camera, open_eye
+from benchmarks.services import Running, open_app, open_broker, open_core, open_device_camera
 
 CAMERA = "bench-0"
-OVER = 1.15  # of benchmark_app's frames a second are sent, so that the eye never waits and drops few
+OVER = 1.15  # of benchmark_app's frames a second are sent, so that app-inference never waits and drops few
 WAIT = 30.0  # seconds until the pictures have the size they are to have
-SETTLE = 1.0  # seconds until the eye has caught up
+SETTLE = 1.0  # seconds until app-inference has caught up
 SIZES = {"auto": FITTED, "": HD}  # as OutputImageSize has it
 OF_BENCHMARK_APP, OVERHEAD = at_least(0.75), at_most(3.5)  # as with 720p, ms CPU
 
@@ -51,14 +51,14 @@ class _Path:
     """Everything between a camera and its results, running, and the references beside it."""
 
     model: Path
-    eye: Running
+    app: Running
     camera: Running
     bare: Program
 
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What the eye did for a while."""
+    """What app-inference did for a while."""
 
     fps: float
     cpu_ms: float  # a result
@@ -70,12 +70,12 @@ def _open_path(bench: Bench, model: Path) -> Iterator[_Path]:
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(open_broker(other_cores()))
         core = stack.enter_context(open_core(broker, other_cores()))
-        eye = stack.enter_context(open_eye(broker, model, app_cores(), bench.folder / "eye"))
+        app = stack.enter_context(open_app(broker, model, app_cores(), bench.folder / "app"))
         opened = open_device_camera(core, broker, [source], other_cores(), bench.folder / "auto")
         camera = stack.enter_context(opened)
         bare = stack.enter_context(open_bare(model, app_cores()))
         _until("the camera is known", lambda: "event" in camera.get(f"device/name/{CAMERA}/IsStreaming"))
-        yield _Path(model, eye, camera, bare)
+        yield _Path(model, app, camera, bare)
 
 
 def _measure(bench: Bench, path: _Path, fps: float) -> dict[str, list[Any]]:
@@ -97,9 +97,9 @@ def _looked(path: _Path, asked: str, fps: float, seconds: float) -> _Looked:
     try:
         _until(f"pictures are of {SIZES[asked]}", lambda: _size(path) == SIZES[asked])
         time.sleep(SETTLE)
-        results, cpu, begin = _row(path)["results"], cpu_of(path.eye.pid), time.monotonic()
+        results, cpu, begin = _row(path)["results"], cpu_of(path.app.pid), time.monotonic()
         time.sleep(seconds)
-        results, cpu, elapsed = _row(path)["results"] - results, cpu_of(path.eye.pid) - cpu, time.monotonic() - begin
+        results, cpu, elapsed = _row(path)["results"] - results, cpu_of(path.app.pid) - cpu, time.monotonic() - begin
     finally:
         path.camera.put(f"device/name/{CAMERA}/StopStreaming", {"StopStreaming": "true"})
     _until("every frame is answered or counted as dropped", lambda: _is_accounted(path))
@@ -128,7 +128,7 @@ def _size(path: _Path) -> Size:
 
 
 def _row(path: _Path) -> dict[str, Any]:
-    return next((row for row in path.eye.get("vision/status")["cameras"] if row["name"] == CAMERA), {"results": 0})
+    return next((row for row in path.app.get("vision/status")["cameras"] if row["name"] == CAMERA), {"results": 0})
 
 
 def _is_accounted(path: _Path) -> bool:

@@ -13,9 +13,9 @@ from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, at_least, at_most, ratios
 from benchmarks.programs import Program
 from benchmarks.rounds import play
-from benchmarks.services import open_broker, open_eye
+from benchmarks.services import open_app, open_broker
 
-LOADS = (0.25, 0.5, 0.8, 1.2, 1.5, 3.0)  # of what the eye can do
+LOADS = (0.25, 0.5, 0.8, 1.2, 1.5, 3.0)  # of what app-inference can do
 QUICK_LOADS = (0.5, 1.5)
 CAMERAS = (1, 4)
 TAIL = 0.3  # seconds; frames that wait when the sending ends are looked at without the load that is asked for
@@ -28,7 +28,7 @@ def run(bench: Bench) -> Iterator[Figure]:
     model = save_detector(bench.folder / "detectors", INT8)
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(open_broker(other_cores()))
-        stack.enter_context(open_eye(broker, model, app_cores(), bench.folder / "eye"))
+        stack.enter_context(open_app(broker, model, app_cores(), bench.folder / "app"))
         camera = stack.enter_context(open_camera(broker, other_cores()))
         bare = stack.enter_context(open_bare(model, app_cores()))
         for cameras in CAMERAS:
@@ -45,7 +45,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    inference_ms: float  # of the model alone, on the eye's core while the eye waits
+    inference_ms: float  # of the model alone, on app-inference's core while that waits
     report: Report
 
 

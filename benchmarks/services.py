@@ -1,4 +1,4 @@
-"""The product's own processes, started and pinned as a run needs them: broker, core, cameras, eye."""
+"""The product's own processes, started and pinned as a run needs them: broker, core, cameras, app-inference."""
 
 import contextlib
 import json
@@ -56,36 +56,36 @@ def open_broker(cores: Set[int]) -> Iterator[Address]:
 
 
 @contextlib.contextmanager
-def open_eye(
+def open_app(
     broker: Address, model: Path, cores: Set[int], folder: Path, settings: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """app-inference with one pipeline for all cameras, on `cores`, once it is ready."""
-    with launch_eye(broker, model, cores, folder, settings) as eye:
-        _await_eye(eye)
-        yield eye
+    with launch_app(broker, model, cores, folder, settings) as app:
+        _await_app(app)
+        yield app
 
 
 @contextlib.contextmanager
-def launch_eye(
+def launch_app(
     broker: Address, model: Path, cores: Set[int], folder: Path, settings: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """The same, without waiting for it; no core is there, and nothing waits for one."""
     arguments = ["--skipVersionCheck", f"--commonConfig={_common_file(folder, broker, metadata=1)}"]
-    environment = _eye_environment(str(model), folder) | (settings or {})
-    with _open("app_inference", arguments, environment, cores, folder) as eye:
-        yield eye
+    environment = _app_environment(str(model), folder) | (settings or {})
+    with _open("app_inference", arguments, environment, cores, folder) as app:
+        yield app
 
 
 @contextlib.contextmanager
-def open_updatable_eye(core: Mapping[str, str], model: str, cores: Set[int], folder: Path) -> Iterator[Running]:
-    """app-inference with its configuration, and the versions wished of its models, in the core."""
-    environment = _eye_environment(model, folder)
-    with _open("app_inference", [f"-cp=keeper.{core['keeper']}"], environment, cores, folder) as eye:
-        _await_eye(eye)
-        yield eye
+def open_updatable_app(core: Mapping[str, str], model: str, cores: Set[int], folder: Path) -> Iterator[Running]:
+    """app-inference with its configuration, and the requested versions of its models, in the core."""
+    environment = _app_environment(model, folder)
+    with _open("app_inference", [f"-cp=keeper.{core['keeper']}"], environment, cores, folder) as app:
+        _await_app(app)
+        yield app
 
 
-def _eye_environment(model: str, folder: Path) -> dict[str, str]:
+def _app_environment(model: str, folder: Path) -> dict[str, str]:
     """How app-inference is told what to do; nothing in it is special to benchmarks."""
     return {
         **_own(),
@@ -95,8 +95,8 @@ def _eye_environment(model: str, folder: Path) -> dict[str, str]:
     }
 
 
-def _await_eye(eye: Running) -> None:
-    _await(eye, lambda: _is_ready(eye.get("vision/status")))
+def _await_app(app: Running) -> None:
+    _await(app, lambda: _is_ready(app.get("vision/status")))
     time.sleep(0.2)  # the broker grants the subscription
 
 

@@ -20,7 +20,7 @@ from benchmarks.detectors import INT8, save_detector
 from benchmarks.figures import Figure, at_most
 from benchmarks.programs import ROOT, Program, with_bytecode
 from benchmarks.rounds import alternate, play
-from benchmarks.services import launch_eye, open_broker, open_eye
+from benchmarks.services import launch_app, open_app, open_broker
 
 FPS = 20.0
 PATIENCE = 30.0  # seconds in which a start must have given its first result
@@ -53,7 +53,7 @@ def _first_result(bench: Bench, broker: Address, camera: Program, model: Path) -
     camera.tell(**msgspec.to_builtins(Order(seconds=PATIENCE, fps=FPS, is_first_enough=True, patience=SETTLE)))
     time.sleep(0.5)  # frames flow
     began = time.monotonic()
-    with launch_eye(broker, model, all_cores(), bench.folder / "start"):
+    with launch_app(broker, model, all_cores(), bench.folder / "start"):
         first = msgspec.convert(camera.answer(), Report).first_answer
     if not first:
         raise NotMeasured(f"no result within {PATIENCE:g} s of the start")
@@ -74,11 +74,11 @@ def _import(module: str) -> float:
 def _rest(bench: Bench, model: Path) -> Iterator[Figure]:
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(open_broker(other_cores()))
-        eye = stack.enter_context(open_eye(broker, model, app_cores(), bench.folder / "eye"))
+        app = stack.enter_context(open_app(broker, model, app_cores(), bench.folder / "app"))
         time.sleep(1)
-        shares = play(partial(_share, eye.pid, bench.seconds(4.0)), bench.rounds)
+        shares = play(partial(_share, app.pid, bench.seconds(4.0)), bench.rounds)
         yield Figure("at rest", "app-inference with REST and page", "% of a core", shares, at_most(0.5))
-        yield Figure("at rest", "its memory", "MB", [memory_of(eye.pid)])
+        yield Figure("at rest", "its memory", "MB", [memory_of(app.pid)])
 
 
 def _share(pid: int, seconds: float) -> float:

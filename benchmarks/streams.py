@@ -10,7 +10,7 @@ from benchmarks.cpu import all_cores, app_cores, other_cores
 from benchmarks.detectors import FP32, INT8, save_detector
 from benchmarks.figures import Figure
 from benchmarks.latency import percentile
-from benchmarks.services import open_broker, open_eye
+from benchmarks.services import open_app, open_broker
 
 FPS = 5.0
 MOST_MS = 200.0
@@ -18,7 +18,7 @@ MOST_DROPPED = 0.01  # of all frames
 
 
 def run(bench: Bench) -> Iterator[Figure]:
-    """The eye on one core with camera and broker on the other, then all on all."""
+    """app-inference on one core with camera and broker on the other, then all on all."""
     for precision in (INT8,) if bench.is_quick else (FP32, INT8):
         model = save_detector(bench.folder / "detectors", precision)
         yield from _on(bench, model, f"{precision}, 720p, one core", app_cores(), other_cores())
@@ -29,7 +29,7 @@ def run(bench: Bench) -> Iterator[Figure]:
 def _on(bench: Bench, model: Path, case: str, cores: Set[int], camera_cores: Set[int]) -> Iterator[Figure]:
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(open_broker(camera_cores))
-        stack.enter_context(open_eye(broker, model, cores, bench.folder / "eye"))
+        stack.enter_context(open_app(broker, model, cores, bench.folder / "app"))
         camera = stack.enter_context(open_camera(broker, camera_cores))
         capacity = fulfil(camera, Order(seconds=bench.seconds(2.0, 0.7), cameras=4, warm_up=10)).fps
         cameras = max(1, int(capacity / FPS))
