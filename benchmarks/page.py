@@ -1,6 +1,6 @@
-"""`python -m benchmarks.page FILE ...`: what `python -m benchmarks --json FILE` told, into the page on performance.
+"""`python -m benchmarks.page FILE ...` writes the figures of `python -m benchmarks --json FILE` to the figures page.
 
-Of a scenario that is in several files the last one counts. Only what lies between the page's two marks is replaced.
+If a scenario is in several files, the last one counts. Only the text between the page's two marks is replaced.
 """
 
 import json
@@ -13,15 +13,15 @@ from benchmarks.figures import text_of
 from benchmarks.machine import Machine
 from benchmarks.programs import ROOT
 
-PAGE = ROOT / "docs" / "reference" / "performance.md"
+PAGE = ROOT / "docs" / "reference" / "performance-figures.md"
 BEGIN, END = "<!-- figures: python -m benchmarks.page -->", "<!-- end of figures -->"
 
 
 def main() -> None:
-    told = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
-    if not told:
+    runs = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    if not runs:
         sys.exit(__doc__)
-    PAGE.write_text(replaced(PAGE.read_text(), block(told)))
+    PAGE.write_text(replaced(PAGE.read_text(), block(runs)))
 
 
 def replaced(page: str, figures: str) -> str:
@@ -33,14 +33,14 @@ def replaced(page: str, figures: str) -> str:
     return f"{before}{BEGIN}\n{figures}\n{END}{after}"
 
 
-def block(told: Sequence[Mapping[str, Any]]) -> str:
+def block(runs: Sequence[Mapping[str, Any]]) -> str:
     """Machine, goals, then every figure by scenario."""
     scenarios: dict[str, list[dict[str, Any]]] = {}
-    for one in told:
-        scenarios |= one["scenarios"]
+    for run in runs:
+        scenarios |= run["scenarios"]
     goals = [it for figures in scenarios.values() for it in figures if it["goal"]]
     reached = sum(it["isReached"] for it in goals)
-    parts = ["\n".join(f"    {line}" for line in Machine(**told[-1]["machine"]).lines())]
+    parts = ["\n".join(f"    {line}" for line in Machine(**runs[-1]["machine"]).lines())]
     parts.append(f"### Goals: {reached} of {len(goals)} reached\n\n" + "\n".join(_rows(scenarios, only_goals=True)))
     for name, figures in scenarios.items():
         parts.append(f"### {name}\n\n" + "\n".join(_rows({name: figures}, only_goals=False)))
