@@ -19,8 +19,8 @@ from edgex_kit.supervision import Lasting, keep
 from edgex_kit.wire.topics import matches
 from starlette.types import ASGIApp
 
-from app_inference.devices.model_state import Standings
-from app_inference.devices.service import ModelDoors
+from app_inference.devices.model_state import ModelStates
+from app_inference.devices.service import ModelDeviceService
 from app_inference.devices.startup import await_metadata, publish_profiles
 from app_inference.pipeline.analysis import FrameAnalyser
 from app_inference.pipeline.cores import workers_for
@@ -37,9 +37,9 @@ from app_inference.pipeline.workers import open_workers
 from app_inference.rollout.engine import Engine
 from app_inference.rollout.journal import Journal
 from app_inference.rollout.metrics import UpdateMeters
-from app_inference.rollout.preparation import Workshop
+from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.scrub import Scrubber
-from app_inference.rollout.state_store import intents_of
+from app_inference.rollout.state_store import state_store_of
 from app_inference.settings import AppSettings
 from app_inference.sinks.edgex_bus import ResultQueue
 from app_inference.web.routes import closed_until, routes, trigger_route
@@ -67,10 +67,10 @@ class App:
         self._analyser.plan = Plan(wanted=settings.writable.pipelines)
         self._queue = FrameQueue(self._counters.refused, self._analyser.forget)
         self._serving = LivePipelines(models, self._analyser, self._view)
-        preparation = Workshop(models.repository, models.runtime, inference.keep_versions)
-        self._engine = Engine(self._serving, preparation, journal, intents_of(service))
-        states = Standings(models, self._engine, self._view, lambda: models_in_use(self._plan()))
-        self._devices = ModelDoors(service, states, self._engine, models.repository)
+        preparation = Preparer(models.repository, models.runtime, inference.keep_versions)
+        self._engine = Engine(self._serving, preparation, journal, state_store_of(service))
+        states = ModelStates(models, self._engine, self._view, lambda: models_in_use(self._plan()))
+        self._devices = ModelDeviceService(service, states, self._engine, models.repository)
 
     async def run(self, sock: socket.socket, loading: Awaitable[None]) -> None:
         """Serve on `sock` until cancelled; `loading` ends when the models can be used."""

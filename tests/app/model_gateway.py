@@ -47,8 +47,8 @@ class Gateway:
         text = value if isinstance(value, str) else json.dumps(value)
         return requests.put(url, json={command: text}, timeout=10)
 
-    def deploy(self, version: str, **wish: Any) -> None:
-        answer = self.put("Deploy", {"version": version, **QUICK, **wish})
+    def deploy(self, version: str, **request: Any) -> None:
+        answer = self.put("Deploy", {"version": version, **QUICK, **request})
         assert answer.status_code == 200, answer.text
 
     def get(self, command: str) -> Any:

@@ -22,10 +22,10 @@ from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.results import Finding
 from app_inference.pipeline.slot import ServedModel
-from app_inference.rollout.deployment_queue import Order
-from app_inference.rollout.desired import ModelWish, ObserveWish
+from app_inference.rollout.deployment_queue import Deployment
+from app_inference.rollout.desired import ModelRequest, ObserveOptions
 from app_inference.rollout.journal import Journal
-from app_inference.rollout.preparation import Workshop
+from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.rollout import Rollout
 from app_inference.rollout.steps import Step
 from app_inference.settings import PipelineSection
@@ -35,7 +35,7 @@ from openvino import opset13 as op
 
 MODEL = "det"
 LABELS = ["person", "car", "dog"]
-QUICK = ObserveWish(min_frames=40, hold_seconds=0.3)
+QUICK = ObserveOptions(min_frames=40, hold_seconds=0.3)
 RUNTIME = Runtime(streams=1, threads=1)
 
 Row = tuple[int, float]  # class, score
@@ -152,7 +152,7 @@ class Street:
 
 @dataclass
 class Slots:
-    """The places of models, without a service around them."""
+    """The served models, without a service around them."""
 
     slots: dict[str, ServedModel]
     missing: set[str] = field(default_factory=set)
@@ -179,13 +179,13 @@ class Site:
     slot: ServedModel
     rollout: Rollout
     street: Street
-    places: Slots
+    served: Slots
     asked: int = 0
 
-    def wish(self, version: str, generation: int = 1, **changes: object) -> None:
+    def request(self, version: str, generation: int = 1, **changes: object) -> None:
         self.asked = generation
-        wish = ModelWish(version=version, observe=changes.pop("observe", QUICK), **changes)  # type: ignore[arg-type]
-        self.rollout.wish(Order(wish, generation))
+        request = ModelRequest(version=version, observe=changes.pop("observe", QUICK), **changes)  # type: ignore[arg-type]
+        self.rollout.request(Deployment(request, generation))
 
     async def until(self, true: Callable[[], bool], wait: float = 15.0) -> None:
         deadline = time.monotonic() + wait
@@ -215,13 +215,13 @@ async def open_site(
     repository = Repository(root)
     slot = ServedModel(MODEL, open_version(root, version))
     journal = journal or Journal(root / ".state")
-    places = Slots({MODEL: slot})
-    rollout = Rollout(MODEL, places, Workshop(repository, RUNTIME, keep), journal, lambda: None)
+    served = Slots({MODEL: slot})
+    rollout = Rollout(MODEL, served, Preparer(repository, RUNTIME, keep), journal, lambda: None)
     street = Street(slot)
     with street.busy(pause):
         following = asyncio.create_task(rollout.follow())
         try:
-            yield Site(root, slot, rollout, street, places)
+            yield Site(root, slot, rollout, street, served)
         finally:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -13,7 +13,7 @@ from app_inference.cli.output import say, say_json, warn
 from app_inference.cli.watch import Ended, until_ended
 from app_inference.models.repository import Repository
 from app_inference.models.version_numbers import chosen, is_floating
-from app_inference.rollout.desired import CanaryWish, Desired, ModelWish, ObserveWish
+from app_inference.rollout.desired import CanaryOptions, Desired, ModelRequest, ObserveOptions
 from app_inference.rollout.reported import ModelReport
 from app_inference.rollout.steps import Step
 
@@ -57,11 +57,11 @@ def deploy(
 ) -> None:
     """Wish a version of a model; app-inference follows while frames flow."""
     name, version = _wanted(Repository(models_dir), model)
-    wish = ModelWish(
+    wish = ModelRequest(
         version=version,
         strategy=strategy,
-        canary=CanaryWish(percent=percent, cameras=tuple(filter(None, (it.strip() for it in cameras.split(","))))),
-        observe=ObserveWish(min_frames=min_frames, hold_seconds=hold),
+        canary=CanaryOptions(percent=percent, cameras=tuple(filter(None, (it.strip() for it in cameras.split(","))))),
+        observe=ObserveOptions(min_frames=min_frames, hold_seconds=hold),
         on_fail="hold" if hold_on_fail else "rollback",
         threshold=threshold,
         retry=retry,
@@ -101,7 +101,7 @@ def rollback(
     before = gateway.report(name)
     if to:
         _meant(gateway, name, to)
-        gateway.wish(name, ModelWish(version=to, promoted=True, asked_by=by))
+        gateway.wish(name, ModelRequest(version=to, promoted=True, asked_by=by))
     else:
         _go_back(gateway, name, before, by)
     _follow(gateway, name, before, timeout if wait else 0.0, as_json)
@@ -154,7 +154,7 @@ def _go_back(gateway: Gateway, name: str, report: ModelReport | None, by: str) -
         if not target:
             raise
         warn(f"{error}; the desired state is written instead")
-        gateway.wish(name, ModelWish(version=target, promoted=True, asked_by=by))
+        gateway.wish(name, ModelRequest(version=target, promoted=True, asked_by=by))
 
 
 def _follow(gateway: Gateway, name: str, before: ModelReport | None, patience: float, as_json: bool) -> None:
@@ -177,7 +177,7 @@ def _follow(gateway: Gateway, name: str, before: ModelReport | None, patience: f
         raise typer.Exit(REFUSED)
 
 
-def _say_sent(name: str, wish: ModelWish, desired: Desired, as_json: bool) -> None:
+def _say_sent(name: str, wish: ModelRequest, desired: Desired, as_json: bool) -> None:
     if as_json:
         say_json({"model": name, "generation": desired.generation, "wish": wish})
         return

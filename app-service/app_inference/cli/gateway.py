@@ -13,7 +13,7 @@ from edgex_kit.wire.errors import Conflict, EdgexError, Malformed, NotFound, Unr
 from edgex_kit.wire.topics import escape_name
 from msgspec import Struct
 
-from app_inference.rollout.desired import Desired, ModelWish, desired_text, parse_desired
+from app_inference.rollout.desired import Desired, ModelRequest, desired_text, parse_desired
 from app_inference.rollout.reported import ModelReport, Reported
 
 
@@ -80,12 +80,12 @@ class Gateway:
         """What is reported of one model."""
         return self.reported().models.get(name)
 
-    def wish(self, name: str, wish: ModelWish) -> Desired:
+    def wish(self, name: str, wish: ModelRequest) -> Desired:
         """Write the next desired document; raises Conflict when somebody else wrote at the same time.
 
         core-keeper has no compare-and-set: what stands there a moment later is what counts, so it is looked at.
         """
-        wanted = self.desired().with_wish(name, wish)
+        wanted = self.desired().with_request(name, wish)
         self._keep("Desired", desired_text(wanted))
         stands = self.desired()
         if stands != wanted:

@@ -18,8 +18,8 @@ from app_inference.models.metadata.provenance import license_warning
 from app_inference.models.repository import Repository, StoredModel
 from app_inference.models.staging import free_bytes
 from app_inference.rollout.compatibility import compare
-from app_inference.rollout.desired import CanaryWish, ModelWish
-from app_inference.rollout.preview import concerned, steps_of
+from app_inference.rollout.desired import CanaryOptions, ModelRequest
+from app_inference.rollout.preview import affected_cameras, steps_of
 
 Against = Annotated[str, typer.Option(help="Compare with this version instead of the one that serves.")]
 NoMeasure = Annotated[bool, typer.Option("--no-measure", help="Do not run it, so neither memory nor time is told.")]
@@ -43,10 +43,10 @@ def plan(
     candidate = repository.find(model)
     status = {} if against else Gateway(url, "", "", "").status()
     serving = repository.version(candidate.name, against) if against else _serving(repository, candidate.name, status)
-    wish = ModelWish(
+    wish = ModelRequest(
         version=candidate.version,
         strategy=strategy,
-        canary=CanaryWish(percent=percent, cameras=tuple(filter(None, (it.strip() for it in cameras.split(","))))),
+        canary=CanaryOptions(percent=percent, cameras=tuple(filter(None, (it.strip() for it in cameras.split(","))))),
     )
     with working("reading both versions …", is_quiet=as_json):
         found = _outlook(candidate, serving, wish, status)
@@ -66,7 +66,9 @@ def _serving(repository: Repository, name: str, status: dict[str, Any]) -> Store
     return repository.version(name, rows[0]["version"])
 
 
-def _outlook(candidate: StoredModel, serving: StoredModel, wish: ModelWish, status: dict[str, Any]) -> dict[str, Any]:
+def _outlook(
+    candidate: StoredModel, serving: StoredModel, wish: ModelRequest, status: dict[str, Any]
+) -> dict[str, Any]:
     from app_inference.inference.model import load_model
 
     if candidate.name != serving.name:
@@ -76,7 +78,7 @@ def _outlook(candidate: StoredModel, serving: StoredModel, wish: ModelWish, stat
         licence = license_warning(new.provenance)
         warnings = [*new.warnings, *([licence] if licence else [])]
         precision = {"from": old.precision, "to": new.precision}
-    touched = concerned(candidate.name, wish, status)
+    touched = affected_cameras(candidate.name, wish, status)
     return {
         "model": candidate.name,
         "from": serving.version,

@@ -15,13 +15,13 @@ from edgex_kit.wire.devices import Device, DeviceResource
 from edgex_kit.wire.errors import DriverFailed, EdgexError, Invalid, NotFound, Unavailable
 
 from app_inference.background import in_background
-from app_inference.devices.model_state import Standing, Standings
+from app_inference.devices.model_state import ModelState, ModelStates
 from app_inference.devices.startup import MODEL_PROFILE
 from app_inference.errors import ModelRejected
 from app_inference.inference.model import Model
 from app_inference.models.repository import Repository
 from app_inference.models.version import StoredModel
-from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.engine import Engine
 from app_inference.rollout.selftest import self_test
 
@@ -34,9 +34,9 @@ Setter = Callable[[str, Any, str], Awaitable[None]]  # model, value, who asks
 class ModelDriver:
     """Serves `edgex_kit.device` with models."""
 
-    def __init__(self, service: str, standings: Standings, engine: Engine, repository: Repository) -> None:
+    def __init__(self, service: str, states: ModelStates, engine: Engine, repository: Repository) -> None:
         self._prefix = f"model-{service}-"
-        self._standings = standings
+        self._states = states
         self._engine = engine
         self._repository = repository
         self._setters: dict[str, Setter] = {
@@ -59,7 +59,7 @@ class ModelDriver:
     def model_name(self, device: str) -> str:
         """The model of a device; raises NotFound for one that is no managed model's."""
         model = self.name_in(device)
-        if not device.startswith(self._prefix) or model not in self._standings.names():
+        if not device.startswith(self._prefix) or model not in self._states.names():
             raise NotFound(f"device '{device}' stands for no model that a pipeline names")
         return model
 
@@ -72,7 +72,7 @@ class ModelDriver:
         getter = GETTERS.get(function)
         if getter is None:
             raise DriverFailed(f"resource '{resource.name}': getFunction '{function}' is not known")
-        return getter(self._standings.of(name))
+        return getter(self._states.of(name))
 
     async def write(self, device: Device, resource: DeviceResource, value: Any) -> None:
         """Raises what the engine refuses a wish with: NotFound for no such version, Invalid, Conflict, Locked."""
@@ -103,11 +103,11 @@ class ModelDriver:
     async def _versions(self, name: str) -> dict[str, Any]:
         versions = await asyncio.to_thread(self._repository.versions, name)
         aliases = await asyncio.to_thread(self._repository.aliases, name)
-        quarantined = list(self._standings.of(name).report.quarantined)
+        quarantined = list(self._states.of(name).report.quarantined)
         return {"versions": versions, "quarantined": quarantined, "aliases": aliases}
 
     async def _deploy(self, name: str, value: str, who: str) -> None:
-        await self._engine.deploy(name, wish_from_text(value, who))
+        await self._engine.deploy(name, request_from_text(value, who))
 
     async def _roll_back(self, name: str, _value: bool, who: str) -> None:
         await self._engine.roll_back(name, who)
@@ -123,10 +123,10 @@ class ModelDriver:
 
     def _serving(self, name: str) -> Model:
         """Raises Unavailable for a model that could not be loaded: there is nothing to hold, test or tune."""
-        standing = self._standings.of(name)
-        if standing.model is None:
-            raise Unavailable(f"model '{name}' is not loaded: {standing.failure}; deploy a version that can be")
-        return standing.model
+        state = self._states.of(name)
+        if state.model is None:
+            raise Unavailable(f"model '{name}' is not loaded: {state.failure}; deploy a version that can be")
+        return state.model
 
     async def _self_test(self, name: str, _value: bool, _who: str) -> None:
         model = self._serving(name)
@@ -137,15 +137,15 @@ class ModelDriver:
             raise DriverFailed(f"self-test failed: {error}") from error
 
 
-def wish_from_text(text: str, asked_by: str) -> ModelWish:
+def request_from_text(text: str, asked_by: str) -> ModelRequest:
     """A version, or a wish as JSON. Raises Invalid."""
     if not text.lstrip().startswith("{"):
-        return ModelWish(version=text.strip(), asked_by=asked_by)
+        return ModelRequest(version=text.strip(), asked_by=asked_by)
     try:
-        wish = msgspec.json.decode(text, type=ModelWish)
+        request = msgspec.json.decode(text, type=ModelRequest)
     except msgspec.MsgspecError as error:
         raise Invalid(f"Deploy: {error}") from error
-    return msgspec.structs.replace(wish, asked_by=asked_by)
+    return msgspec.structs.replace(request, asked_by=asked_by)
 
 
 def _check(model: Model, stored: StoredModel) -> None:
@@ -164,12 +164,12 @@ def _short(value: object) -> str:
     return " ".join(text.split())[:200]  # one line in the log, whatever was sent
 
 
-def _text(read: Callable[[Any], object]) -> Callable[[Standing], str]:
+def _text(read: Callable[[Any], object]) -> Callable[[ModelState], str]:
     """A getter of something about the serving version; empty while none serves."""
     return lambda it: str(read(it.model)) if it.model else ""
 
 
-GETTERS: dict[str, Callable[[Standing], Any]] = {
+GETTERS: dict[str, Callable[[ModelState], Any]] = {
     "State": lambda it: str(it.report.state),
     "ActiveVersion": _text(lambda model: model.version),
     "PreviousVersion": lambda it: it.report.previous.version if it.report.previous else "",
@@ -186,5 +186,5 @@ GETTERS: dict[str, Callable[[Standing], Any]] = {
     "InferenceTimeMs": lambda it: it.inference_ms,
     "ErrorRate": lambda it: it.summary().error_rate,
     "Threshold": lambda it: it.threshold,
-    "Pause": lambda it: bool(it.wish and it.wish.paused),
+    "Pause": lambda it: bool(it.request and it.request.paused),
 }

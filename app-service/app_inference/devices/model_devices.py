@@ -17,7 +17,7 @@ from edgex_kit.wire.devices import Device
 from edgex_kit.wire.errors import EdgexError, NotFound
 
 from app_inference.devices.driver import ModelDriver, audit
-from app_inference.devices.model_state import Standing, Standings
+from app_inference.devices.model_state import ModelState, ModelStates
 from app_inference.devices.startup import MODEL_PROFILE
 from app_inference.rollout.engine import Engine
 
@@ -35,14 +35,14 @@ class ModelDevices:
         service: Host,
         devices: Devices,
         operating: Operating,
-        standings: Standings,
+        states: ModelStates,
         driver: ModelDriver,
         engine: Engine,
     ) -> None:
         self._service = service
         self._devices = devices
         self._operating = operating
-        self._standings = standings
+        self._states = states
         self._driver = driver
         self._engine = engine
         self._told: dict[str, dict[str, Any]] = {}  # device -> the properties core-metadata has of us
@@ -70,44 +70,44 @@ class ModelDevices:
                 continue
 
     async def _compare(self) -> None:
-        wanted = {self._driver.device_name(name): name for name in self._standings.names()}
+        wanted = {self._driver.device_name(name): name for name in self._states.names()}
         self._dismissed &= wanted.keys()
         for device in self._devices.all():
             if device.name not in wanted and device.profile_name == MODEL_PROFILE:
                 await self._retire(device.name)
         for name, model in wanted.items():
             if name not in self._dismissed:
-                await self._keep(name, self._standings.of(model))
+                await self._keep(name, self._states.of(model))
 
-    async def _keep(self, name: str, standing: Standing) -> None:
-        properties = standing.properties()
+    async def _keep(self, name: str, state: ModelState) -> None:
+        properties = state.properties()
         device = self._devices.find(name)
         if device is None:
-            device = await self._add(name, standing, properties)
+            device = await self._add(name, state, properties)
         elif self._told.get(name) != properties:
-            await self._service.metadata.patch_device(name, properties=properties, labels=_labels(standing))
+            await self._service.metadata.patch_device(name, properties=properties, labels=_labels(state))
         self._told[name] = properties
-        trouble = standing.trouble()
+        trouble = state.trouble()
         self._operating.want(name, "DOWN" if trouble else "UP", trouble)
-        self._lock(self._devices.find(name) or device, standing.name)  # it may have been locked meanwhile
+        self._lock(self._devices.find(name) or device, state.name)  # it may have been locked meanwhile
 
-    async def _add(self, name: str, standing: Standing, properties: dict[str, Any]) -> Device:
-        trouble = standing.trouble()
+    async def _add(self, name: str, state: ModelState, properties: dict[str, Any]) -> Device:
+        trouble = state.trouble()
         device = Device(
             name=name,
-            description=f"Model {standing.name} of {self._service.name}",
+            description=f"Model {state.name} of {self._service.name}",
             admin_state="UNLOCKED",
             operating_state="DOWN" if trouble else "UP",
-            labels=_labels(standing),
+            labels=_labels(state),
             service_name=self._service.name,
             profile_name=MODEL_PROFILE,
-            protocols={"Model": {"Name": standing.name}},
+            protocols={"Model": {"Name": state.name}},
             properties=msgspec.to_builtins(properties),
         )
         await self._service.metadata.add_devices([device], bypass_validation=True)
         known = await self._service.metadata.device(name)
         self._devices.put(known)
-        audit.info("model '%s' is device '%s'", standing.name, name)
+        audit.info("model '%s' is device '%s'", state.name, name)
         return known
 
     async def _retire(self, name: str) -> None:
@@ -136,6 +136,6 @@ class ModelDevices:
         self.hint()
 
 
-def _labels(standing: Standing) -> tuple[str, ...]:
-    model = standing.model
+def _labels(state: ModelState) -> tuple[str, ...]:
+    model = state.model
     return ("model", model.task, model.precision) if model else ("model",)

@@ -16,7 +16,7 @@ from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.samples import Summary, summarise
 from app_inference.pipeline.serving import Models
 from app_inference.pipeline.slot import ServedModel
-from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.engine import Engine
 from app_inference.rollout.gate import FEW
 from app_inference.rollout.reported import ModelReport
@@ -27,14 +27,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ModelState:
     """One model and what is going on with it."""
 
     name: str
     slot: ServedModel | None  # None: it could not be loaded
     failure: str  # why, then
     report: ModelReport
-    wish: ModelWish | None
+    request: ModelRequest | None
     inference_ms: float
 
     @property
@@ -96,7 +96,7 @@ class Standing:
         return {**said, **facts, **_plain(more)}
 
 
-class Standings:
+class ModelStates:
     """Asks the parts of the service how each managed model stands."""
 
     def __init__(self, models: Models, engine: Engine, view: LiveView, wanted: Callable[[], Collection[str]]) -> None:
@@ -109,17 +109,17 @@ class Standings:
         """The managed models."""
         return sorted(key for key in self._wanted() if is_managed(key))
 
-    def of(self, name: str) -> Standing:
+    def of(self, name: str) -> ModelState:
         """Raises NotFound for a model that is not managed."""
         slot, failure = self._models.served.get(name), self._models.failures.get(name)
         rollout = self._engine.rollout(name) if slot or failure else self._engine.rollouts.get(name)
         row = {"model": slot.model.name, "version": slot.model.version} if slot else {}
-        return Standing(
+        return ModelState(
             name=name,
             slot=slot,
             failure=failure.reason if failure else "",
             report=self._engine.report().models.get(name, ModelReport(state=Step.IDLE)),
-            wish=rollout.order.wish if rollout and rollout.order else None,
+            request=rollout.deployment.request if rollout and rollout.deployment else None,
             inference_ms=self._view.inference_ms(row) or 0.0,
         )
 

@@ -18,29 +18,29 @@ from starlette.routing import Route
 
 from app_inference.devices.driver import ModelDriver
 from app_inference.devices.model_devices import ModelDevices
-from app_inference.devices.model_state import Standings
+from app_inference.devices.model_state import ModelStates
 from app_inference.devices.startup import publish_model_profile
 from app_inference.models.repository import Repository
 from app_inference.rollout.engine import Engine
 from app_inference.settings import AppSettings
 
 
-class ModelDoors:
+class ModelDeviceService:
     """Commands, validation and system events for models, over REST and the bus."""
 
     def __init__(
-        self, service: Service[AppSettings], standings: Standings, engine: Engine, repository: Repository
+        self, service: Service[AppSettings], states: ModelStates, engine: Engine, repository: Repository
     ) -> None:
         self._service = service
         self._engine = engine
         self._cache = Devices(service.name)
         self._outbox = Outbox(service)
         self._operating = Operating(service, self._cache)
-        self._driver = ModelDriver(service.name, standings, engine, repository)
+        self._driver = ModelDriver(service.name, states, engine, repository)
         # A model that is DOWN is brought back by the very commands it is sent.
         self._commands = Commands(service, self._cache, self._driver, self._operating, serves_down=True)
         self._joining = Joining(service, self._cache, partial(publish_model_profile, service, self._cache))
-        self._devices = ModelDevices(service, self._cache, self._operating, standings, self._driver, engine)
+        self._devices = ModelDevices(service, self._cache, self._operating, states, self._driver, engine)
 
     def routes(self) -> list[Route]:
         return command_routes(self._service, self._commands, self._outbox)

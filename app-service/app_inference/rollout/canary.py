@@ -3,22 +3,22 @@
 import hashlib
 from collections.abc import Callable, Collection
 
-from app_inference.rollout.desired import CanaryWish
+from app_inference.rollout.desired import CanaryOptions
 
 _ALL = 1 << 32
 
 
-def canary_for(model: str, wish: CanaryWish, cameras: Collection[str] = ()) -> Callable[[str], bool]:
+def canary_for(model: str, request: CanaryOptions, cameras: Collection[str] = ()) -> Callable[[str], bool]:
     """Whether a camera is among those the candidate of `model` serves: the named ones, or a fixed share of all.
 
     Of `cameras`, the known ones, the share is exact and at least one; a camera that comes later is in by its name.
     """
-    if wish.cameras:
-        named = frozenset(wish.cameras)
+    if request.cameras:
+        named = frozenset(request.cameras)
         return lambda camera: camera in named
-    places = sorted(_place(model, camera) for camera in cameras)
-    count = max(1, round(len(places) * wish.percent / 100))
-    limit = places[count - 1] if places else int(_ALL * wish.percent / 100)
+    served = sorted(_place(model, camera) for camera in cameras)
+    count = max(1, round(len(served) * request.percent / 100))
+    limit = served[count - 1] if served else int(_ALL * request.percent / 100)
     return lambda camera: _place(model, camera) <= limit
 
 

@@ -9,21 +9,23 @@ import contextlib
 from edgex_kit.bus.queues import Latest
 from edgex_kit.wire.errors import Invalid, NotFound
 
-from app_inference.rollout.deployment_queue import Orders
-from app_inference.rollout.places import Places
-from app_inference.rollout.preparation import Workshop
+from app_inference.rollout.deployment_queue import DeploymentQueue
+from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.progress import Progress
+from app_inference.rollout.served import ServedModels
 
 
 class Clearance:
     """Removes what retention lets go of one model."""
 
-    def __init__(self, name: str, workshop: Workshop, progress: Progress, places: Places, orders: Orders) -> None:
+    def __init__(
+        self, name: str, preparer: Preparer, progress: Progress, served: ServedModels, deployments: DeploymentQueue
+    ) -> None:
         self._name = name
-        self._workshop = workshop
+        self._preparer = preparer
         self._progress = progress
-        self._places = places
-        self._orders = orders
+        self._served = served
+        self._queue = deployments
         self._due: Latest[bool] = Latest()
         self._removing = asyncio.Lock()
 
@@ -41,18 +43,18 @@ class Clearance:
         while True:
             await self._due.get()
             async with self._removing:
-                await self._workshop.prune(self._name, self._progress.record.active, self._needed)
+                await self._preparer.prune(self._name, self._progress.record.active, self._needed)
 
     def _needed(self) -> set[str]:
         """Versions that stay on disk whatever retention says; asked on the removing thread, before each removal."""
         record = self._progress.record
-        return {record.active, record.previous, *self._places.in_use(self._name), *self._wished()}
+        return {record.active, record.previous, *self._served.in_use(self._name), *self._requested()}
 
-    def _wished(self) -> set[str]:
+    def _requested(self) -> set[str]:
         """The version that the newest wish means, which may be an alias or a range; none where nothing fits."""
-        newest = self._orders.newest
+        newest = self._queue.newest
         if newest is None:
             return set()
         with contextlib.suppress(NotFound, Invalid):  # the attempt will say so
-            return {self._workshop.repository.chosen(self._name, newest.wish.version)}
+            return {self._preparer.repository.chosen(self._name, newest.request.version)}
         return set()

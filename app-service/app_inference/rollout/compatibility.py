@@ -69,11 +69,11 @@ def _label_texts(old: Sequence[str], new: Sequence[str]) -> list[str]:
         return [f"it has {len(new)} labels, {len(old)} are expected ({details or 'the same names'})"]
     moved = [(number, was, now) for number, (was, now) in enumerate(zip(old, new, strict=True)) if was != now]
     number, was, now = moved[0]
-    order = ", the same names in another order" if not gone and not come else ""
+    deployment = ", the same names in another order" if not gone and not come else ""
     return [
         f"label {number} is '{now}', '{was}' is expected"
         + (f", and {len(moved) - 1} more" if moved[1:] else "")
-        + order
+        + deployment
     ]
 
 

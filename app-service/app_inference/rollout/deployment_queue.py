@@ -7,48 +7,48 @@ from typing import Any
 
 from edgex_kit.bus.queues import Latest
 
-from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.desired import ModelRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Deployment:
     """A wish and the generation of the document it came with."""
 
-    wish: ModelWish
+    request: ModelRequest
     generation: int
 
-    def adjusts(self, other: "Order") -> bool:
+    def adjusts(self, other: "Deployment") -> bool:
         """Whether it asks for the same as `other`, with other limits or a word on how to go on."""
-        return (self.wish.version, self.wish.strategy) == (other.wish.version, other.wish.strategy)
+        return (self.request.version, self.request.strategy) == (other.request.version, other.request.strategy)
 
 
-class Orders:
+class DeploymentQueue:
     """What is being followed (`now`), and what was wished last (`newest`), which is followed next."""
 
     def __init__(self) -> None:
-        self.now: Order | None = None
-        self.newest: Order | None = None
-        self._coming: Latest[Order] = Latest()
+        self.now: Deployment | None = None
+        self.newest: Deployment | None = None
+        self._coming: Latest[Deployment] = Latest()
 
-    def put(self, order: Order) -> None:
+    def put(self, deployment: Deployment) -> None:
         """Follow `order` from now on, instead of any other."""
-        self.newest = order
-        self._coming.put(order)
+        self.newest = deployment
+        self._coming.put(deployment)
 
     async def follow(
         self,
         name: str,
-        attempt: Callable[[Order], Coroutine[Any, Any, None]],
-        adjust: Callable[[Order], None],
+        attempt: Callable[[Deployment], Coroutine[Any, Any, None]],
+        adjust: Callable[[Deployment], None],
         take_back: Callable[[], None],
     ) -> None:
         """Attempt order after order, for ever. One that is overtaken is cancelled and taken back first."""
-        order = await self._coming.get()
+        deployment = await self._coming.get()
         while True:
-            self.now = order  # before it begins: the next may be here by then, and is held against this one
-            task = asyncio.create_task(attempt(order), name=name)
+            self.now = deployment  # before it begins: the next may be here by then, and is held against this one
+            task = asyncio.create_task(attempt(deployment), name=name)
             try:
-                order = await self._next(task, adjust)
+                deployment = await self._next(task, adjust)
                 if not task.done():
                     task.cancel()
                     await asyncio.wait({task})
@@ -56,11 +56,11 @@ class Orders:
             finally:
                 task.cancel()
 
-    async def _next(self, attempt: asyncio.Task[None], adjust: Callable[[Order], None]) -> Order:
+    async def _next(self, attempt: asyncio.Task[None], adjust: Callable[[Deployment], None]) -> Deployment:
         """The next order that asks for something else. One that only adjusts what is being done is taken over."""
         while True:
-            order = await self._coming.get()
-            if attempt.done() or self.now is None or not order.adjusts(self.now):
-                return order
-            self.now = order
-            adjust(order)
+            deployment = await self._coming.get()
+            if attempt.done() or self.now is None or not deployment.adjusts(self.now):
+                return deployment
+            self.now = deployment
+            adjust(deployment)

@@ -14,21 +14,21 @@ class Wish(Struct, rename="camel", frozen=True, kw_only=True, forbid_unknown_fie
     """A part of the document; a key it does not know is a mistake in it."""
 
 
-class CanaryWish(Wish, frozen=True, kw_only=True):
+class CanaryOptions(Wish, frozen=True, kw_only=True):
     """Which cameras the candidate serves before it serves all."""
 
     percent: Annotated[float, Meta(gt=0, le=100)] = 25.0
     cameras: tuple[str, ...] = ()  # these and no others, when given
 
 
-class ObserveWish(Wish, frozen=True, kw_only=True):
+class ObserveOptions(Wish, frozen=True, kw_only=True):
     """How long the gate looks before it lets a version pass."""
 
     min_frames: Annotated[int, Meta(ge=1)] = 200  # in which either version saw something
     hold_seconds: Annotated[float, Meta(ge=0)] = 30.0
 
 
-class GateWish(Wish, frozen=True, kw_only=True):
+class GateOptions(Wish, frozen=True, kw_only=True):
     """Beyond which difference to the serving version a candidate goes back."""
 
     max_error_rate: Share = 0.01
@@ -39,14 +39,14 @@ class GateWish(Wish, frozen=True, kw_only=True):
     max_class_shift: Annotated[float, Meta(gt=0)] = 0.5  # population stability index of the class histogram
 
 
-class ModelWish(Wish, frozen=True, kw_only=True):
+class ModelRequest(Wish, frozen=True, kw_only=True):
     """The version wanted of one model, and the way to it."""
 
     version: str  # 1.2.3, latest, an alias, or a range such as ^1.2.0
     strategy: Strategy = "swap"
-    canary: CanaryWish = field(default_factory=CanaryWish)
-    observe: ObserveWish = field(default_factory=ObserveWish)
-    gate: GateWish = field(default_factory=GateWish)
+    canary: CanaryOptions = field(default_factory=CanaryOptions)
+    observe: ObserveOptions = field(default_factory=ObserveOptions)
+    gate: GateOptions = field(default_factory=GateOptions)
     on_fail: Literal["rollback", "hold"] = "rollback"
     threshold: Share | None = None  # live, without a swap; None: the pipeline's or the model's own
     paused: bool = False
@@ -60,11 +60,11 @@ class Desired(Wish, frozen=True, kw_only=True):
     """The whole document."""
 
     generation: Annotated[int, Meta(ge=0)] = 0
-    models: dict[str, ModelWish] = field(default_factory=dict)
+    models: dict[str, ModelRequest] = field(default_factory=dict)
 
-    def with_wish(self, name: str, wish: ModelWish) -> "Desired":
+    def with_request(self, name: str, request: ModelRequest) -> "Desired":
         """The next generation, in which `name` is wished so."""
-        return Desired(generation=self.generation + 1, models={**self.models, name: wish})
+        return Desired(generation=self.generation + 1, models={**self.models, name: request})
 
 
 def parse_desired(text: str | bytes) -> Desired:

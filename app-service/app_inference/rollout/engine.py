@@ -16,14 +16,14 @@ from app_inference.models.repository import StoredModel
 from app_inference.models.version_numbers import is_floating
 from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout.boot import end_well
-from app_inference.rollout.deployment_queue import Order
-from app_inference.rollout.desired import Desired, ModelWish
+from app_inference.rollout.deployment_queue import Deployment
+from app_inference.rollout.desired import Desired, ModelRequest
 from app_inference.rollout.journal import Journal, Record
-from app_inference.rollout.places import Places
-from app_inference.rollout.preparation import Workshop
+from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.reported import ModelReport, Reported, VersionReport, reported_text
 from app_inference.rollout.rollout import Rollout
-from app_inference.rollout.state_store import Intents
+from app_inference.rollout.served import ServedModels
+from app_inference.rollout.state_store import StateStore
 from app_inference.rollout.steps import Step
 
 log = logging.getLogger(__name__)
@@ -37,12 +37,12 @@ TELL_EVERY = 0.5  # seconds between two writes of the reported state at the most
 class Engine:
     """Rollouts by model name, of the models that pipelines use."""
 
-    def __init__(self, places: Places, workshop: Workshop, journal: Journal, intents: Intents) -> None:
+    def __init__(self, served: ServedModels, preparer: Preparer, journal: Journal, store: StateStore) -> None:
         self.rollouts: dict[str, Rollout] = {}
-        self._places = places
-        self._workshop = workshop
+        self._served = served
+        self._preparer = preparer
         self._journal = journal
-        self._intents = intents
+        self._store = store
         self._desired = Desired()
         self._seen: Desired | None = None
         self._ordered: dict[str, str] = {}  # model -> the version that its wish meant when it was handed out
@@ -62,7 +62,7 @@ class Engine:
         self._seen = None  # a run that begins again hands out every wish again
         if not self._is_watching:
             self._is_watching = True
-            self._intents.watch(self._hint)
+            self._store.watch(self._hint)
         self._remember()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -72,13 +72,13 @@ class Engine:
             for name in self.rollouts:
                 end_well(self._journal, name)
 
-    async def deploy(self, name: str, wish: ModelWish) -> None:
+    async def deploy(self, name: str, request: ModelRequest) -> None:
         """Wish a version of a model; the only way in for commands.
 
         Raises NotFound for a version that is not there, Conflict for one in quarantine that is not to be retried.
         """
-        await self._check_quarantine(name, wish)
-        await self._write(name, lambda _: wish)
+        await self._check_quarantine(name, request)
+        await self._write(name, lambda _: request)
 
     async def roll_back(self, name: str, asked_by: str = "") -> None:
         """Wish the version before: the one a rollout replaces, else the last committed one. Raises Conflict.
@@ -88,23 +88,23 @@ class Engine:
         rollout = self.rollout(name)
         is_trying = rollout.record.step not in (Step.IDLE, Step.COMMIT)
         target = rollout.record.active if is_trying else rollout.record.previous
-        slot = self._places.find(name)
+        slot = self._served.find(name)
         if is_trying and not target and slot is not None and slot.active.warm is not None:
             target = slot.active.warm.version
         if not target:
             raise Conflict(f"model '{name}' has no version to go back to")
-        await self._write(name, lambda _: ModelWish(version=target, promoted=True, asked_by=asked_by))
+        await self._write(name, lambda _: ModelRequest(version=target, promoted=True, asked_by=asked_by))
 
     async def adjust(self, name: str, **changes: object) -> None:
         """Change parts of a model's wish: its threshold, whether it is paused."""
         rollout, serving = self.rollout(name), self._serving_version(name)
 
-        def adjusted(desired: Desired) -> ModelWish:
-            wish = desired.models.get(name)
-            meant = self._meant(name, wish.version) if wish is not None else ""
-            is_followed = wish is not None and (meant == serving or rollout.record.step is not Step.IDLE)
+        def adjusted(desired: Desired) -> ModelRequest:
+            request = desired.models.get(name)
+            meant = self._meant(name, request.version) if request is not None else ""
+            is_followed = request is not None and (meant == serving or rollout.record.step is not Step.IDLE)
             # A wish that was refused or taken back is not to be tried again because a threshold changes.
-            base = wish if wish is not None and is_followed else ModelWish(version=serving)
+            base = request if request is not None and is_followed else ModelRequest(version=serving)
             return msgspec.structs.replace(base, **changes)
 
         await self._write(name, adjusted)
@@ -114,7 +114,7 @@ class Engine:
         if name not in self.rollouts:  # a new one reads the journal: not at every look
             if not self._is_ours(name):
                 raise NotFound(f"no model '{name}'")
-            self.rollouts[name] = Rollout(name, self._places, self._workshop, self._journal, self._tell)
+            self.rollouts[name] = Rollout(name, self._served, self._preparer, self._journal, self._tell)
         return self.rollouts[name]
 
     def report(self) -> Reported:
@@ -158,24 +158,24 @@ class Engine:
     def _tell(self) -> None:
         self._news.put(True)
 
-    async def _check_quarantine(self, name: str, wish: ModelWish) -> None:
+    async def _check_quarantine(self, name: str, request: ModelRequest) -> None:
         """Say at once what the rollout would say; a version whose files are others by now may be tried."""
-        meant, slot = self._meant(name, wish.version), self._places.find(name)
+        meant, slot = self._meant(name, request.version), self._served.find(name)
         entries = {it.digest: it for it in self.rollout(name).record.quarantine if it.version == meant}
-        if not entries or wish.retry or (slot is not None and slot.model.version == meant):
+        if not entries or request.retry or (slot is not None and slot.model.version == meant):
             return
-        stored = self._workshop.find(name, meant)
+        stored = self._preparer.find(name, meant)
         entry = entries.get(await in_background(lambda: stored.identity(stored.digest())))
         if entry is not None:
             raise Conflict(f"{name}@{meant} is quarantined: {entry.reason}; with `retry` it is tried again")
 
-    async def _write(self, name: str, make: Callable[[Desired], ModelWish]) -> None:
+    async def _write(self, name: str, make: Callable[[Desired], ModelRequest]) -> None:
         """Store the next generation; one writer after another, so that none undoes what another has just wished."""
         async with self._writing:
-            before = await self._intents.read()
-            wish = make(before)
-            self._workshop.find(name, wish.version)
-            await self._intents.write(before.with_wish(name, wish))
+            before = await self._store.read()
+            request = make(before)
+            self._preparer.find(name, request.version)
+            await self._store.write(before.with_request(name, request))
         self._hints.put(True)
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
@@ -183,13 +183,13 @@ class Engine:
         while True:
             await self._read()
             before, self._seen = self._seen, self._desired
-            for name, wish in self._desired.models.items():
+            for name, request in self._desired.models.items():
                 if name not in self.rollouts and not self._is_ours(name):
                     continue
                 if name not in running:
                     running.add(name)
                     tasks.create_task(self.rollout(name).follow(), name=f"model:{name}")
-                self._hand_out(name, wish, before)
+                self._hand_out(name, request, before)
             if before is not self._desired:
                 self._news.put(True)
             try:
@@ -198,35 +198,37 @@ class Engine:
             except TimeoutError:
                 continue
 
-    def _hand_out(self, name: str, wish: ModelWish, before: Desired | None) -> None:
-        """Order what is wished, if that is news: the document is, or an alias or a range means another version now."""
-        meant = self._meant(name, wish.version)
+    def _hand_out(self, name: str, request: ModelRequest, before: Desired | None) -> None:
+        """Deploy what is requested if that is new: in the document, or in what an alias or a range means."""
+        meant = self._meant(name, request.version)
         if before is self._desired and self._ordered.get(name) == meant:
             return
-        if before is not None and (before.models.get(name) != wish or self._ordered.get(name, meant) != meant):
-            said = meant if meant == wish.version else f"{meant} ({wish.version})"
+        if before is not None and (before.models.get(name) != request or self._ordered.get(name, meant) != meant):
+            said = meant if meant == request.version else f"{meant} ({request.version})"
             text = "model '%s': version %s is wished by generation %d, asked by %s"
-            audit.info(text, name, said, self._desired.generation, wish.asked_by or "its writer")
+            audit.info(text, name, said, self._desired.generation, request.asked_by or "its writer")
         self._ordered[name] = meant
-        self.rollout(name).wish(Order(msgspec.structs.replace(wish, version=meant), self._desired.generation))
+        self.rollout(name).request(
+            Deployment(msgspec.structs.replace(request, version=meant), self._desired.generation)
+        )
 
     def _meant(self, name: str, version: str) -> str:
         """The version that a wish means now; what nothing fits stays as it is, and is refused by its rollout."""
         if not is_floating(version):
             return version
         try:
-            return self._workshop.repository.chosen(name, version)
+            return self._preparer.repository.chosen(name, version)
         except (EdgexError, OSError):
             return version
 
     def _is_ours(self, name: str) -> bool:
         """Whether a pipeline names it, and as a model: a path in a pipeline is not ours to update."""
-        is_named = self._places.find(name) is not None or self._places.is_missing(name)
+        is_named = self._served.find(name) is not None or self._served.is_missing(name)
         return is_named and _NAME.fullmatch(name) is not None
 
     async def _read(self) -> None:
         try:
-            desired = await self._intents.read()
+            desired = await self._store.read()
         except EdgexError as error:
             if str(error) != self._refusal:
                 self._refusal = str(error)
@@ -247,20 +249,20 @@ class Engine:
             text = reported_text(reported)
             if text != said:
                 try:
-                    await self._intents.tell(text)
+                    await self._store.tell(text)
                     said = text
                 except EdgexError as error:
                     log.warning("the reported state could not be stored: %s", error)
             await asyncio.sleep(TELL_EVERY)
 
     def _serving_version(self, name: str) -> str:
-        slot = self._places.find(name)
+        slot = self._served.find(name)
         if slot is None:
             raise NotFound(f"no model '{name}' serves")
         return slot.model.version
 
     def _model_report(self, rollout: Rollout) -> ModelReport:
-        record, slot = rollout.record, self._places.find(rollout.name)
+        record, slot = rollout.record, self._served.find(rollout.name)
         is_gated = record.step in (Step.SHADOW, Step.CANARY, Step.OBSERVE)
         candidate = rollout.prepared.model if rollout.prepared else None
         return ModelReport(

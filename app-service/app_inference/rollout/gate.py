@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app_inference.pipeline.samples import Evidence, Summary, summarise
-from app_inference.rollout.desired import GateWish, ObserveWish
+from app_inference.rollout.desired import GateOptions, ObserveOptions
 
 FEW = 20  # frames before errors and time are judged
 MANY = 100  # frames before their 99th percentile is more than the longest one of them; until then the median counts
@@ -40,8 +40,8 @@ def judge(
     before: Evidence,
     candidate: Evidence,
     held_s: float,
-    gate: GateWish,
-    observe: ObserveWish,
+    gate: GateOptions,
+    observe: ObserveOptions,
     agreed: float | None = None,
     *,
     is_timed: bool = True,
@@ -66,7 +66,7 @@ def judge(
     return Judgement(Verdict.PASS, f"{candidate.frames} frames within the limits", values)
 
 
-def is_slower(before_ms: float, candidate_ms: float, gate: GateWish) -> bool:
+def is_slower(before_ms: float, candidate_ms: float, gate: GateOptions) -> bool:
     """Whether a candidate takes longer than it may."""
     return candidate_ms - before_ms > NOISE_MS and candidate_ms > gate.max_p99_ratio * before_ms
 
@@ -98,13 +98,13 @@ def _values(old: Summary, new: Summary) -> dict[str, float]:
     }
 
 
-def _failing(new: Summary, gate: GateWish) -> str:
+def _failing(new: Summary, gate: GateOptions) -> str:
     if new.frames < FEW or new.error_rate <= gate.max_error_rate:
         return ""
     return f"{new.error_rate:.1%} of the frames failed, {gate.max_error_rate:.1%} may"
 
 
-def _late(old: Summary, new: Summary, gate: GateWish) -> str:
+def _late(old: Summary, new: Summary, gate: GateOptions) -> str:
     frames = min(old.frames, new.frames)
     if frames < FEW:
         return ""
@@ -118,7 +118,7 @@ def _late(old: Summary, new: Summary, gate: GateWish) -> str:
 
 
 def _changed(
-    before: Evidence, candidate: Evidence, values: dict[str, float], gate: GateWish, observe: ObserveWish
+    before: Evidence, candidate: Evidence, values: dict[str, float], gate: GateOptions, observe: ObserveOptions
 ) -> str:
     """What is found differently, once there is enough to compare."""
     was, now = values["objectsPerFrameBefore"], values["objectsPerFrame"]
@@ -135,13 +135,13 @@ def _changed(
     return ""
 
 
-def _disagrees(candidate: Evidence, agreed: float | None, gate: GateWish) -> str:
+def _disagrees(candidate: Evidence, agreed: float | None, gate: GateOptions) -> str:
     if agreed is None or candidate.frames < 2 * ENOUGH_OBJECTS or agreed >= gate.min_agreement:
         return ""
     return f"agrees with the serving version to {agreed:.2f}, {gate.min_agreement:g} is the least"
 
 
-def _missing(candidate: Evidence, held_s: float, observe: ObserveWish) -> str:
+def _missing(candidate: Evidence, held_s: float, observe: ObserveOptions) -> str:
     if candidate.telling < observe.min_frames:
         return f"{candidate.telling} of {observe.min_frames} frames in which something was found"
     if held_s < observe.hold_seconds:

@@ -10,7 +10,7 @@ from edgex_kit.wire.errors import EdgexError
 from app_inference.background import in_background
 from app_inference.inference.model import Model
 from app_inference.pipeline.samples import Evidence
-from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.gate import Judgement, Verdict, is_slower, judge
 from app_inference.rollout.timing import in_turn_ms
 
@@ -50,15 +50,17 @@ class Observation:
         """An operator's word counts as a pass."""
         self._is_promoted = True
 
-    async def passed(self, pair: Pair, wish: Callable[[], ModelWish], pause: Callable[[], Awaitable[None]]) -> None:
+    async def passed(
+        self, pair: Pair, request: Callable[[], ModelRequest], pause: Callable[[], Awaitable[None]]
+    ) -> None:
         """Wait until the gate, or an operator, lets the candidate pass; `pause` lies between two looks.
 
         Raises Breach.
         """
         self._is_promoted = False
         started, excused_until = time.monotonic(), 0.0
-        while not (self._is_promoted or wish().promoted):
-            now = wish()
+        while not (self._is_promoted or request().promoted):
+            now = request()
             before, candidate, agreed = pair.compared()
             looked = time.monotonic()
             is_timed = looked > excused_until
@@ -74,10 +76,10 @@ class Observation:
             await pause()
         log.info("model '%s': %s was promoted by an operator", self._name, pair.candidate.version)
 
-    async def _is_slower(self, pair: Pair, wish: ModelWish) -> bool:
+    async def _is_slower(self, pair: Pair, request: ModelRequest) -> bool:
         """Time both once more, in turn: a machine that became busy at the switch is not the candidate's fault."""
         before_ms, candidate_ms = await in_background(in_turn_ms, pair.before, pair.candidate)
-        if is_slower(before_ms, candidate_ms, wish.gate):
+        if is_slower(before_ms, candidate_ms, request.gate):
             return True
         text = "model '%s': %s seemed slower than %s, but in turn they take %.1f and %.1f ms: the machine is busier"
         log.info(text, self._name, pair.candidate.version, pair.before.version, candidate_ms, before_ms)

@@ -42,7 +42,7 @@ class Prepared:
     compile_ms: float = 0.0  # in the process of its own; 0 without a cache
 
 
-class Workshop:
+class Preparer:
     """Finds and prepares versions of one repository."""
 
     def __init__(self, repository: Repository, runtime: Runtime, keep: int = 0) -> None:

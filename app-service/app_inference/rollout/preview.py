@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app_inference.rollout.canary import canary_for
-from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.steps import Step
 
 _BEFORE = (Step.RESOLVE, Step.VERIFY, Step.LOAD, Step.SELFTEST)
@@ -14,26 +14,26 @@ _BETWEEN: Mapping[str, tuple[Step, ...]] = {"swap": (), "canary": (Step.CANARY,)
 
 
 @dataclass(frozen=True, slots=True)
-class Concerned:
+class AffectedCameras:
     """The cameras a model looks at, and those a candidate would serve first."""
 
     cameras: tuple[str, ...]
     first: tuple[str, ...]
 
 
-def steps_of(wish: ModelWish) -> tuple[Step, ...]:
+def steps_of(request: ModelRequest) -> tuple[Step, ...]:
     """The steps that would be journalled, in their order, if all goes well."""
-    return (*_BEFORE, *_BETWEEN[wish.strategy], *_AFTER)
+    return (*_BEFORE, *_BETWEEN[request.strategy], *_AFTER)
 
 
-def concerned(name: str, wish: ModelWish, status: Mapping[str, Any]) -> Concerned:
+def affected_cameras(name: str, request: ModelRequest, status: Mapping[str, Any]) -> AffectedCameras:
     """Whom it would touch, by app-inference's status."""
     cameras = [str(row["name"]) for row in status.get("cameras", ())]
     looked_at = sorted(set(_looked_at(name, cameras, status.get("pipelines", {}).values())))
-    if wish.strategy != "canary":
-        return Concerned(tuple(looked_at), ())
-    is_first = canary_for(name, wish.canary, looked_at)
-    return Concerned(tuple(looked_at), tuple(camera for camera in looked_at if is_first(camera)))
+    if request.strategy != "canary":
+        return AffectedCameras(tuple(looked_at), ())
+    is_first = canary_for(name, request.canary, looked_at)
+    return AffectedCameras(tuple(looked_at), tuple(camera for camera in looked_at if is_first(camera)))
 
 
 def _looked_at(name: str, cameras: Iterable[str], pipelines: Iterable[Mapping[str, Any]]) -> Iterable[str]:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Tallies:
+class RolloutCounts:
     """What became of the wishes since the start."""
 
     swaps: int = 0
@@ -51,7 +51,7 @@ class Progress:
         if added := self._with(digest, version, reason):
             self.store(quarantine=added)
 
-    def give_up(self, reason: str, serving: str, wished: str, *, quarantine: bool) -> bool:
+    def give_up(self, reason: str, serving: str, requested: str, *, quarantine: bool) -> bool:
         """Note that the candidate is gone, or `wished` refused where there was none; True when frames had met it."""
         blamed = self._blamed(reason) if quarantine else {}
         is_return = self.record.step in (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE)
@@ -59,7 +59,7 @@ class Progress:
             log.warning("model '%s': back to %s: %s", self._name, serving, reason)
             self.step(Step.ROLLBACK, reason=reason, **blamed)
         if self.record.step is Step.IDLE:
-            self.store(reason=reason, refused=wished)
+            self.store(reason=reason, refused=requested)
         else:
             gone = {"candidate": "", "candidate_digest": "", "refused": self.record.candidate, "boots": 0}
             self.step(Step.IDLE, reason=reason, **gone, **blamed)

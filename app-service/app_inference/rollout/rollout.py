@@ -18,16 +18,16 @@ from app_inference.pipeline.samples import Evidence
 from app_inference.pipeline.slot import ActiveSet, ServedModel
 from app_inference.rollout.canary import canary_for
 from app_inference.rollout.clearance import Clearance
-from app_inference.rollout.deployment_queue import Order, Orders
-from app_inference.rollout.desired import ModelWish
+from app_inference.rollout.deployment_queue import Deployment, DeploymentQueue
+from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.drain import Drain
 from app_inference.rollout.drift import baseline_from
 from app_inference.rollout.gate import Judgement
 from app_inference.rollout.journal import Journal, Record
 from app_inference.rollout.observation import Breach, Compared, Observation, Pair
-from app_inference.rollout.places import Places
-from app_inference.rollout.preparation import Prepared, Workshop
-from app_inference.rollout.progress import Progress, Tallies
+from app_inference.rollout.preparation import Prepared, Preparer
+from app_inference.rollout.progress import Progress, RolloutCounts
+from app_inference.rollout.served import ServedModels
 from app_inference.rollout.steps import Step
 
 log = logging.getLogger(__name__)
@@ -39,29 +39,29 @@ class Rollout:
     """Follows the wishes for one model. `tell` is called after every change that is worth reporting."""
 
     def __init__(
-        self, name: str, places: Places, workshop: Workshop, journal: Journal, tell: Callable[[], None]
+        self, name: str, served: ServedModels, preparer: Preparer, journal: Journal, tell: Callable[[], None]
     ) -> None:
         self.name = name
         self.prepared: Prepared | None = None
-        self.tallies = Tallies()
+        self.tallies = RolloutCounts()
         self.drain = Drain(name, tell)
-        self._places = places
-        self._workshop = workshop
+        self._served = served
+        self._preparer = preparer
         self._progress = Progress(name, journal, tell)
         self._tell = tell
-        self._orders = Orders()
+        self._queue = DeploymentQueue()
         self._observation = Observation(name, tell)
         self._before: Evidence = Evidence()
-        self._clearance = Clearance(name, workshop, self._progress, places, self._orders)
+        self._clearance = Clearance(name, preparer, self._progress, served, self._queue)
 
-    def wish(self, order: Order) -> None:
+    def request(self, deployment: Deployment) -> None:
         """Follow `order` from now on, instead of any other."""
-        self._orders.put(order)
+        self._queue.put(deployment)
 
     @property
-    def order(self) -> Order | None:
+    def deployment(self) -> Deployment | None:
         """What is wished now."""
-        return self._orders.now
+        return self._queue.now
 
     @property
     def record(self) -> Record:
@@ -87,8 +87,8 @@ class Rollout:
         if locked == self.is_locked:
             return
         self._progress.store(is_locked=locked)
-        if not locked and self.order is not None:
-            self.wish(self.order)
+        if not locked and self.deployment is not None:
+            self.request(self.deployment)
 
     def quarantine(self, digest: str, version: str, reason: str) -> None:
         """Do not try this version again by itself."""
@@ -104,21 +104,21 @@ class Rollout:
         """Follow wish after wish, for ever."""
         async with asyncio.TaskGroup() as tasks:
             keep(tasks, {f"clearance:{self.name}": self._clearance.run})
-            await self._orders.follow(
+            await self._queue.follow(
                 f"rollout:{self.name}",
                 self._attempt,
                 self._adjust,
                 lambda: self._take_back("a newer wish came", quarantine=False),
             )
 
-    def _adjust(self, order: Order) -> None:
-        self._apply_threshold(order.wish)
+    def _adjust(self, deployment: Deployment) -> None:
+        self._apply_threshold(deployment.request)
         self._tell()
 
-    async def _attempt(self, order: Order) -> None:
-        self._apply_threshold(order.wish)
+    async def _attempt(self, deployment: Deployment) -> None:
+        self._apply_threshold(deployment.request)
         try:
-            await self._roll(order)
+            await self._roll(deployment)
         except Breach as breach:
             self._take_back(str(breach), quarantine=True)
         except ModelRejected as rejected:
@@ -129,65 +129,71 @@ class Rollout:
             log.exception("update of model '%s'", self.name)
             self._take_back(f"{type(error).__name__}: {error}", quarantine=False)
 
-    async def _roll(self, order: Order) -> None:
-        wish, slot = order.wish, self._slot()
+    async def _roll(self, deployment: Deployment) -> None:
+        request, slot = deployment.request, self._slot()
         if self.record.step is not Step.IDLE:  # what could not be noted when it happened
             self._note_return(self.record.reason, slot, quarantine=False)
-        if slot is not None and wish.version == slot.model.version:
-            self._adopt(order, slot)
+        if slot is not None and request.version == slot.model.version:
+            self._adopt(deployment, slot)
             return
-        self._progress.step(Step.RESOLVE, candidate=wish.version, generation=order.generation, reason="", refused="")
-        stored = await self._resolve(wish)
-        prepared = await self._prepare(stored, wish, slot)
+        self._progress.step(
+            Step.RESOLVE, candidate=request.version, generation=deployment.generation, reason="", refused=""
+        )
+        stored = await self._resolve(request)
+        prepared = await self._prepare(stored, request, slot)
         await self._while_paused()
         if slot is None:
             self._fill(prepared)
         else:
-            await self._compare(prepared, wish, slot)
+            await self._compare(prepared, request, slot)
             old = self._switch(prepared, slot)
             await self._observe(prepared, old, slot)
             self._commit(prepared, slot)
         self._clearance.begin()
 
-    def _adopt(self, order: Order, slot: ServedModel) -> None:
+    def _adopt(self, deployment: Deployment, slot: ServedModel) -> None:
         """It serves already: that is then the version to boot with."""
-        if self.record.active != order.wish.version or self.record.generation != order.generation:
-            kept = self.record.baseline if self.record.active == order.wish.version else None
+        if self.record.active != deployment.request.version or self.record.generation != deployment.generation:
+            kept = self.record.baseline if self.record.active == deployment.request.version else None
             self._progress.store(
-                active=order.wish.version, generation=order.generation, reason="", refused="", baseline=kept
+                active=deployment.request.version,
+                generation=deployment.generation,
+                reason="",
+                refused="",
+                baseline=kept,
             )
         log.info("model '%s' serves version %s as wished", self.name, slot.model.version)
 
-    async def _resolve(self, wish: ModelWish) -> StoredModel:
+    async def _resolve(self, request: ModelRequest) -> StoredModel:
         if self.is_locked:
             raise Locked(f"model '{self.name}' is LOCKED: it is not to be updated")
         await self._clearance.over()
-        stored = self._workshop.find(self.name, wish.version)
+        stored = self._preparer.find(self.name, request.version)
         self._progress.step(Step.VERIFY)
-        digest = await self._workshop.verify(stored)
+        digest = await self._preparer.verify(stored)
         quarantined = next((it for it in self.record.quarantine if it.digest == digest), None)
-        if quarantined is not None and not wish.retry:
+        if quarantined is not None and not request.retry:
             raise Invalid(f"it is quarantined: {quarantined.reason}; `deploy --retry` tries it again")
         kept = tuple(it for it in self.record.quarantine if it.digest != digest)
         boots = self.record.boots if digest == self.record.candidate_digest else 0
         self._progress.store(candidate_digest=digest, quarantine=kept, boots=boots)
         return stored
 
-    async def _prepare(self, stored: StoredModel, wish: ModelWish, slot: ServedModel | None) -> Prepared:
+    async def _prepare(self, stored: StoredModel, request: ModelRequest, slot: ServedModel | None) -> Prepared:
         self._progress.step(Step.LOAD)
-        prepared = await self._workshop.load(stored)
+        prepared = await self._preparer.load(stored)
         self._progress.step(Step.SELFTEST)
         serving = slot.model if slot else None
-        await self._workshop.check(stored, prepared.model, serving, allow_labels=wish.allow_label_change)
+        await self._preparer.check(stored, prepared.model, serving, allow_labels=request.allow_label_change)
         self.prepared = prepared
         return prepared
 
-    async def _compare(self, prepared: Prepared, wish: ModelWish, slot: ServedModel) -> None:
+    async def _compare(self, prepared: Prepared, request: ModelRequest, slot: ServedModel) -> None:
         """Let the candidate look on, or serve some cameras, until the gate lets it pass."""
-        if wish.strategy == "swap":
+        if request.strategy == "swap":
             return
         known = slot.cameras(slot.model)
-        is_canary = canary_for(self.name, wish.canary, known) if wish.strategy == "canary" else None
+        is_canary = canary_for(self.name, request.canary, known) if request.strategy == "canary" else None
         slot.start_over(prepared.model)
         slot.replace(ActiveSet(slot.model, candidate=prepared.model, is_canary=is_canary))
         self._progress.step(Step.CANARY if is_canary else Step.SHADOW)
@@ -215,13 +221,13 @@ class Rollout:
 
     def _fill(self, prepared: Prepared) -> None:
         """Nothing serves: there is nothing to compare with and nothing to go back to."""
-        if self._places.find(self.name) is not None:
+        if self._served.find(self.name) is not None:
             raise Conflict(f"model '{self.name}' was brought back by another way meanwhile; wish again")
         version, before = prepared.model.version, self.record.previous
         self._progress.step(Step.SWITCH)
-        self._places.fill(self.name, prepared.model)
+        self._served.fill(self.name, prepared.model)
         self.tallies.swaps += 1
-        self._apply_threshold(self._wish)
+        self._apply_threshold(self._request)
         self._progress.step(
             Step.COMMIT, active=version, previous=before if before != version else "", boots=0, baseline=None
         )
@@ -241,26 +247,28 @@ class Rollout:
         log.info("model '%s': version %s is committed, %s was before", self.name, version, previous or "none")
 
     async def _passed(self, pair: Pair) -> None:
-        await self._observation.passed(pair, lambda: self._wish, lambda: asyncio.sleep(JUDGE_EVERY))
+        await self._observation.passed(pair, lambda: self._request, lambda: asyncio.sleep(JUDGE_EVERY))
 
     @property
-    def _wish(self) -> ModelWish:
-        assert self.order is not None
-        return self.order.wish
+    def _request(self) -> ModelRequest:
+        assert self.deployment is not None
+        return self.deployment.request
 
     async def _while_paused(self) -> None:
-        while self._wish.paused:
+        while self._request.paused:
             await asyncio.sleep(JUDGE_EVERY)
 
     def _refuse(self, reason: str, *, quarantine: bool) -> None:
         """The candidate is dropped; the serving version was never touched."""
         self.tallies.refusals += 1
-        log.warning("model '%s': version %s refused: %s", self.name, self.order and self.order.wish.version, reason)
+        log.warning(
+            "model '%s': version %s refused: %s", self.name, self.deployment and self.deployment.request.version, reason
+        )
         self._take_back(reason, quarantine=quarantine)
 
     def _take_back(self, reason: str, *, quarantine: bool) -> None:
         """Serve the version before, which is warm: no disk, no compilation."""
-        slot = self._places.find(self.name)
+        slot = self._served.find(self.name)
         active = slot.active if slot is not None else None
         if slot is not None and active is not None and active.is_update:
             slot.replace(ActiveSet(active.warm or active.serving))
@@ -272,18 +280,18 @@ class Rollout:
 
     def _note_return(self, reason: str, slot: ServedModel | None, *, quarantine: bool) -> None:
         serving = slot.model.version if slot is not None else "nothing"
-        wished = self.order.wish.version if self.order else ""
-        if self._progress.give_up(reason, serving, wished, quarantine=quarantine):
+        requested = self.deployment.request.version if self.deployment else ""
+        if self._progress.give_up(reason, serving, requested, quarantine=quarantine):
             self.tallies.rollbacks += 1
 
-    def _apply_threshold(self, wish: ModelWish) -> None:
-        slot = self._places.find(self.name)
+    def _apply_threshold(self, request: ModelRequest) -> None:
+        slot = self._served.find(self.name)
         if slot is not None:
-            slot.threshold = wish.threshold
+            slot.threshold = request.threshold
 
     def _slot(self) -> ServedModel | None:
         """Where it serves; None where a pipeline names it and no version could be loaded. Raises NotFound."""
-        slot = self._places.find(self.name)
-        if slot is None and not self._places.is_missing(self.name):
+        slot = self._served.find(self.name)
+        if slot is None and not self._served.is_missing(self.name):
             raise NotFound(f"no pipeline uses model '{self.name}'; a version of it is tried once one does")
         return slot

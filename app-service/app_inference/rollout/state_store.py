@@ -19,7 +19,7 @@ from app_inference.rollout.desired import Desired, desired_text, parse_desired
 from app_inference.settings import AppSettings
 
 
-class Intents(Protocol):
+class StateStore(Protocol):
     """A place for both documents."""
 
     async def read(self) -> Desired:
@@ -35,15 +35,15 @@ class Intents(Protocol):
         """Call `hint` when the desired state may have changed; it is a hint and may come for nothing or not at all."""
 
 
-def intents_of(service: Service[AppSettings]) -> Intents:
+def state_store_of(service: Service[AppSettings]) -> StateStore:
     """Where this service is told what is wished."""
     keeper = service.provider.keeper
     if keeper is None:
-        return FolderIntents(service.settings.inference.state_path)
-    return KeeperIntents(keeper, service.bus, service.name)
+        return FolderStateStore(service.settings.inference.state_path)
+    return KeeperStateStore(keeper, service.bus, service.name)
 
 
-class KeeperIntents:
+class KeeperStateStore:
     """Both documents as values in core-keeper, where every EdgeX tool can see them."""
 
     def __init__(self, keeper: Keeper, bus: Bus, service: str) -> None:
@@ -70,7 +70,7 @@ class KeeperIntents:
         self._bus.on_connected(hint)
 
 
-class FolderIntents:
+class FolderStateStore:
     """Both documents as files, for a service that runs without a configuration provider."""
 
     def __init__(self, folder: Path) -> None:

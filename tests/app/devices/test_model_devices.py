@@ -156,8 +156,8 @@ def test_locked_means_do_not_update_whichever_way_it_is_asked(gateway: Gateway) 
     gateway.patch(adminState="LOCKED")
     until(lambda: gateway.put("Threshold", "0.5").status_code == 423, "commands are refused")
     assert gateway.put("Deploy", "2.0.0").status_code == 423
-    wish = {"generation": 50, "models": {MODEL: {"version": "2.0.0"}}}
-    requests.put(gateway.key("Desired"), json={"value": json.dumps(wish)}, timeout=5).raise_for_status()
+    request = {"generation": 50, "models": {MODEL: {"version": "2.0.0"}}}
+    requests.put(gateway.key("Desired"), json={"value": json.dumps(request)}, timeout=5).raise_for_status()
     until(lambda: "LOCKED" in gateway.reported().get("models", {}).get(MODEL, {}).get("reason", ""), "it says so", 20)
     assert gateway.reported()["models"][MODEL]["active"]["version"] == "1.0.0"
     gateway.patch(adminState="UNLOCKED")
@@ -239,9 +239,9 @@ def test_updates_are_scraped_and_published(gateway: Gateway) -> None:
 @pytest.mark.goal(35)
 def test_a_desired_document_written_by_hand_is_followed(gateway: Gateway) -> None:
     write_version(gateway.models, "2.0.0", PERSON)
-    wish = {"generation": 7, "models": {MODEL: {"version": "2.0.0", **QUICK}}}
+    request = {"generation": 7, "models": {MODEL: {"version": "2.0.0", **QUICK}}}
     with gateway.frames():
-        requests.put(gateway.key("Desired"), json={"value": json.dumps(wish)}, timeout=5).raise_for_status()
+        requests.put(gateway.key("Desired"), json={"value": json.dumps(request)}, timeout=5).raise_for_status()
         gateway.settled("2.0.0")
     until(lambda: gateway.reported()["generationSeen"] == 7, "it is told")
     assert gateway.reported()["models"][MODEL]["active"]["version"] == "2.0.0"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from app_inference.devices.model_state import Standing, is_managed
+from app_inference.devices.model_state import ModelState, is_managed
 from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
 from app_inference.pipeline.samples import Sample
@@ -22,21 +22,21 @@ def slot(tmp_path: Path) -> ServedModel:
     return ServedModel(MODEL, load_model(Repository(tmp_path).version(MODEL, "1.0.0"), None, RUNTIME))
 
 
-def standing(slot: ServedModel | None, failure: str = "", **report: object) -> Standing:
+def state(slot: ServedModel | None, failure: str = "", **report: object) -> ModelState:
     told = ModelReport(**{"state": Step.IDLE, **report})  # type: ignore[arg-type]
-    return Standing(MODEL, slot, failure, told, None, 0.0)
+    return ModelState(MODEL, slot, failure, told, None, 0.0)
 
 
 @pytest.mark.goal(38)
 @pytest.mark.parametrize("step", list(Step))
 def test_a_model_that_serves_is_ready_whatever_is_being_tried(slot: ServedModel, step: Step) -> None:
-    it = standing(slot, state=step, candidate=TRYING, reason="5 of 200 frames")
+    it = state(slot, state=step, candidate=TRYING, reason="5 of 200 frames")
     assert (it.trouble(), it.reason) == ("", "5 of 200 frames")
 
 
 @pytest.mark.goal(38)
 def test_a_quarantined_candidate_leaves_it_ready_and_is_told(slot: ServedModel) -> None:
-    it = standing(slot, quarantined=("2.0.0",), reason="finds other classes")
+    it = state(slot, quarantined=("2.0.0",), reason="finds other classes")
     assert it.trouble() == ""
     reported = it.properties()["reported"]
     assert (list(reported["quarantined"]), reported["reason"]) == (["2.0.0"], "finds other classes")
@@ -44,7 +44,7 @@ def test_a_quarantined_candidate_leaves_it_ready_and_is_told(slot: ServedModel) 
 
 @pytest.mark.goal(38)
 def test_a_model_that_could_not_be_loaded_is_not_ready_and_says_why() -> None:
-    it = standing(None, "its weights are cut off")
+    it = state(None, "its weights are cut off")
     assert (it.trouble(), it.reason, it.threshold) == ("its weights are cut off", "its weights are cut off", 0.0)
     assert it.properties()["trouble"] == "its weights are cut off"
     assert it.metadata() == {}
@@ -59,12 +59,12 @@ def test_a_model_that_fails_on_most_pictures_is_not_ready(
 ) -> None:
     for number in range(frames):
         slot.observe(slot.model, "gate", Sample(1.0, is_error=number < failed))
-    assert (standing(slot).trouble() == "") is is_ready
+    assert (state(slot).trouble() == "") is is_ready
 
 
 @pytest.mark.goal(31, 36)
 def test_what_is_known_of_it_says_who_said_so(slot: ServedModel) -> None:
-    known = standing(slot).properties()
+    known = state(slot).properties()
     assert known["license"] == "MIT"
     assert known["metadata"]["license"] == {"value": "MIT", "origin": "manifest"}
     assert known["metadata"]["trainer"] == {"value": "somebody", "origin": "manifest"}

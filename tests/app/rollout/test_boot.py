@@ -45,7 +45,7 @@ async def main():
     boot = Starts(journal, Repository(root)).version(MODEL) or "1.0.0"
     async with open_site(root, boot, journal=journal) as site:
         await site.until(lambda: len(site.street.findings) > 60)
-        site.wish("2.0.0", site.rollout.record.generation + 1, strategy=strategy)
+        site.request("2.0.0", site.rollout.record.generation + 1, strategy=strategy)
         await site.settled()
         print(site.rollout.record.reason)
 

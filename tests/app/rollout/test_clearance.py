@@ -54,7 +54,7 @@ def root(tmp_path: Path) -> Path:
 
 async def committed(site: Site, disk: Held) -> None:
     """2.0.0 serves, and the first of two old versions, 0.2.0, is just being removed."""
-    site.wish("2.0.0", promoted=True)
+    site.request("2.0.0", promoted=True)
     await site.settled()
     await site.until(disk.begun.is_set)
 
@@ -65,7 +65,7 @@ async def test_a_wish_that_comes_while_old_versions_go_does_not_call_the_committ
     journal = Noted(root / ".state")
     async with open_site(root, keep=1, journal=journal) as site:
         await committed(site, disk)
-        site.wish("3.0.0", 2, promoted=True)
+        site.request("3.0.0", 2, promoted=True)
         await site.until(lambda: site.rollout.record.candidate == "3.0.0")
         disk.let.set()
         await site.settled()
@@ -74,12 +74,12 @@ async def test_a_wish_that_comes_while_old_versions_go_does_not_call_the_committ
     assert [it.reason for it in journal.written if it.reason] == []
 
 
-@pytest.mark.parametrize("wish", ["0.1.0", "~0.1.0"])
-async def test_a_version_wished_for_while_older_ones_go_stays_and_serves(root: Path, disk: Held, wish: str) -> None:
+@pytest.mark.parametrize("version", ["0.1.0", "~0.1.0"])
+async def test_a_version_requested_while_older_ones_go_stays_and_serves(root: Path, disk: Held, version: str) -> None:
     async with open_site(root, keep=1) as site:
         await committed(site, disk)
-        site.wish(wish, 2, promoted=True)  # 0.1.0 would go next
-        await site.until(lambda: site.rollout.record.candidate == wish)
+        site.request(version, 2, promoted=True)  # 0.1.0 would go next
+        await site.until(lambda: site.rollout.record.candidate == version)
         disk.let.set()
         await site.settled()
         assert site.rollout.record.active == "0.1.0"
@@ -89,7 +89,7 @@ async def test_a_version_wished_for_while_older_ones_go_stays_and_serves(root: P
 async def test_a_version_wished_for_while_it_goes_is_refused_once_it_has_gone(root: Path, disk: Held) -> None:
     async with open_site(root, keep=1) as site:
         await committed(site, disk)
-        site.wish("0.2.0", 2, promoted=True)
+        site.request("0.2.0", 2, promoted=True)
         await site.until(lambda: site.rollout.record.candidate == "0.2.0")
         assert site.rollout.record.step is Step.RESOLVE
         disk.let.set()
@@ -102,6 +102,6 @@ async def test_a_version_wished_for_while_it_goes_is_refused_once_it_has_gone(ro
 async def test_a_wish_that_only_changes_the_threshold_waits_for_no_removal(root: Path, disk: Held) -> None:
     async with open_site(root, keep=1) as site:
         await committed(site, disk)
-        site.wish("2.0.0", 2, threshold=0.4)
+        site.request("2.0.0", 2, threshold=0.4)
         await site.until(lambda: site.rollout.record.generation == 2)
         assert site.slot.threshold == 0.4

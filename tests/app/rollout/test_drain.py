@@ -63,7 +63,7 @@ async def test_a_frame_that_never_ends_is_told_and_holds_up_no_update(
     async with open_site(tmp_path) as site:
         with Stuck(site.slot):
             began = time.monotonic()
-            site.wish("2.0.0", promoted=True)
+            site.request("2.0.0", promoted=True)
             await site.until(lambda: site.street.versions()[-1:] == ["2.0.0"])
             await site.settled()
             assert time.monotonic() - began > 0.5
@@ -83,7 +83,7 @@ async def test_an_update_ends_after_the_last_frame_of_the_version_before(tmp_pat
         write_version(tmp_path, version)
     async with open_site(tmp_path) as site:
         with Stuck(site.slot) as stuck:
-            site.wish("2.0.0", promoted=True)
+            site.request("2.0.0", promoted=True)
             await site.until(lambda: site.street.versions()[-1:] == ["2.0.0"])
             assert site.rollout.record.step is Step.OBSERVE
             stuck.end()

@@ -13,20 +13,20 @@ from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
 from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout import engine as engine_module
-from app_inference.rollout.desired import ModelWish, ObserveWish
+from app_inference.rollout.desired import ModelRequest, ObserveOptions
 from app_inference.rollout.engine import Engine
 from app_inference.rollout.journal import Journal
-from app_inference.rollout.preparation import Workshop
-from app_inference.rollout.state_store import KeeperIntents
+from app_inference.rollout.preparation import Preparer
+from app_inference.rollout.state_store import KeeperStateStore
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.wire.errors import Conflict, NotFound
 
 from tests.app.updating import MODEL, RUNTIME, Slots, Street, write_version
 
-AT_ONCE = ObserveWish(min_frames=1, hold_seconds=0)
+AT_ONCE = ObserveOptions(min_frames=1, hold_seconds=0)
 
 
-class Deaf(KeeperIntents):
+class Deaf(KeeperStateStore):
     """core-keeper whose change messages all get lost."""
 
     def watch(self, hint: Callable[[], None]) -> None:
@@ -41,9 +41,9 @@ class Site:
         self.slot = slot
         self._url = f"{url}/api/v3/kvs/key/edgex/v4/{service}/Models"
 
-    def write(self, generation: int, text: str = "", **wish: Any) -> None:
+    def write(self, generation: int, text: str = "", **request: Any) -> None:
         """What a person or a tool writes straight into core-keeper."""
-        document = text or json.dumps({"generation": generation, "models": {MODEL: wish}})
+        document = text or json.dumps({"generation": generation, "models": {MODEL: request}})
         requests.put(f"{self._url}/Desired", json={"value": document}, timeout=5).raise_for_status()
 
     def reported(self) -> dict[str, Any]:
@@ -71,8 +71,8 @@ def open_site(edgex: Any, unique: str, tmp_path: Path, monkeypatch: pytest.Monke
         write_version(tmp_path, "1.0.0")
         repository, keeper = Repository(tmp_path), Keeper(edgex.keeper)
         slot = ServedModel(MODEL, load_model(repository.version(MODEL, "1.0.0"), None, RUNTIME))
-        intents = Deaf(keeper, None, unique)  # type: ignore[arg-type] - it never listens to the bus
-        engine = Engine(Slots({MODEL: slot}), Workshop(repository, RUNTIME), Journal(tmp_path / ".state"), intents)
+        store = Deaf(keeper, None, unique)  # type: ignore[arg-type] - it never listens to the bus
+        engine = Engine(Slots({MODEL: slot}), Preparer(repository, RUNTIME), Journal(tmp_path / ".state"), store)
         running = asyncio.create_task(engine.run())
         try:
             with Street(slot).busy():
@@ -118,9 +118,9 @@ async def test_commands_at_the_same_time_undo_nothing_of_one_another(open_site: 
         ]
         await asyncio.gather(*asked)
         await site.until(lambda: site.slot.threshold == 0.4, "the threshold is in force")
-        wish = site.engine.rollout(MODEL).order
-        assert wish is not None
-        await site.until(lambda: site.engine.rollout(MODEL).order.wish.paused, "it is paused")  # type: ignore[union-attr]
+        request = site.engine.rollout(MODEL).deployment
+        assert request is not None
+        await site.until(lambda: site.engine.rollout(MODEL).deployment.request.paused, "it is paused")  # type: ignore[union-attr]
 
 
 async def test_going_back_to_a_warm_version_needs_nothing_of_the_disk(open_site: OpenSite, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_going_back_to_a_warm_version_needs_nothing_of_the_disk(open_site:
         await site.serves("2.0.0")
         await site.engine.damaged(Repository(tmp_path).version(MODEL, "1.0.0"), "a byte has turned")
         with pytest.raises(Conflict, match=r"1\.0\.0 is quarantined: damaged on disk: a byte has turned"):
-            await site.engine.deploy(MODEL, ModelWish(version="1.0.0"))
+            await site.engine.deploy(MODEL, ModelRequest(version="1.0.0"))
         await site.engine.roll_back(MODEL)
         await site.serves("1.0.0")
 
@@ -184,7 +184,7 @@ async def test_a_version_that_was_refused_is_not_tried_again_by_reading_again(
 async def test_a_threshold_does_not_try_a_refused_version_again(open_site: OpenSite, tmp_path: Path) -> None:
     write_version(tmp_path, "2.0.0", labels=["dog", "car", "person"])
     async with open_site() as site:
-        await site.engine.deploy(MODEL, ModelWish(version="2.0.0", observe=AT_ONCE, retry=True))
+        await site.engine.deploy(MODEL, ModelRequest(version="2.0.0", observe=AT_ONCE, retry=True))
         rollout = site.engine.rollout(MODEL)
         await site.until(lambda: rollout.tallies.refusals == 1, "it is refused")
         await site.engine.adjust(MODEL, threshold=0.3)
@@ -196,6 +196,6 @@ async def test_a_threshold_does_not_try_a_refused_version_again(open_site: OpenS
 async def test_an_unknown_version_is_no_wish(open_site: OpenSite) -> None:
     async with open_site() as site:
         with pytest.raises(NotFound, match=r"no version '7\.0\.0'"):
-            await site.engine.deploy(MODEL, ModelWish(version="7.0.0"))
+            await site.engine.deploy(MODEL, ModelRequest(version="7.0.0"))
         with pytest.raises(NotFound):
             await site.engine.adjust("nobody", threshold=0.1)

@@ -4,10 +4,10 @@ import random
 
 import pytest
 from app_inference.pipeline.samples import Evidence, Sample
-from app_inference.rollout.desired import GateWish, ObserveWish
+from app_inference.rollout.desired import GateOptions, ObserveOptions
 from app_inference.rollout.gate import Verdict, judge, stability_index
 
-GATE, OBSERVE = GateWish(), ObserveWish(min_frames=100, hold_seconds=5)
+GATE, OBSERVE = GateOptions(), ObserveOptions(min_frames=100, hold_seconds=5)
 
 
 def evidence(frames: int, *, ms: float = 10.0, classes: tuple[int, ...] = (0,), score: float = 0.8) -> Evidence:
@@ -66,7 +66,7 @@ def test_failing_frames_break_the_gate_before_anything_was_found() -> None:
 def test_nonsense_after_two_hundred_good_frames_is_seen_at_once() -> None:
     late = evidence(200)
     frames = 0
-    while judge(evidence(400), late, 1, GATE, ObserveWish()).verdict is not Verdict.BREACH:
+    while judge(evidence(400), late, 1, GATE, ObserveOptions()).verdict is not Verdict.BREACH:
         late.add(Sample(10.0, class_ids=(5, 6, 7, 8, 9), score_sum=2.0))
         frames += 1
         assert frames < 120

@@ -27,7 +27,7 @@ async def test_a_swap_is_counted_with_its_gate_and_the_version_that_serves(tmp_p
         metrics, meters = metered(site)
         meters.look(site.rollout)
         assert number(metrics, "ModelActive", version="1.0.0") == 1
-        site.wish("1.1.0")
+        site.request("1.1.0")
         await site.until(lambda: site.rollout.judgement.values.get("frames", 0) > 0)
         meters.look(site.rollout)
         assert number(metrics, "ModelGate", version="1.1.0", value="frames") is not None
@@ -47,9 +47,9 @@ async def test_a_rollback_a_refusal_and_what_is_quarantined_are_counted(tmp_path
     async with open_site(tmp_path) as site:
         metrics, meters = metered(site)
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("1.1.0")
+        site.request("1.1.0")
         await site.settled()
-        site.wish("9.9.9", generation=2)
+        site.request("9.9.9", generation=2)
         await site.until(lambda: "9.9.9" in site.rollout.record.reason)
         meters.look(site.rollout)
     assert number(metrics, "ModelRollbacks", model=MODEL) == 1
@@ -63,7 +63,7 @@ async def test_drift_begins_with_the_commit(tmp_path: Path) -> None:
     write_version(tmp_path, "1.1.0", ((0, 0.9),), late=((1, 0.5),), after=300)
     async with open_site(tmp_path) as site:
         metrics, meters = metered(site)
-        site.wish("1.1.0")
+        site.request("1.1.0")
         await site.settled()
         assert site.rollout.record.baseline is not None
         meters.look(site.rollout)

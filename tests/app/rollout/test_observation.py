@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from app_inference.pipeline.samples import Evidence, Sample
 from app_inference.rollout import observation
-from app_inference.rollout.desired import ModelWish, ObserveWish
+from app_inference.rollout.desired import ModelRequest, ObserveOptions
 from app_inference.rollout.observation import Breach, Compared, Observation, Pair
 
 from tests.app.updating import open_version, write_version
 
-WISH = ModelWish(version="2.0.0", observe=ObserveWish(min_frames=10, hold_seconds=0.1))
+WISH = ModelRequest(version="2.0.0", observe=ObserveOptions(min_frames=10, hold_seconds=0.1))
 
 
 async def observe(root: Path, work: int) -> Observation:

@@ -14,8 +14,8 @@ from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository
 from app_inference.models.retention import pin
 from app_inference.rollout.compiler import NICENESS
-from app_inference.rollout.desired import ObserveWish
-from app_inference.rollout.preparation import Workshop
+from app_inference.rollout.desired import ObserveOptions
+from app_inference.rollout.preparation import Preparer
 
 from tests.app.updating import MODEL, QUICK, RUNTIME, Slots, open_site, write_version
 
@@ -33,8 +33,8 @@ def children() -> list[int]:
 @pytest.mark.timeout(60)
 async def test_a_version_is_compiled_in_a_process_of_low_priority_and_only_read_here(tmp_path: Path) -> None:
     write_version(tmp_path, "1.0.0", work=3)
-    workshop = Workshop(Repository(tmp_path), Runtime(streams=1, threads=1, cache_dir=tmp_path / "cache"))
-    loading = asyncio.create_task(workshop.load(workshop.find(MODEL, "1.0.0")))
+    preparer = Preparer(Repository(tmp_path), Runtime(streams=1, threads=1, cache_dir=tmp_path / "cache"))
+    loading = asyncio.create_task(preparer.load(preparer.find(MODEL, "1.0.0")))
     seen: set[int] = set()
     while not loading.done():
         for child in children():
@@ -58,7 +58,7 @@ async def test_checking_reads_each_file_once(tmp_path: Path, monkeypatch: pytest
     ]
     manifest = folder / "manifest.yaml"
     manifest.write_text(yaml.safe_dump({**yaml.safe_load(manifest.read_text()), "files": files}))
-    workshop = Workshop(Repository(tmp_path), RUNTIME)
+    preparer = Preparer(Repository(tmp_path), RUNTIME)
     read: list[str] = []
     digest = stored_module.file_digest
 
@@ -67,7 +67,7 @@ async def test_checking_reads_each_file_once(tmp_path: Path, monkeypatch: pytest
         return digest(path, progress)
 
     monkeypatch.setattr(stored_module, "file_digest", counted)
-    await workshop.verify(workshop.find(MODEL, "1.0.0"))
+    await preparer.verify(preparer.find(MODEL, "1.0.0"))
     assert sorted(read) == ["model.bin", "model.xml"]
 
 
@@ -76,17 +76,17 @@ async def test_a_corrected_manifest_is_another_version_and_the_same_one_stays_re
     folder = write_version(tmp_path, "2.0.0", labels=["dog", "car", "person"])
     async with open_site(tmp_path) as site:
         for generation in (1, 2):
-            site.wish("2.0.0", generation)
+            site.request("2.0.0", generation)
             await site.settled()
         assert "is quarantined" in site.rollout.record.reason
         manifest = folder / "manifest.yaml"
         manifest.write_text(manifest.read_text() + "# a remark is no correction\n")
-        site.wish("2.0.0", 3)
+        site.request("2.0.0", 3)
         await site.settled()
         assert "is quarantined" in site.rollout.record.reason
         shutil.rmtree(folder)
         write_version(tmp_path, "2.0.0")
-        site.wish("2.0.0", 4, promoted=True)
+        site.request("2.0.0", 4, promoted=True)
         await site.settled()
         assert site.rollout.record.active == "2.0.0"
 
@@ -97,7 +97,7 @@ async def test_the_way_back_needs_no_disk(tmp_path: Path) -> None:
     write_version(tmp_path, "2.0.0", [(2, 0.9)])
     async with open_site(tmp_path) as site:
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("2.0.0", observe=ObserveWish(min_frames=100, hold_seconds=60))
+        site.request("2.0.0", observe=ObserveOptions(min_frames=100, hold_seconds=60))
         await site.until(lambda: site.slot.model.version == "2.0.0")
         shutil.rmtree(tmp_path / MODEL)
         await site.until(lambda: site.street.versions()[-1] == "1.0.0")
@@ -111,7 +111,7 @@ async def test_answers_that_turn_into_no_numbers_go_back_and_cost_no_frame(tmp_p
     write_version(tmp_path, "2.0.0", [(0, 0.9)], late=[(0, float("nan"))], after=100)
     async with open_site(tmp_path) as site:
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("2.0.0", observe=ObserveWish(min_frames=1000, hold_seconds=60))
+        site.request("2.0.0", observe=ObserveOptions(min_frames=1000, hold_seconds=60))
         await site.until(lambda: bool(site.rollout.record.quarantine), 20)
         assert "of the frames failed" in site.rollout.record.reason
         assert site.slot.model.version == "1.0.0"
@@ -126,7 +126,9 @@ async def test_a_shadow_says_how_far_it_agrees(
     write_version(tmp_path, "1.0.0", [(0, 0.9)])
     write_version(tmp_path, "2.0.0", rows)
     async with open_site(tmp_path) as site:
-        site.wish("2.0.0", strategy="shadow", paused=False, observe=ObserveWish(min_frames=10_000, hold_seconds=60))
+        site.request(
+            "2.0.0", strategy="shadow", paused=False, observe=ObserveOptions(min_frames=10_000, hold_seconds=60)
+        )
         await site.until(lambda: site.rollout.record.step == "SHADOW" or bool(site.rollout.record.reason))
         await site.until(lambda: site.rollout.judgement.values.get("frames", 0) > 20)
         assert least <= site.rollout.judgement.values["agreement"] <= most
@@ -138,7 +140,7 @@ async def test_a_shadow_that_finds_the_same_things_elsewhere_does_not_pass(tmp_p
     write_version(tmp_path, "2.0.0", [(0, 0.9), (0, 0.9)], moved_by=0.4)
     async with open_site(tmp_path) as site:
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("2.0.0", strategy="shadow")
+        site.request("2.0.0", strategy="shadow")
         await site.settled()
         assert "agrees with the serving version to 0.00, 0.5 is the least" in site.rollout.record.reason
         assert set(site.street.versions()) == {"1.0.0"}
@@ -151,7 +153,7 @@ async def test_old_versions_go_after_a_commit_and_never_one_that_is_needed(tmp_p
     pin(repository, MODEL, "0.1.0")
     repository.point(MODEL, "stable", "0.2.0")
     async with open_site(tmp_path, keep=1) as site:
-        site.wish("2.0.0", promoted=True, observe=QUICK)
+        site.request("2.0.0", promoted=True, observe=QUICK)
         await site.settled()
         await site.until(lambda: len(repository.versions(MODEL)) == 6)
     assert repository.versions(MODEL) == ["3.0.0", "2.0.0", "1.0.0", "0.5.0", "0.2.0", "0.1.0"]
@@ -171,7 +173,7 @@ async def test_what_was_compiled_of_versions_that_are_gone_goes_too_and_nothing_
     (cache / "notes").mkdir()  # none of ours
     digests = {version: repository.version(MODEL, version).digest()[:16] for version in repository.versions(MODEL)}
     assert digests["0.2.0"] == digests["1.0.0"]
-    await Workshop(repository, runtime, keep=1).prune(MODEL, "1.0.0", lambda: {"1.0.0"})
+    await Preparer(repository, runtime, keep=1).prune(MODEL, "1.0.0", lambda: {"1.0.0"})
     assert repository.versions(MODEL) == ["1.0.0", "0.3.0"]
     kept = {digests["0.3.0"], digests["1.0.0"], used.digest[:16], "notes"}
     assert {it.name.partition("-")[0] for it in cache.iterdir()} == kept
@@ -187,7 +189,7 @@ async def test_a_repository_that_cannot_be_changed_keeps_all_and_the_update_stan
     for version in ("0.1.0", "0.2.0", "1.0.0", "2.0.0"):
         write_version(tmp_path, version)
     async with open_site(tmp_path, keep=1) as site:
-        site.wish("2.0.0", promoted=True)
+        site.request("2.0.0", promoted=True)
         await site.settled()
         assert site.rollout.record.active == "2.0.0"
         await site.until(lambda: "could not be removed" in caplog.text)
@@ -199,17 +201,17 @@ async def test_a_model_of_which_nothing_could_be_loaded_is_brought_back_by_a_goo
     bad = write_version(tmp_path, "2.0.0", nan=True)
     write_version(tmp_path, "3.0.0", [(1, 0.9)], labels=["other", "names", "here"])
     async with open_site(tmp_path) as site:
-        places: Slots = site.places
-        places.slots.clear()
-        places.missing.add(MODEL)
-        site.wish("2.0.0", 1)
+        served: Slots = site.served
+        served.slots.clear()
+        served.missing.add(MODEL)
+        site.request("2.0.0", 1)
         await site.settled()
         assert "NaN" in site.rollout.record.reason  # the self-test counts here, too
-        assert places.is_missing(MODEL)
-        site.wish("3.0.0", 2, threshold=0.3)
+        assert served.is_missing(MODEL)
+        site.request("3.0.0", 2, threshold=0.3)
         await site.settled()
         assert site.rollout.record.active == "3.0.0"
-        slot = places.find(MODEL)
+        slot = served.find(MODEL)
         assert slot is not None
         assert (slot.model.version, slot.threshold) == ("3.0.0", 0.3)
     assert bad.exists()

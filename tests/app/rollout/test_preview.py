@@ -4,8 +4,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from app_inference.rollout.desired import CanaryWish, ModelWish
-from app_inference.rollout.preview import concerned, steps_of
+from app_inference.rollout.desired import CanaryOptions, ModelRequest
+from app_inference.rollout.preview import affected_cameras, steps_of
 from app_inference.rollout.steps import Step, may_follow
 
 STATUS: dict[str, Any] = {
@@ -21,22 +21,22 @@ STATUS: dict[str, Any] = {
 @pytest.mark.goal(50)
 @pytest.mark.parametrize("strategy", ["swap", "canary", "shadow"])
 def test_the_planned_steps_are_a_way_the_journal_allows(strategy: Any) -> None:
-    steps = steps_of(ModelWish(version="1.0.0", strategy=strategy))
+    steps = steps_of(ModelRequest(version="1.0.0", strategy=strategy))
     assert all(may_follow(after, before) for before, after in pairwise((Step.IDLE, *steps)))
     assert (Step.CANARY in steps, Step.SHADOW in steps) == (strategy == "canary", strategy == "shadow")
 
 
 def test_the_cameras_are_those_of_the_pipelines_that_use_the_model() -> None:
-    assert concerned("net", ModelWish(version="1"), STATUS).cameras == ("door", "yard")
-    assert concerned("other", ModelWish(version="1"), STATUS).cameras == ("door", "gate", "yard")
-    assert concerned("nobody", ModelWish(version="1"), STATUS).cameras == ()
+    assert affected_cameras("net", ModelRequest(version="1"), STATUS).cameras == ("door", "yard")
+    assert affected_cameras("other", ModelRequest(version="1"), STATUS).cameras == ("door", "gate", "yard")
+    assert affected_cameras("nobody", ModelRequest(version="1"), STATUS).cameras == ()
     capitals = {"cameras": STATUS["cameras"], "pipelines": {"a": {"Model": "net", "Cameras": "gate", "Enabled": True}}}
-    assert concerned("net", ModelWish(version="1"), capitals).cameras == ("gate",)
+    assert affected_cameras("net", ModelRequest(version="1"), capitals).cameras == ("gate",)
 
 
 def test_a_canary_is_told_its_first_cameras() -> None:
-    named = ModelWish(version="1", strategy="canary", canary=CanaryWish(cameras=("yard",)))
-    assert concerned("net", named, STATUS).first == ("yard",)
-    whole = ModelWish(version="1", strategy="canary", canary=CanaryWish(percent=100))
-    assert concerned("net", whole, STATUS).first == ("door", "yard")
-    assert concerned("net", ModelWish(version="1"), STATUS).first == ()
+    named = ModelRequest(version="1", strategy="canary", canary=CanaryOptions(cameras=("yard",)))
+    assert affected_cameras("net", named, STATUS).first == ("yard",)
+    whole = ModelRequest(version="1", strategy="canary", canary=CanaryOptions(percent=100))
+    assert affected_cameras("net", whole, STATUS).first == ("door", "yard")
+    assert affected_cameras("net", ModelRequest(version="1"), STATUS).first == ()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from app_inference.pipeline.slot import ActiveSet
-from app_inference.rollout.desired import CanaryWish, ObserveWish
+from app_inference.rollout.desired import CanaryOptions, ObserveOptions
 from app_inference.rollout.journal import Journal
 from app_inference.rollout.steps import Step
 
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 async def test_a_better_version_is_committed_and_no_frame_is_lost_or_answered_twice(root: Path) -> None:
     write_version(root, "1.1.0", LIKE_IT)
     async with open_site(root) as site:
-        site.wish("1.1.0")
+        site.request("1.1.0")
         await site.settled()
         record, street = site.rollout.record, site.street
     assert (record.active, record.previous, record.reason, record.refused) == ("1.1.0", "1.0.0", "", "")
@@ -55,7 +55,7 @@ async def test_a_version_that_sees_other_things_goes_back_by_itself(
     write_version(root, "2.0.0", spread)
     async with open_site(root) as site:
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("2.0.0")
+        site.request("2.0.0")
         await site.settled()
         await site.until(lambda: site.street.versions()[-1] == "1.0.0")
         record, street = site.rollout.record, site.street
@@ -70,7 +70,7 @@ async def test_answers_that_are_no_numbers_go_back_at_once_and_cost_no_frame(roo
     write_version(root, "2.0.0", GOOD, late=GOOD, after=30)
     write_version(root, "3.0.0", nan=True)
     async with open_site(root) as site:
-        site.wish("3.0.0")
+        site.request("3.0.0")
         await site.settled()
         assert "NaN" in site.rollout.record.reason
         assert "3.0.0" not in site.street.versions()  # the self-test has found it
@@ -82,7 +82,7 @@ async def test_nonsense_that_begins_after_two_hundred_frames_goes_back_within_a_
     write_version(root, "2.0.0", GOOD, late=[(1, 0.9)] * 9, after=200)
     async with open_site(root) as site:
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("2.0.0", observe=ObserveWish(min_frames=1000, hold_seconds=60))
+        site.request("2.0.0", observe=ObserveOptions(min_frames=1000, hold_seconds=60))
         await site.until(lambda: any(len(it[2].objects) > 5 for it in site.street.findings[-20:]), 20)
         began = time.monotonic()
         await site.until(lambda: site.street.versions()[-1] == "1.0.0")
@@ -98,7 +98,7 @@ async def test_a_quiet_scene_holds_until_an_operator_promotes(tmp_path: Path) ->
     write_version(tmp_path, "1.0.0", [])
     write_version(tmp_path, "1.1.0", [])
     async with open_site(tmp_path) as site:
-        site.wish("1.1.0")
+        site.request("1.1.0")
         await site.until(lambda: site.rollout.record.step is Step.OBSERVE)
         await site.until(lambda: "0 of 40 frames" in site.rollout.judgement.reason)
         site.rollout.promote()
@@ -109,10 +109,10 @@ async def test_a_quiet_scene_holds_until_an_operator_promotes(tmp_path: Path) ->
 async def test_a_version_that_breaks_the_contract_is_held_back_with_the_difference(root: Path) -> None:
     write_version(root, "2.0.0", GOOD, labels=[LABELS[1], LABELS[0], LABELS[2]])
     async with open_site(root) as site:
-        site.wish("2.0.0")
+        site.request("2.0.0")
         await site.settled()
         assert "label 0 is 'car', 'person' is expected" in site.rollout.record.reason
-        site.wish("2.0.0", 2, allow_label_change=True, retry=True)
+        site.request("2.0.0", 2, allow_label_change=True, retry=True)
         await site.settled()
         assert site.rollout.record.active == "2.0.0"
 
@@ -123,10 +123,10 @@ async def test_a_damaged_version_is_tried_once_and_then_quarantined(root: Path) 
     (folder / "model.bin").write_bytes(b"")
     (folder / "model.xml").write_text("<net>")
     async with open_site(root) as site:
-        site.wish("2.0.0")
+        site.request("2.0.0")
         await site.settled()
         assert "OpenVINO cannot read it" in site.rollout.record.reason
-        site.wish("2.0.0", 2)
+        site.request("2.0.0", 2)
         await site.settled()
         assert "is quarantined" in site.rollout.record.reason
         assert set(site.street.versions()) == {"1.0.0"}
@@ -135,7 +135,7 @@ async def test_a_damaged_version_is_tried_once_and_then_quarantined(root: Path) 
 
 async def test_an_unknown_version_is_refused_and_named(root: Path) -> None:
     async with open_site(root) as site:
-        site.wish("9.9.9")
+        site.request("9.9.9")
         await site.settled()
         assert "no version '9.9.9'" in site.rollout.record.reason
         assert site.rollout.record.refused == "9.9.9"
@@ -146,7 +146,7 @@ async def test_a_locked_model_is_not_updated(root: Path) -> None:
     write_version(root, "1.1.0", LIKE_IT)
     async with open_site(root) as site:
         site.rollout.lock(True)
-        site.wish("1.1.0")
+        site.request("1.1.0")
         await site.settled()
         assert "LOCKED" in site.rollout.record.reason
         assert site.slot.model.version == "1.0.0"
@@ -156,7 +156,7 @@ async def test_a_locked_model_is_not_updated(root: Path) -> None:
 async def test_a_canary_serves_always_the_same_cameras_and_then_all(root: Path) -> None:
     write_version(root, "1.1.0", LIKE_IT)
     async with open_site(root) as site:
-        site.wish("1.1.0", strategy="canary", canary=CanaryWish(cameras=("b",)))
+        site.request("1.1.0", strategy="canary", canary=CanaryOptions(cameras=("b",)))
         await site.until(lambda: site.rollout.record.step is Step.CANARY)
         await site.until(lambda: "1.1.0" in site.street.versions("b"))
         await site.until(lambda: site.rollout.record.step is Step.OBSERVE)
@@ -173,7 +173,7 @@ async def test_a_shadow_is_compared_and_never_published_before_it_passes(root: P
     write_version(root, "2.0.0", [(2, 0.9)])
     async with open_site(root) as site:
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("2.0.0", strategy="shadow")
+        site.request("2.0.0", strategy="shadow")
         await site.settled()
         assert "other classes" in site.rollout.record.reason
         assert set(site.street.versions()) == {"1.0.0"}
@@ -187,10 +187,10 @@ async def test_the_newest_of_fifty_wishes_wins(root: Path) -> None:
     chance = random.Random(4)
     async with open_site(root) as site:
         for generation in range(1, 50):
-            site.wish(chance.choice(versions), generation)
+            site.request(chance.choice(versions), generation)
             await site.until(lambda: True)
             await asyncio.sleep(chance.uniform(0, 0.05))
-        site.wish("1.2.0", 50)
+        site.request("1.2.0", 50)
         await site.until(lambda: site.rollout.record.active == "1.2.0" and site.rollout.record.step is Step.IDLE, 25)
         assert site.slot.model.version == "1.2.0"
         assert site.slot.active == ActiveSet(site.slot.model)
@@ -203,12 +203,12 @@ async def test_going_back_to_what_was_wished_a_moment_ago_is_a_wish_too(root: Pa
     for version in ("1.1.0", "1.2.0"):
         write_version(root, version, LIKE_IT)
     async with open_site(root) as site:
-        site.wish("1.2.0", 1, promoted=True)
+        site.request("1.2.0", 1, promoted=True)
         await site.until(lambda: site.rollout.record.step is Step.LOAD)
-        site.wish("1.1.0", 2, promoted=True)
+        site.request("1.1.0", 2, promoted=True)
         for _ in range(turns):  # the first attempt is taken back meanwhile, at another place each time
             await asyncio.sleep(0)
-        site.wish("1.2.0", 3, promoted=True)
+        site.request("1.2.0", 3, promoted=True)
         await site.until(lambda: site.rollout.record.active == "1.2.0" and site.rollout.record.step is Step.IDLE, 5)
 
 
@@ -216,9 +216,9 @@ async def test_going_back_to_what_was_wished_a_moment_ago_is_a_wish_too(root: Pa
 async def test_a_threshold_takes_effect_without_a_swap(root: Path) -> None:
     async with open_site(root) as site:
         await site.until(lambda: bool(site.street.findings))
-        site.wish("1.0.0", threshold=0.95)
+        site.request("1.0.0", threshold=0.95)
         await site.until(lambda: not site.street.findings[-1][2].objects, 1.0)
-        site.wish("1.0.0", 2, threshold=0.5)
+        site.request("1.0.0", 2, threshold=0.5)
         await site.until(lambda: bool(site.street.findings[-1][2].objects), 1.0)
         assert site.rollout.record.step is Step.IDLE
         assert not site.street.lost
@@ -228,10 +228,10 @@ async def test_a_wish_to_hold_stays_after_a_breach_until_somebody_decides(root: 
     write_version(root, "2.0.0", [])
     async with open_site(root) as site:
         await site.until(lambda: len(site.street.findings) > 100)
-        site.wish("2.0.0", on_fail="hold")
+        site.request("2.0.0", on_fail="hold")
         await site.until(lambda: site.rollout.judgement.verdict == "breach")
         assert site.rollout.record.step is Step.OBSERVE
-        site.wish("1.0.0", 2)
+        site.request("1.0.0", 2)
         await site.until(lambda: site.street.versions()[-1] == "1.0.0")
         await site.until(lambda: site.rollout.record.step is Step.IDLE)
         assert not site.rollout.record.quarantine
@@ -240,7 +240,7 @@ async def test_a_wish_to_hold_stays_after_a_breach_until_somebody_decides(root: 
 async def test_what_was_committed_is_what_the_journal_boots(root: Path) -> None:
     write_version(root, "1.1.0", LIKE_IT)
     async with open_site(root) as site:
-        site.wish("1.1.0", observe=QUICK)
+        site.request("1.1.0", observe=QUICK)
         await site.settled()
     assert Journal(root / ".state").read(MODEL).active == "1.1.0"
 
@@ -250,7 +250,7 @@ async def test_a_disk_that_fails_during_an_update_blames_no_version_and_serves_o
     journal = Journal(root / ".state")
     async with open_site(root, journal=journal) as site:
         await site.until(lambda: bool(site.street.findings))
-        site.wish("1.1.0", observe=ObserveWish(min_frames=10_000, hold_seconds=60))
+        site.request("1.1.0", observe=ObserveOptions(min_frames=10_000, hold_seconds=60))
         await site.until(lambda: site.rollout.record.step is Step.OBSERVE)
         (root / ".state").rename(root / ".gone")
         (root / ".state").write_text("no folder any more")
@@ -258,7 +258,7 @@ async def test_a_disk_that_fails_during_an_update_blames_no_version_and_serves_o
         await site.until(lambda: site.street.versions()[-1] == "1.0.0")
         (root / ".state").unlink()
         (root / ".gone").rename(root / ".state")
-        site.wish("1.0.0", 2)
+        site.request("1.0.0", 2)
         await site.until(lambda: site.rollout.record.step is Step.IDLE)
         assert not site.rollout.record.quarantine
         assert not site.street.lost

@@ -36,7 +36,7 @@ def journalled(folder: Path) -> Record:
     return Journal(folder / "models" / ".state" / "journal").read(MODEL)
 
 
-def wish(folder: Path, generation: int, **fields: Any) -> None:
+def request(folder: Path, generation: int, **fields: Any) -> None:
     """Where there is no core-keeper, the desired state is a file."""
     state = folder / "models" / ".state"
     state.mkdir(exist_ok=True)
@@ -72,7 +72,7 @@ def test_a_wish_brings_back_a_model_that_could_not_be_loaded(broker: Address, tm
     (write_version(models, "1.0.0") / "model.xml").write_text("<net>")
     write_version(models, "1.1.0")
     Journal(models / ".state" / "journal").write(MODEL, Record(active="1.0.0"))
-    wish(tmp_path, 1, version="1.1.0")
+    request(tmp_path, 1, version="1.1.0")
     with run_eye(site(tmp_path, broker), "-s") as eye:
         until(lambda: row(eye)["state"] == "serving", "it is back", 20)
         assert row(eye)["version"] == "1.1.0"
@@ -85,7 +85,7 @@ def test_the_scrub_finds_a_byte_that_turned_and_quarantines_its_version(broker: 
     write_version(models, "1.0.0")
     weights = write_version(models, "2.0.0") / "model.bin"
     with run_eye(site(tmp_path, broker, ScrubInterval="300ms"), "-s") as eye:
-        wish(tmp_path, 1, version="1.0.0")  # makes it one that is followed, at the next start
+        request(tmp_path, 1, version="1.0.0")  # makes it one that is followed, at the next start
     with run_eye(tmp_path, "-s") as eye:
         time.sleep(1.0)  # a round, for the digests that no manifest lists
         weights.write_bytes(bytes([weights.read_bytes()[0] ^ 1]) + weights.read_bytes()[1:])
@@ -103,7 +103,7 @@ def test_a_version_that_is_being_checked_does_not_hold_up_the_end(broker: Addres
     with (folder / "huge.bin").open("wb") as file:
         file.truncate(size)  # a hole: it takes no room, and minutes to read
     Journal(models / ".state" / "journal").write(MODEL, Record(active="1.0.0"))
-    wish(tmp_path, 1, version="2.0.0")
+    request(tmp_path, 1, version="2.0.0")
     with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
         until(lambda: eye.said("VERIFY 2.0.0"), "it is being checked", 20)
         began = time.monotonic()
@@ -176,7 +176,7 @@ def test_a_committed_version_that_was_damaged_leaves_the_one_before_serving_and_
     assert [it.version for it in record.quarantine] == ["2.0.0"]
     shutil.rmtree(damaged)
     write_listed(models, "2.0.0")
-    wish(tmp_path, 1, version="2.0.0", strategy="swap", observe={"minFrames": 1})
+    request(tmp_path, 1, version="2.0.0", strategy="swap", observe={"minFrames": 1})
     with run_eye(tmp_path, "-s") as eye:  # mended, it may be wished again
         until(lambda: eye.said(f"'{MODEL}': OBSERVE 2.0.0"), "it is tried", 20)
 

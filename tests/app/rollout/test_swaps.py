@@ -28,7 +28,7 @@ def four_cameras(site: Site) -> Iterator[list[Street]]:
 
 
 async def swap(site: Site, version: str, generation: int) -> None:
-    site.wish(version, generation, promoted=True)
+    site.request(version, generation, promoted=True)
     await site.until(lambda: site.rollout.record.active == version and site.rollout.record.step == "IDLE")
 
 

@@ -6,7 +6,7 @@ from app_inference.inference.model import Model
 from app_inference.pipeline.slot import ServedModel
 
 
-class Places(Protocol):
+class ServedModels(Protocol):
     """The slots by model name, and those that are wanted and empty."""
 
     def find(self, name: str) -> ServedModel | None:
