@@ -17,7 +17,8 @@ from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
 import msgspec
-from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.bus.bus import Bus, Message, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.wire import codec
 from edgex_kit.wire.codec import PLAIN, Encoding
 from edgex_standin.address import Address

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import paho.mqtt.client as paho
 from app_inference.pipeline.frame import frame_from_event
 from app_inference.pipeline.queue import FrameQueue
-from edgex_kit.bus.bus import BusSettings, Message, open_bus
+from edgex_kit.bus.bus import Message, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.wire import codec
 from paho.mqtt.enums import CallbackAPIVersion
 

@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from edgex_kit.device.autoevents import AutoEvents
-from edgex_kit.device.bus_api import open_doors
+from edgex_kit.device.bus_api import open_bus_api
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.commands import Commands
 from edgex_kit.device.events import Outbox
 from edgex_kit.device.operating_state import Operating
-from edgex_kit.device.reconnect import bring_back
-from edgex_kit.device.registration import Joining
+from edgex_kit.device.registration import Registration
 from edgex_kit.device.rest_api import command_routes
 from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.service.server import open_server
@@ -51,7 +50,7 @@ async def serve(service: Service[CameraService]) -> None:
     reports = Reports(service, outbox)
     places = live.now.driver
     discovery = Discovery(service, devices, partial(find_usb_cameras, Path(places.sysfs), Path(places.dev)))
-    joining = Joining(service, devices, partial(provision, service, devices, PACKAGED))
+    registration = Registration(service, devices, partial(provision, service, devices, PACKAGED))
     async with open_cameras(
         devices,
         ask=lambda device: asked_of(device, live.now.writable.camera, service.secrets.get),
@@ -72,18 +71,18 @@ async def serve(service: Service[CameraService]) -> None:
             asyncio.TaskGroup() as tasks,
             open_server(build_app(routes, own, guard=service.guard), own.bind_host, own.port) as port,
             service.registered(port),
-            open_doors(service, devices, driver, commands, outbox, tasks) as doors,
+            open_bus_api(service, registration, driver, commands, outbox, tasks) as follow_system_events,
         ):
             keep(tasks, {"configuration": service.follow, "meters": meters.run, "telemetry": service.report})
-            await joining.join(port)
+            await registration.register(port)
             lasting: Lasting = {
-                "system events": doors.follow_system_events,
+                "system events": follow_system_events,
                 "operating state": operating.run,
                 "reports": partial(reports.run, commands),
-                "refresh": joining.refresh,
+                "refresh": registration.refresh,
                 "discovery": discovery.run,
                 "picture needs": partial(picture_needs.run, cameras.all),
-                "returning": partial(bring_back, service, devices, commands, operating),
+                "devices that are DOWN": partial(operating.retry, commands),
             }
             keep(tasks, lasting)
             AutoEvents(devices, commands, outbox.send, tasks)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.callbacks import fetch_profile
+from edgex_kit.device.registration import fetch_profile
 from edgex_kit.service.service import Service
 from edgex_kit.wire.codec import convert
 from edgex_kit.wire.devices import Device, DeviceProfile, ProvisionWatcher

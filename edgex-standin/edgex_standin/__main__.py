@@ -10,7 +10,8 @@ import sys
 from collections.abc import Mapping
 
 import msgspec
-from edgex_kit.bus.bus import Bus, BusSettings, open_bus
+from edgex_kit.bus.bus import Bus, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.config.settings import ServiceSection
 from edgex_kit.service.logs import setup_logging
 from edgex_kit.service.ports import bind

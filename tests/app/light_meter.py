@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import openvino as ov
 import yaml
-from edgex_kit.bus.bus import BusSettings, open_bus
+from edgex_kit.bus.bus import open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.service.clock import new_origin
 from edgex_kit.wire import codec
 from edgex_kit.wire.messages import AddEventRequest, Event, Reading, new_id

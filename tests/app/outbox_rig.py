@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from app_inference.sinks.edgex_bus import ResultQueue
-from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.bus.bus import Bus, Message, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.service.metrics import Counter, Gauge
 from edgex_standin.address import Address
 

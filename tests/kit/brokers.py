@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgex_kit.bus.bus import BusSettings
-from edgex_kit.bus.connection import bus_settings
+from edgex_kit.bus.connection import BusSettings, bus_settings
 from edgex_kit.clients.secrets import Secrets
 from edgex_kit.config import layers as config
 from edgex_kit.config.settings import Settings

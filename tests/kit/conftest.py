@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from edgex_kit.bus.bus import Bus, BusSettings, open_bus
+from edgex_kit.bus.bus import Bus, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.config.flags import parse_flags
 from edgex_kit.service.configuration import Provider

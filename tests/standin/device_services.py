@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.bus.bus import Bus, Message, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.config.settings import ServiceSection
 from edgex_kit.service import rest, server
 from edgex_kit.service.clock import new_origin

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.bus.bus import Bus, Message, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.config.settings import ServiceSection
 from edgex_kit.service import rest, server
 from edgex_kit.wire import codec

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from edgex_kit.device.correlation import correlation
+from edgex_kit.device.commands import correlation
 from edgex_kit.wire.devices import Device, DeviceResource
 from edgex_kit.wire.errors import DriverFailed, EdgexError, Invalid, NotFound, Unavailable
 

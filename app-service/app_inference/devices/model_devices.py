@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from edgex_kit.bus.queues import Latest
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.host import Host
+from edgex_kit.device.driver import Host
 from edgex_kit.device.operating_state import Operating
 from edgex_kit.wire.devices import Device
 from edgex_kit.wire.errors import EdgexError, NotFound

@@ -5,12 +5,12 @@ import asyncio
 from functools import partial
 
 from edgex_kit.device.autoevents import AutoEvents
-from edgex_kit.device.bus_api import open_doors
+from edgex_kit.device.bus_api import open_bus_api
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.commands import Commands
 from edgex_kit.device.events import Outbox
 from edgex_kit.device.operating_state import Operating
-from edgex_kit.device.registration import Joining
+from edgex_kit.device.registration import Registration
 from edgex_kit.device.rest_api import command_routes
 from edgex_kit.service.service import Service
 from edgex_kit.supervision import keep
@@ -39,7 +39,7 @@ class ModelDeviceService:
         self._driver = ModelDriver(service.name, states, engine, repository)
         # A model that is DOWN is brought back by the very commands it is sent.
         self._commands = Commands(service, self._cache, self._driver, self._operating, serves_down=True)
-        self._joining = Joining(service, self._cache, partial(publish_model_profile, service, self._cache))
+        self._registration = Registration(service, self._cache, partial(publish_model_profile, service, self._cache))
         self._devices = ModelDevices(service, self._cache, self._operating, states, self._driver, engine)
 
     def routes(self) -> list[Route]:
@@ -55,19 +55,21 @@ class ModelDeviceService:
 
         Without a message bus models are no devices: core-metadata asks on the bus before it takes a device.
         """
-        service, joining = self._service, self._joining
+        service, registration = self._service, self._registration
         if service.settings.message_bus.disabled:
             return
         async with (
             asyncio.TaskGroup() as tasks,
-            open_doors(service, self._cache, self._driver, self._commands, self._outbox, tasks) as doors,
+            open_bus_api(
+                service, registration, self._driver, self._commands, self._outbox, tasks
+            ) as follow_system_events,
         ):
-            await joining.join(port)
+            await registration.register(port)
             lasting = {
-                "system events": doors.follow_system_events,
+                "system events": follow_system_events,
                 "operating state": self._operating.run,
                 "model devices": self._devices.run,
-                "refresh": joining.refresh,
+                "refresh": registration.refresh,
             }
             keep(tasks, lasting)
             schedules = AutoEvents(self._cache, self._commands, self._outbox.send, tasks)

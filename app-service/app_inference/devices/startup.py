@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from edgex_kit import SDK_VERSION
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.callbacks import fetch_profile
+from edgex_kit.device.registration import fetch_profile
 from edgex_kit.service.service import Service
 from edgex_kit.wire.codec import convert
 from edgex_kit.wire.devices import DeviceProfile

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
-from edgex_kit.device.refusals import Refusals
+from edgex_kit.device.bus_api import Refusals
 from edgex_kit.service.service import Service
 from edgex_kit.supervision import keep
 from edgex_kit.wire import codec

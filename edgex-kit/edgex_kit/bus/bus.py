@@ -1,54 +1,59 @@
-"""The message bus: paho on one side, asyncio on the other; only this and mqtt_client.py, its client, know paho.
+"""The message bus: paho's network thread on one side, asyncio on the other. Only this package imports paho.
 
 Rules
-1. Subscriptions live in a table and are made again on every connect (EdgeX sessions are clean, contract 1.4).
-2. A missing broker is no reason to stop: we start without it, keep trying, and say so once per loss.
-3. What arrives is handed over on paho's network thread to a function that must not block; `messages()` is the bounded
-   bridge from there into asyncio, and what it drops is counted.
-4. Nothing waits in here: `publish` returns None while there is no broker, and who must not lose a message keeps it.
+1. Subscriptions are kept in a table and made again after every connect: EdgeX's MQTT sessions are clean
+   (go-mod-messaging sets CleanSession).
+2. A missing broker does not stop a service: it starts without one, keeps trying, and logs each cause once per loss.
+3. Messages are delivered on paho's network thread to functions that must not block; `messages()` is the bounded
+   queue from there into asyncio, and what it drops is counted.
+4. `publish` never waits: it returns None while there is no broker. A caller that must not lose a message keeps it.
 """
 
 import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import paho.mqtt.client as paho
 
-from edgex_kit.bus import broker_connection as entrance
-from edgex_kit.bus.broker_connection import BusSettings as BusSettings  # noqa: PLC0414 - who opens a bus finds it here
+from edgex_kit.bus import connection
+from edgex_kit.bus.connection import BusSettings, bus_settings
 from edgex_kit.bus.mqtt_client import MqttClient
-from edgex_kit.bus.queues import Bounded
-from edgex_kit.bus.subscriptions import Subscriptions
-from edgex_kit.wire import codec
-from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, TimedOut, Unreachable
+from edgex_kit.bus.queues import Bounded, Latest
+from edgex_kit.clients.secrets import Secrets
+from edgex_kit.config.settings import Settings
+from edgex_kit.wire import codec, topics
+from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, NotFound, TimedOut, Unreachable
 from edgex_kit.wire.messages import Envelope
 
 log = logging.getLogger(__name__)
 
-_MOST_KEPT = 10_000  # messages of quality of service 1 and 2 that paho keeps; more are not taken
+_MOST_KEPT = 10_000  # messages of quality of service 1 and 2 that paho keeps; more are refused
+_MOST_CACHED = 4096  # topics whose receivers are remembered
+
+R = TypeVar("R")  # a receiver
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What came in: the topic, and bytes nobody has looked at."""
+    """A received message: its topic, and its bytes, not yet parsed."""
 
     topic: str
     data: bytes
 
 
 class Sending:
-    """A message on its way out."""
+    """A message that was given to the client for sending."""
 
     def __init__(self, info: paho.MQTTMessageInfo) -> None:
         self._info = info
 
     @property
     def is_done(self) -> bool:
-        """Whether it has left this process, or was lost with its connection (QoS 0); has reached the broker (1, 2)."""
+        """QoS 0: it has left this process, or was lost with its connection. QoS 1 and 2: the broker has it."""
         try:
             return self._info.is_published()
         except RuntimeError:  # paho: the connection was lost, and with it the message
@@ -58,19 +63,68 @@ class Sending:
 Deliver = Callable[[Message], None]
 
 
+class Subscriptions(Generic[R]):
+    """Receivers by MQTT filter, with a cache by topic. Any thread may read and change it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._table: dict[str, list[R]] = {}
+        self._cache: dict[str, tuple[R, ...]] = {}  # topic -> its receivers
+
+    @property
+    def patterns(self) -> list[str]:
+        """All filters that have a receiver."""
+        with self._lock:
+            return list(self._table)
+
+    def add(self, pattern: str, receiver: R) -> bool:
+        """Add a receiver; True when it is the first of `pattern`."""
+        with self._lock:
+            is_new = pattern not in self._table
+            self._table.setdefault(pattern, []).append(receiver)
+            self._cache = {}
+        return is_new
+
+    def remove(self, pattern: str, receiver: R) -> bool:
+        """Remove a receiver; True when it was the last of `pattern`."""
+        with self._lock:
+            receivers = self._table.get(pattern, [])
+            if receiver in receivers:
+                receivers.remove(receiver)
+            is_gone = pattern in self._table and not receivers
+            if is_gone:
+                del self._table[pattern]
+            self._cache = {}
+        return is_gone
+
+    def of(self, topic: str) -> tuple[R, ...]:
+        """The receivers of a message on `topic`."""
+        found = self._cache.get(topic)
+        if found is not None:
+            return found
+        with self._lock:
+            found = tuple(
+                one for pattern, many in self._table.items() if topics.matches(pattern, topic) for one in many
+            )
+            if len(self._cache) >= _MOST_CACHED:
+                self._cache = {}
+            self._cache[topic] = found
+        return found
+
+
 class Bus:
-    """An open connection, or the lasting attempt at one; made by `open_bus`."""
+    """A connection to the broker that is made again whenever it is lost; created by `open_bus`."""
 
     def __init__(self, settings: BusSettings) -> None:
         self.settings = settings
         self.connects = 0
         self.losses = 0  # connections that were lost
-        self._is_up = False  # paho calls itself connected until after it has told of a loss
+        self._is_up = False  # paho calls itself connected until after it has reported a loss
         self._subscriptions: Subscriptions[Deliver] = Subscriptions()
-        self._asking = threading.Lock()  # the broker may grant before paho has told us the number we asked under
-        self._asked: set[int | None] = set()  # subscriptions the broker has not granted yet
-        self._is_refused = False  # the broker has answered no, and now ends the connection
-        self._said: set[str] = set()  # why there is no broker, since the last time there was one
+        self._subscribing = threading.Lock()  # the broker may grant before paho has returned the number of the request
+        self._pending: set[int | None] = set()  # subscriptions that the broker has not granted yet
+        self._is_refused = False  # the broker has refused the connection and is about to end it
+        self._logged: set[str] = set()  # causes logged since the last connection
         self._queues: list[Bounded[Message]] = []
         self._dropped_before = 0
         self._on_connected: list[Callable[[], None]] = []
@@ -78,7 +132,7 @@ class Bus:
 
     @property
     def dropped(self) -> int:
-        """How many messages no task took in time."""
+        """How many messages were dropped because no task took them in time."""
         return self._dropped_before + sum(queue.dropped for queue in self._queues)
 
     @property
@@ -89,8 +143,8 @@ class Bus:
     def publish(self, topic: str, *parts: bytes, qos: int | None = None) -> Sending | None:
         """Send `parts` as one message; None when there is no broker to send it to. Any thread may call.
 
-        With quality of service 1 or 2, what a lost connection has taken goes out again by itself, and first, on the
-        next; None also when too many wait for that. Raises Invalid for a topic that cannot be published on.
+        With quality of service 1 or 2, messages that a lost connection has taken are sent again first on the next
+        one; None also when too many wait for that. Raises Invalid for a topic that cannot be published on.
         """
         if not self.is_connected:
             return None
@@ -103,29 +157,35 @@ class Bus:
             info.rc = paho.MQTT_ERR_SUCCESS
         return Sending(info) if info.rc == paho.MQTT_ERR_SUCCESS else None
 
-    def subscribe(self, pattern: str, deliver: Deliver) -> None:
-        """Give every message that `pattern` covers to `deliver`, on the network thread: it must not block."""
-        if self._subscriptions.add(pattern, deliver) and self.is_connected:
-            self._ask([pattern])
+    def subscribe(self, pattern: str, deliver: Deliver, group: str = "") -> None:
+        """Deliver every message that `pattern` covers, on the network thread: `deliver` must not block.
 
-    def unsubscribe(self, pattern: str, deliver: Deliver) -> None:
-        """Stop giving `pattern`'s messages to `deliver`."""
+        Subscribers with the same `group` share the messages: the broker gives each to one of them (MQTT 5, 4.8.2;
+        mosquitto and EMQX do so for MQTT 3.1.1 too).
+        """
+        pattern = topics.shared(group, pattern)
+        if self._subscriptions.add(pattern, deliver) and self.is_connected:
+            self._request([pattern])
+
+    def unsubscribe(self, pattern: str, deliver: Deliver, group: str = "") -> None:
+        """Undo `subscribe` with the same arguments."""
+        pattern = topics.shared(group, pattern)
         if self._subscriptions.remove(pattern, deliver) and self.is_connected:
             self._client.unsubscribe(pattern)
 
-    def on_connected(self, tell: Callable[[], None]) -> None:
-        """Call `tell` after every connect, on the network thread, once our subscriptions are asked for again."""
-        self._on_connected.append(tell)
+    def on_connected(self, call: Callable[[], None]) -> None:
+        """Call `call` after every connect, on the network thread, once our subscriptions are requested again."""
+        self._on_connected.append(call)
 
-    async def enter_as(self, settings: BusSettings) -> None:
-        """Leave the broker and enter it with other credentials; subscriptions and waiting messages stay."""
+    async def reconnect_as(self, settings: BusSettings) -> None:
+        """Disconnect and connect with other credentials; subscriptions and waiting messages stay."""
         await asyncio.to_thread(self._close)
         self.settings, self._is_up, self._is_refused = settings, False, False
         self._client.username_pw_set(settings.username or None, settings.password or None)
-        self._client._ssl_context = settings.tls  # noqa: SLF001 - paho's own door opens only once
+        self._client._ssl_context = settings.tls  # noqa: SLF001 - paho's setter works only once
         self._client.on_disconnect = self._disconnected
-        self._asked.clear()
-        self._said.clear()
+        self._pending.clear()
+        self._logged.clear()
         self._open()
 
     @contextlib.asynccontextmanager
@@ -144,7 +204,7 @@ class Bus:
             self._dropped_before += queue.dropped
 
     async def request(self, topic: str, data: bytes, reply_to: str, wait: float) -> Envelope:
-        """Send a request and wait for its answer on `reply_to` (contract 1.5).
+        """Send a request and wait for its answer on `reply_to`.
 
         Raises Unreachable without a broker, TimedOut after `wait` seconds, and EdgexError with the text of a refusal.
         """
@@ -165,7 +225,7 @@ class Bus:
         """Wait until the broker has granted every subscription; False when it has not after `wait` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                while not self.is_connected or self._asked or not self.connects:
+                while not self.is_connected or self._pending or not self.connects:
                     await asyncio.sleep(0.01)
                 return True
         return False
@@ -197,39 +257,39 @@ class Bus:
     def _connected(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             self._is_refused = True
-            self._say_lost(entrance.why_refused(self.settings, str(reason)))
+            self._log_loss(connection.why_refused(self.settings, str(reason)))
             return
         self._is_up = True
-        self._asked.clear()
-        self._ask(self._subscriptions.patterns)
+        self._pending.clear()
+        self._request(self._subscriptions.patterns)
         self.connects += 1
         log.info("connected to the message broker at %s", self.settings.place)
-        self._said.clear()
-        for tell in self._on_connected:
+        self._logged.clear()
+        for call in self._on_connected:
             try:
-                tell()
+                call()
             except Exception:  # one listener's mistake must not end the network thread for all others
                 log.exception("a listener to connections failed")
 
     def _connect_failed(self, _client: paho.Client, _data: Any) -> None:
-        self._say_lost(entrance.why_unreachable(self.settings, self._client.trouble))
+        self._log_loss(connection.why_unreachable(self.settings, self._client.trouble))
 
     def _disconnected(self, _client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         was_up, self._is_up = self._is_up, False
         was_refused, self._is_refused = self._is_refused, False
         self.losses += 1
-        if was_refused:  # said already
+        if was_refused:  # logged already
             return
         if reason == "Keep alive timeout":
-            self._say_lost(entrance.why_silent(self.settings, was_up=was_up))
+            self._log_loss(connection.why_silent(self.settings, was_up=was_up))
         elif not was_up:
-            self._say_lost(entrance.why_unanswered(self.settings, self._client.trouble))
+            self._log_loss(connection.why_unanswered(self.settings, self._client.trouble))
         else:
-            self._say_lost(entrance.why_unreachable(self.settings, self._client.trouble))
+            self._log_loss(connection.why_unreachable(self.settings, self._client.trouble))
 
-    def _say_lost(self, why: str) -> None:
-        if why not in self._said:
-            self._said.add(why)
+    def _log_loss(self, why: str) -> None:
+        if why not in self._logged:
+            self._logged.add(why)
             log.warning("%s; trying again until it is back", why)
 
     def _received(self, topic: bytes, data: bytes) -> None:
@@ -244,17 +304,17 @@ class Bus:
             except Exception:  # one receiver's mistake must not end the network thread for all others
                 log.exception("a receiver of '%s' failed", message.topic)
 
-    def _ask(self, patterns: list[str]) -> None:
+    def _request(self, patterns: list[str]) -> None:
         if patterns:
-            with self._asking:
+            with self._subscribing:
                 _, mid = self._client.subscribe([(pattern, self.settings.qos) for pattern in patterns])
-                self._asked.add(mid)
+                self._pending.add(mid)
 
     def _granted(self, _client: paho.Client, _data: Any, mid: int, reasons: list[Any], _properties: Any) -> None:
-        with self._asking:
-            self._asked.discard(mid)
+        with self._subscribing:
+            self._pending.discard(mid)
         if any(reason.is_failure for reason in reasons):
-            log.error("the message broker refused a subscription: we may not hear everything; see its access rules")
+            log.error("the message broker refused a subscription: messages may be missing; check its access rules")
 
 
 @contextlib.asynccontextmanager
@@ -267,6 +327,57 @@ async def open_bus(settings: BusSettings) -> AsyncIterator[Bus]:
     finally:
         await asyncio.to_thread(bus._close)  # noqa: SLF001
         bus._client.release()  # noqa: SLF001
+
+
+@contextlib.asynccontextmanager
+async def open_configured_bus(settings: Settings, secrets: Secrets, service: str) -> AsyncIterator[Bus]:
+    """The bus that the section MessageBus describes; with `Disabled` one that never connects.
+
+    Raises Invalid for settings that are not supported, NotFound for a missing secret.
+    """
+    if settings.message_bus.disabled:
+        log.info("MessageBus.Disabled is true: nothing is published or received")
+        yield Bus(BusSettings(client_id=service))
+        return
+    try:
+        found = bus_settings(settings, secrets, service)
+    except NotFound as error:  # there is no service yet that a secret could be posted to
+        name, mode = settings.message_bus.secret_name, settings.message_bus.auth_mode
+        before = secrets.place_before_start(name)
+        raise NotFound(f"no secret named '{name}' for MessageBus.AuthMode {mode}; store it in {before}") from error
+    async with open_bus(found) as bus:
+        yield bus
+
+
+async def follow_credentials(bus: Bus, secrets: Secrets, wanted: Callable[[], BusSettings]) -> None:
+    """Connect anew, for ever, when the secret of the connection has changed."""
+    changes: Latest[bool] = Latest()
+    with _notified(changes, secrets):
+        while True:
+            await changes.get()
+            try:
+                settings = wanted()
+            except EdgexError as error:
+                log.warning("the broker's new credentials cannot be used, the old ones stay: %s", error)
+                continue
+            if settings.secret != bus.settings.secret:
+                log.info("the broker's credentials have changed; connecting anew")
+                await bus.reconnect_as(settings)
+
+
+@contextlib.contextmanager
+def _notified(changes: Latest[bool], secrets: Secrets) -> Iterator[None]:
+    """Put an item into `changes` now, as the secret may have changed since the bus was opened, and at each change."""
+
+    def change() -> None:
+        changes.put(True)
+
+    secrets.on_change(change)
+    change()
+    try:
+        yield
+    finally:
+        secrets.forget(change)
 
 
 def describe_malformed(message: Message, error: Malformed) -> str:

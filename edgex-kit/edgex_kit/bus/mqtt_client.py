@@ -1,9 +1,9 @@
-"""paho's client as frames need it: few wake-ups of the network thread, and few copies.
+"""paho's client with few wake-ups of the network thread and few copies of large messages.
 
-By itself paho reads a large message in as many wake-ups as it has pieces, copies it four times, and gives what is
-published to its network thread. Each wake-up takes the core from a worker in the middle of an inference. With TLS the
-wake-ups stay as they are: OpenSSL holds bytes that the kernel no longer counts, and lets one thread in at a time.
-It also leaves it to the kernel when a message goes out, which then comes late and with the next one.
+By itself paho reads a large message in as many wake-ups as it has pieces, copies it four times, and leaves publishing
+to its network thread. Each wake-up takes the core from a worker in the middle of an inference. With TLS the wake-ups
+stay as they are: OpenSSL holds bytes that the kernel no longer counts, and admits one thread at a time.
+paho also leaves Nagle's algorithm on, so that a message is sent late and together with the next one.
 """
 
 import contextlib
@@ -19,26 +19,26 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-_AT_ONCE = 256 * 1024  # bytes waited for at the most; on a slow link keep-alive wants to see progress
+_AT_ONCE = 256 * 1024  # bytes; the most to wait for: on a slow link keep-alive has to see progress
 _PUBLISH, _QOS, _RETAIN = 0x30, 0x06, 0x01  # MQTT 3.1.1, 2.2.1 and 3.3.1
 _LARGEST = 268_435_455  # bytes of a packet behind its length, 2.2.3
 
-_SENT = paho.MQTTMessageInfo(0)  # of every message that is gone
-_SENT._set_as_published()  # noqa: SLF001 - paho's own is made for each message, with a lock
+_SENT = paho.MQTTMessageInfo(0)  # shared by all messages that are sent already
+_SENT._set_as_published()  # noqa: SLF001 - paho makes one for each message, with a lock
 
 Deliver = Callable[[bytes, bytes], object]  # topic and payload
 
 
 class MqttClient(paho.Client):
-    """Speaks MQTT 3.1.1 and connects again whenever it has to; any thread may publish.
+    """An MQTT 3.1.1 client that connects again whenever it has to; any thread may publish.
 
-    `deliver` gets every message on the network thread, and must not raise. `_writing` is held by whoever writes to the
-    socket or replaces it; a publisher never waits for it.
+    `deliver` is called with every message on the network thread, and must not raise. The thread that writes to the
+    socket or replaces it holds `_writing`; a publisher never waits for it.
     """
 
     def __init__(self, client_id: str, deliver: Deliver) -> None:
-        self.trouble: OSError | None = None  # which the connection could not be made with, or broke with
-        self._is_lost = False  # the loss of this connection has been told
+        self.trouble: OSError | None = None  # why the connection could not be made, or broke
+        self._is_lost = False  # the loss of this connection has been reported
         self._writing = threading.RLock()
         self._deliver = deliver
         super().__init__(
@@ -47,16 +47,16 @@ class MqttClient(paho.Client):
         self.on_message = self._received
 
     def publish_parts(self, topic: str, parts: Sequence[bytes], qos: int, *, retain: bool) -> paho.MQTTMessageInfo:
-        """Send `parts` as one message. Raises ValueError for a topic that is none, or too much.
+        """Send `parts` as one message. Raises ValueError for an invalid topic or too many bytes.
 
-        What needs no receipt goes to the socket here and now, from where it is, in one system call. paho makes a packet
-        of it only where that cannot be, and keeps what does not fit into the socket.
+        QoS 0 is written to the socket on this thread, in one system call and without a copy. Only where that is not
+        possible paho makes a packet of it, and keeps what does not fit into the socket.
         """
         info = None if qos else self._write(topic, parts, retain=retain)
         return info or self.publish(topic, b"".join(parts), qos, retain)
 
     def _write(self, topic: str, parts: Sequence[bytes], *, retain: bool) -> paho.MQTTMessageInfo | None:
-        """None when not a byte of it could be written now."""
+        """Write it now; None when not a byte could be written."""
         head = _publish_head(topic, sum(map(len, parts)), retain=retain)
         if not self._writing.acquire(blocking=False):
             return None
@@ -75,7 +75,7 @@ class MqttClient(paho.Client):
             self._writing.release()
 
     def _keep_rest(self, packet: bytes, sent: int) -> paho.MQTTMessageInfo:
-        """Before anything else that waits by now: the broker has the beginning."""
+        """Queue it before everything else that waits: the broker has its beginning."""
         info, view = paho.MQTTMessageInfo(0), memoryview(packet)
         self._out_packet.appendleft(
             {"command": _PUBLISH, "mid": 0, "qos": 0, "pos": sent,
@@ -89,11 +89,11 @@ class MqttClient(paho.Client):
             return super().reconnect()
 
     def release(self) -> None:
-        """Once the network thread has ended for good: give back what wakes it, which paho leaves to the collector."""
+        """Once the network thread has ended for good: close its wake-up sockets, which paho leaves to the collector."""
         self._reset_sockets(sockpair_only=True)
 
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        self._deliver(message._topic, bytes(message.payload))  # noqa: SLF001 - nobody has checked yet that it is text
+        self._deliver(message._topic, bytes(message.payload))  # noqa: SLF001 - not yet checked to be UTF-8
 
     def _create_socket_connection(self) -> socket.socket:
         """With Nagle's algorithm (RFC 896) the end of a message waits until the one before is acknowledged."""
@@ -113,12 +113,12 @@ class MqttClient(paho.Client):
         return PatientSocket(opened)
 
     def _easy_log(self, level: Any, fmt: str, *args: Any) -> None:
-        """In the place of paho's own log, which nobody reads: it alone is told why a connection broke."""
+        """In the place of paho's log: only here paho says why a connection broke."""
         if level == paho.MQTT_LOG_ERR and args and isinstance(args[0], OSError):
             self.trouble = args[0]
 
     def _do_on_disconnect(self, *how: Any, **more: Any) -> None:
-        """Once a connection: paho tells twice that its keep-alive ran out."""
+        """Once a connection: paho reports twice that its keep-alive ran out."""
         if not self._is_lost:
             self._is_lost = True
             super()._do_on_disconnect(*how, **more)
@@ -151,7 +151,7 @@ class MqttClient(paho.Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_publish(self) -> MQTTErrorCode:
-        """What needs no receipt, and that is every frame, is cut out of the packet and delivered."""
+        """QoS 0, which is every frame, is cut out of the packet and delivered."""
         packet = memoryview(self._in_packet["packet"])
         start = 2 + int.from_bytes(packet[:2], "big")
         if self._in_packet["command"] & _QOS or not 2 < start <= len(packet):
@@ -160,14 +160,14 @@ class MqttClient(paho.Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _wake(self) -> None:
-        """Have the network thread write what did not go out, and find out why."""
+        """Have the network thread write what was not sent, and find out why."""
         if self._sockpairW is not None:
             with contextlib.suppress(BlockingIOError):  # woken already
                 self._sockpairW.send(b"0")
 
 
 def _publish_head(topic: str, size: int, *, retain: bool) -> bytes:
-    """What stands before a payload of `size` bytes. Raises ValueError."""
+    """The packet's bytes before a payload of `size` bytes. Raises ValueError."""
     field = _topic_field(topic)
     left = size + len(field)
     if left > _LARGEST:
@@ -182,7 +182,7 @@ def _publish_head(topic: str, size: int, *, retain: bool) -> bytes:
 
 @lru_cache(1000)
 def _topic_field(topic: str) -> bytes:
-    """A topic as it stands in a packet (1.5.3). Raises ValueError."""
+    """A topic as it is in a packet (MQTT 3.1.1, 1.5.3). Raises ValueError."""
     text = topic.encode()
     if not text or len(text) > 0xFFFF or "+" in topic or "#" in topic:
         raise ValueError("Invalid topic.")
@@ -190,7 +190,7 @@ def _topic_field(topic: str) -> bytes:
 
 
 class PatientSocket:
-    """A connected TCP socket. While a part of what was asked for is missing, it is readable only once that is there."""
+    """A connected TCP socket that, while a part of what was asked for is missing, is readable only once it is there."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected

@@ -1,4 +1,4 @@
-"""The two ways a thing passes from one thread to another; what happens when the taker is slow is in the name."""
+"""Two queues between threads and asyncio; the name says what happens when the consumer is slow."""
 
 import asyncio
 import collections
@@ -13,7 +13,7 @@ Waiter = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
 class Latest(Generic[T]):
-    """One place; a new item replaces one that was not taken. Any thread puts, one asyncio task takes."""
+    """Holds one item; a new one replaces one that was not taken. Any thread puts, one asyncio task takes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,7 +22,7 @@ class Latest(Generic[T]):
         self._taker: Callable[[T], object] | None = None
 
     def put(self, item: T) -> bool:
-        """Leave `item`; True when it replaced one that nobody took."""
+        """Store `item`; True when it replaced one that was not taken."""
         with self._lock:
             taker = self._taker
             if taker is None:
@@ -36,9 +36,9 @@ class Latest(Generic[T]):
 
     @contextlib.contextmanager
     def given_to(self, taker: Callable[[T], object]) -> Iterator[None]:
-        """Within the block nothing is left here: `taker`, which must not block or raise, is called by who puts.
+        """Within the block `put` calls `taker`, which must not block or raise, on the thread that puts.
 
-        It has what was left here before anything newer; who puts meanwhile waits.
+        `taker` gets the item that was stored before anything newer; `put` waits meanwhile.
         """
         with self._lock:
             item, self._item = self._item, None
@@ -51,7 +51,7 @@ class Latest(Generic[T]):
             self._taker = None
 
     def take(self) -> T | None:
-        """What is there, or None, without waiting."""
+        """Take the item without waiting; None when there is none."""
         with self._lock:
             item, self._item = self._item, None
         return item
@@ -69,8 +69,8 @@ class Latest(Generic[T]):
 
 
 class Bounded(Generic[T]):
-    """A queue of at most `size`; when full the oldest goes and is counted. Any thread puts, one asyncio task takes,
-    with `get` or an `async for` that does not end."""
+    """A queue of at most `size` items; when it is full the oldest is dropped and counted. Any thread puts, one asyncio
+    task takes, with `get` or an `async for` that does not end."""
 
     def __init__(self, size: int) -> None:
         self.dropped = 0
@@ -80,7 +80,7 @@ class Bounded(Generic[T]):
         self._waiter: Waiter | None = None
 
     def put(self, item: T) -> None:
-        """Leave `item` at the end."""
+        """Append `item`."""
         with self._lock:
             if len(self._items) >= self._size:
                 self._items.popleft()
@@ -100,7 +100,7 @@ class Bounded(Generic[T]):
             await event.wait()
 
     def clear(self) -> int:
-        """Take everything that waits at once; how many it was."""
+        """Drop everything that waits; how many items it was."""
         with self._lock:
             taken = len(self._items)
             self._items.clear()
@@ -117,7 +117,7 @@ class Bounded(Generic[T]):
 
 
 def _wake(waiter: Waiter | None) -> None:
-    """Cross into the taker's loop; a loop that has closed has nobody left to wake."""
+    """Wake the consumer in its loop, unless that has closed."""
     if waiter is None or waiter[0].is_closed():
         return
     loop, event = waiter

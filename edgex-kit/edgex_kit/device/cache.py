@@ -1,7 +1,7 @@
-"""What core-metadata has told us: our own record, our devices, their profiles, the provision watchers.
+"""What we know from core-metadata: our own record, our devices, their profiles, the provision watchers.
 
-Whoever runs something for a device listens: `tell(name)` says that something about it has changed (the device, its
-profile, our own lock), and the listener compares what is with what should be. All of it lives on the event loop.
+Listeners are called with a device's name when the device, its profile or our own lock has changed; each compares what
+it runs with what it should run. All of it runs on the event loop.
 """
 
 import logging
@@ -26,7 +26,7 @@ class Devices:
         self._watchers: dict[str, ProvisionWatcher] = {}
         self._listeners: list[Callable[[str], None]] = []
 
-    # -- asking
+    # -- reading
 
     @property
     def is_locked(self) -> bool:
@@ -56,7 +56,7 @@ class Devices:
         return self._profiles.get(name)
 
     def profile_of(self, device: Device) -> DeviceProfile:
-        """The profile of a device. Raises Locked without one (contract 6.4)."""
+        """The profile of a device. Raises Locked without one, as device-sdk-go does."""
         if not device.profile_name:
             raise Locked("no associated device profile")
         profile = self._profiles.get(device.profile_name)
@@ -70,7 +70,7 @@ class Devices:
         return device is not None and not device.is_locked and not self.is_locked
 
     def check_unlocked(self, name: str) -> Device:
-        """The device. Raises Locked or NotFound in the order of contract 6.4."""
+        """The device. Raises Locked (the service), then NotFound, then Locked (the device), as device-sdk-go does."""
         if self.is_locked:
             raise Locked("service locked")
         device = self.get(name)
@@ -80,32 +80,32 @@ class Devices:
 
     # -- changes
 
-    def on_change(self, tell: Callable[[str], None]) -> Callable[[], None]:
-        """Call `tell` with the name of every device of which something changes; gives back what ends that."""
-        self._listeners.append(tell)
-        return partial(self._listeners.remove, tell)
+    def on_change(self, call: Callable[[str], None]) -> Callable[[], None]:
+        """Call `call` with the name of every device that changes; returns a function that ends that."""
+        self._listeners.append(call)
+        return partial(self._listeners.remove, call)
 
     def put(self, device: Device) -> None:
         """Add a device, or replace what we knew of it."""
         if self._devices.get(device.name) == device:
             return
         self._devices[device.name] = device
-        self._tell(device.name)
+        self._notify(device.name)
 
     def remove(self, name: str) -> None:
         """Forget a device that was deleted or has moved to another service."""
         if self._devices.pop(name, None) is not None:
-            self._tell(name)
+            self._notify(name)
 
     def put_profile(self, profile: DeviceProfile) -> None:
         """Add a profile, or replace it for all its devices."""
         if self._profiles.get(profile.name) == profile:
             return
         self._profiles[profile.name] = profile
-        self._tell(*(device.name for device in self.all() if device.profile_name == profile.name))
+        self._notify(*(device.name for device in self.all() if device.profile_name == profile.name))
 
     def remove_profile(self, name: str) -> None:
-        """Forget a deleted profile, unless a device still has it (contract 1.11)."""
+        """Forget a deleted profile, unless a device still has it."""
         if any(device.profile_name == name for device in self._devices.values()):
             log.warning("profile '%s' was deleted, but devices here still have it", name)
             return
@@ -118,15 +118,15 @@ class Devices:
         self._watchers.pop(name, None)
 
     def put_service(self, admin_state: AdminState, labels: Iterable[str]) -> None:
-        """Take over our own record."""
+        """Update our own record."""
         self.labels = tuple(labels)
         if admin_state != self.admin_state:
             self.admin_state = admin_state
             log.info("the service is %s", admin_state)
-            self._tell(*self._devices)
+            self._notify(*self._devices)
 
     def keep_only(self, names: Iterable[str]) -> None:
-        """Forget every device but these: what was deleted while nobody could tell us."""
+        """Forget every device but these: the others were deleted while we were not connected."""
         for name in set(self._devices) - set(names):
             self.remove(name)
 
@@ -134,7 +134,7 @@ class Devices:
         wanted = set(names)
         self._watchers = {name: watcher for name, watcher in self._watchers.items() if name in wanted}
 
-    def _tell(self, *names: str) -> None:
+    def _notify(self, *names: str) -> None:
         for name in names:
-            for tell in self._listeners:
-                tell(name)
+            for call in self._listeners:
+                call(name)

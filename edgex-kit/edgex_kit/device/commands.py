@@ -1,16 +1,21 @@
-"""Read and write a device by command, resource or regex: the room behind both doors (contract 6.2-6.5)."""
+"""Reading and writing a device by command, resource or regular expression, for REST and the bus."""
 
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.command_lookup import Operation, Selection, select_to_read, select_to_write
-from edgex_kit.device.command_values import writes_from_body
-from edgex_kit.device.driver import Driver, Tagged
-from edgex_kit.device.host import Host
+from edgex_kit.device.command_values import (
+    Operation,
+    Selection,
+    select_to_read,
+    select_to_write,
+    writes_from_body,
+)
+from edgex_kit.device.driver import Driver, Host, Tagged
 from edgex_kit.device.operating_state import Operating
 from edgex_kit.device.settings import DeviceSettings
 from edgex_kit.service.clock import new_origin
@@ -19,11 +24,12 @@ from edgex_kit.wire.errors import AssertionBroken, EdgexError, Locked
 from edgex_kit.wire.messages import Event, Reading
 from edgex_kit.wire.readings import event_from_readings, reading_from
 
-Read = Callable[[Operation], Any]
+correlation: ContextVar[str] = ContextVar("correlation", default="")
+"""The correlation id of the request that is being served, for log lines; REST and the bus set it."""
 
 
 class Commands:
-    """Serves commands; any number at once, writes of one device one after another."""
+    """Serves commands: any number at once, writes of one device one after another."""
 
     def __init__(
         self, service: Host, devices: Devices, driver: Driver, operating: Operating, *, serves_down: bool = False
@@ -32,8 +38,8 @@ class Commands:
         self._devices = devices
         self._driver = driver
         self._operating = operating
-        self._serves_down = serves_down  # devices that are brought back by the commands they are sent
-        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._serves_down = serves_down  # a DOWN device is served: a command may bring it back
+        self._writing: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def read(self, name: str, source: str, *, regex: bool = True) -> Event:
         """The event of a device's command, resource, or of all resources that a regex names."""
@@ -56,7 +62,7 @@ class Commands:
             profile = self._devices.profile_of(device)
             selection = select_to_write(profile, source, most=self._settings.device.max_cmd_ops)
             writes = writes_from_body(selection, body, transform=self._settings.device.data_transform)
-            async with self._turns.setdefault(name, asyncio.Lock()):
+            async with self._writing.setdefault(name, asyncio.Lock()):
                 for one in writes:
                     await self._driver.write(device, one.operation.resource, one.value)
             event = self._event(device, selection, [one.value for one in writes]) if selection.is_readable else None

@@ -1,9 +1,9 @@
-"""Events out to the bus, where core-data stores them. One that cannot go out now is dropped, and that is said."""
+"""Publishes events on the bus, where core-data stores them. One that cannot be sent now is dropped and logged."""
 
 import logging
 
 from edgex_kit.bus.bus import Sending
-from edgex_kit.device.host import Host
+from edgex_kit.device.driver import Host
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import TooLarge
 from edgex_kit.wire.messages import AddEventRequest, Event, new_id
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """The way of every event of this service onto the bus."""
+    """Publishes every event of this service and counts it."""
 
     def __init__(self, service: Host) -> None:
         self._service = service
@@ -20,7 +20,7 @@ class Outbox:
         self._readings = service.metrics.counter("ReadingsSent")
 
     def send(self, event: Event, correlation_id: str | None = None) -> bool:
-        """Publish an event under events/device, where core-data stores it; False when it did not go out."""
+        """Publish an event under events/device, where core-data stores it; False when it could not be sent."""
         name = event.device_name
         topic = self._service.topics.event(self._service.name, event.profile_name, name, event.source_name)
         try:
@@ -33,7 +33,7 @@ class Outbox:
         return sent is not None
 
     def publish(self, topic: str, event: Event, correlation_id: str | None = None) -> Sending | None:
-        """Send it and count it; None without a broker. Raises TooLarge."""
+        """Publish and count; None without a broker. Raises TooLarge over MaxEventSize."""
         parts = codec.encode_parts(
             AddEventRequest(request_id=new_id(), event=event),
             correlation_id=correlation_id,

@@ -1,17 +1,18 @@
-"""operatingState of devices in core-metadata: changed only when it has to change (contract 6.9).
+"""operatingState of devices in core-metadata, patched only when it changes.
 
-The service says what it wants of a device whose state it knows. With Device.AllowedFails, so many failed commands in a
-row set it DOWN as well, and one that works UP again; with Device.DeviceDownTimeout it is tried by itself in between.
+The service reports a device whose state it knows. With Device.AllowedFails, that many failed commands in a row set it
+DOWN as well, and one that works UP again; with Device.DeviceDownTimeout it is tried in between (device-sdk-go v4).
 """
 
 import asyncio
 import logging
+from typing import Protocol
 
 import msgspec
 
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.host import Host
-from edgex_kit.wire.devices import OperatingState
+from edgex_kit.device.driver import Host
+from edgex_kit.wire.devices import Device, OperatingState
 from edgex_kit.wire.errors import EdgexError, NotFound
 
 log = logging.getLogger(__name__)
@@ -19,8 +20,14 @@ log = logging.getLogger(__name__)
 _AGAIN = 5.0  # seconds until a change that core-metadata did not take is tried again
 
 
+class Reader(Protocol):
+    """Reads a resource; `Commands` is one."""
+
+    async def read(self, name: str, source: str, *, regex: bool = True) -> object: ...
+
+
 class Operating:
-    """Knows why a device is DOWN and tells core-metadata of changes."""
+    """Knows why a device is DOWN and reports changes to core-metadata."""
 
     def __init__(self, service: Host, devices: Devices) -> None:
         self._service = service
@@ -28,28 +35,28 @@ class Operating:
         self._reasons: dict[str, str] = {}
         self._fails_left: dict[str, int] = {}
         self._wanted: dict[str, OperatingState] = {}
-        self._woken = asyncio.Event()
+        self._changed = asyncio.Event()
         devices.on_change(self._forget_gone)
 
     def reason(self, name: str) -> str:
-        """Why we set the device DOWN, or nothing."""
+        """Why the device is DOWN; empty when we did not set it DOWN."""
         return self._reasons.get(name, "")
 
     def want(self, name: str, state: OperatingState, reason: str = "") -> None:
-        """Tell core-metadata of this state, unless it knows it."""
+        """Set this state in core-metadata, unless it has it already."""
         if reason:
             self._reasons[name] = reason
         else:
             self._reasons.pop(name, None)
         self._wanted[name] = state
-        self._woken.set()
+        self._changed.set()
 
     def assertion_broken(self, name: str, reason: str) -> None:
         """A reading contradicted its profile."""
         self.want(name, "DOWN", reason)
 
     def failed(self, name: str) -> None:
-        """A command failed, for whatever reason."""
+        """A command failed."""
         allowed = self._service.settings.device.allowed_fails
         if allowed <= 0 or not self._devices.has(name):
             return
@@ -64,21 +71,44 @@ class Operating:
             self.want(name, "UP")
 
     def is_trying(self, name: str) -> bool:
-        """Whether commands are let through to a DOWN device to see whether it is back (contract 6.9)."""
+        """Whether a DOWN device is served, to find out whether it is back."""
         settings = self._service.settings.device
         return settings.allowed_fails > 0 and settings.device_down_timeout > 0 and self._fails_left.get(name, 1) <= 0
 
     async def run(self) -> None:
-        """Tell core-metadata, for ever; the newest state of a device counts."""
+        """Report to core-metadata, for ever; the newest state of a device counts."""
         while True:
-            await self._woken.wait()
-            self._woken.clear()
+            await self._changed.wait()
+            self._changed.clear()
             while self._wanted:
-                name = next(iter(self._wanted))  # the longest waiting: one that is always refused holds up no other
+                name = next(iter(self._wanted))  # waits longest: one that is always refused delays no other
                 state = self._wanted.pop(name)
                 if not await self._patch(name, state):
                     self._wanted.setdefault(name, state)
                     await asyncio.sleep(_AGAIN)
+
+    async def retry(self, commands: Reader) -> None:
+        """Read each device that failed commands have set DOWN every DeviceDownTimeout, for ever; never when it is 0."""
+        settings = self._service.settings.device
+        if settings.device_down_timeout <= 0 or settings.allowed_fails <= 0:
+            return
+        while True:
+            await asyncio.sleep(settings.device_down_timeout)
+            for device in self._devices.all():
+                if device.operating_state == "DOWN" and self.is_trying(device.name):
+                    await self._retry(device, commands)
+
+    async def _retry(self, device: Device, commands: Reader) -> None:
+        profile = self._devices.find_profile(device.profile_name)
+        resources = profile.device_resources or () if profile else ()
+        readable = next((resource for resource in resources if resource.is_readable), None)
+        if readable is None:
+            self.succeeded(device.name)
+            return
+        try:
+            await commands.read(device.name, readable.name, regex=False)
+        except EdgexError as error:
+            log.info("device '%s' is still DOWN: %s", device.name, error)
 
     async def _patch(self, name: str, state: OperatingState) -> bool:
         """False when it has to be tried again."""
@@ -92,7 +122,7 @@ class Operating:
         except EdgexError as error:
             log.warning("operatingState of device '%s' cannot be set %s: %s", name, state, error)
             return False
-        # Not left to core-metadata's echo: the next change may come before it.
+        # The system event of this change may come after the next change.
         current = self._devices.find(name)
         if current is not None:  # one that was deleted meanwhile must not come back
             self._devices.put(msgspec.structs.replace(current, operating_state=state))

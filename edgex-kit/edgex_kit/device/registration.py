@@ -1,48 +1,45 @@
-"""Our place in core-metadata: what it knows of us is read at the start and after the bus was away (contract 3.5).
-
-In between, system events keep us informed; while the bus is away they are lost for good, hence the second reading.
-"""
+"""Our records in core-metadata: read at the start, and after each time the bus was away and system events were lost."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from edgex_kit.clients.metadata import Metadata
 from edgex_kit.device.cache import Devices
-from edgex_kit.device.callbacks import fetch_profile
-from edgex_kit.device.host import Host
+from edgex_kit.device.driver import Host
 from edgex_kit.wire.devices import DeviceService
-from edgex_kit.wire.errors import EdgexError, Unavailable, Unreachable
+from edgex_kit.wire.errors import EdgexError, NotFound, Unavailable, Unreachable
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 60.0  # seconds between lines about a broker that is not there
+_PATIENCE = 60.0  # seconds between log lines about a broker that is missing
 _AGAIN = 1.0  # seconds between attempts
 
 
-class Joining:
-    """Reads our devices, profiles and watchers, and keeps our own record."""
+class Registration:
+    """Reads our devices, profiles and watchers, and writes our own record."""
 
     def __init__(self, service: Host, devices: Devices, provision: Callable[[], Awaitable[None]]) -> None:
+        self.devices = devices
         self._service = service
-        self._devices = devices
-        self._provision = provision  # gives core-metadata what it lacks of us
+        self._provision = provision  # adds to core-metadata what it lacks of us
         self._loop = asyncio.get_running_loop()
         self._reconnected = asyncio.Event()
-        service.bus.on_connected(self._tell)
+        service.bus.on_connected(self._bus_connected)
 
-    async def join(self, port: int) -> None:
-        """Wait for the broker, then for core-metadata; read what it knows of us, and tell it what it lacks."""
+    async def register(self, port: int) -> None:
+        """Wait for the broker, then for core-metadata; read what it knows of us, and add what it lacks."""
         while not await self._service.bus.settle(_PATIENCE):
             log.warning("waiting for the message broker")
         self._reconnected.clear()
         await until_answered("core-metadata", self.load)
-        await until_answered("core-metadata", partial(self.register, port))
+        await until_answered("core-metadata", partial(self._put_record, port))
         await until_answered("core-metadata", self._provision)
 
     async def load(self) -> None:
         """Read everything. Raises what core-metadata answers."""
-        metadata, devices = self._service.metadata, self._devices
+        metadata, devices = self._service.metadata, self.devices
         known = await metadata.devices_of(self._service.name)
         for name in {device.profile_name for device in known}:
             await fetch_profile(metadata, devices, name)
@@ -54,7 +51,14 @@ class Joining:
         for watcher in watchers:
             devices.put_watcher(watcher)
 
-    async def register(self, port: int) -> None:
+    async def refresh(self) -> None:
+        """Read everything again after each time the bus was away, for ever."""
+        while True:
+            await self._reconnected.wait()
+            self._reconnected.clear()
+            await until_answered("core-metadata", self._reload)
+
+    async def _put_record(self, port: int) -> None:
         """Create our record, or bring it up to date; a LOCKED one stays LOCKED. Raises what core-metadata answers."""
         own = self._service.settings.service
         record = await self._service.metadata.put_service(
@@ -66,35 +70,38 @@ class Joining:
                 properties={},
             )
         )
-        self._devices.put_service(record.admin_state, record.labels or ())
-
-    async def refresh(self) -> None:
-        """Read everything again after each time the bus was away, for ever."""
-        while True:
-            await self._reconnected.wait()
-            self._reconnected.clear()
-            await until_answered("core-metadata", self._reload)
+        self.devices.put_service(record.admin_state, record.labels or ())
 
     async def _reload(self) -> None:
         record = await self._service.metadata.service(self._service.name)
         if record is not None:
-            self._devices.put_service(record.admin_state, record.labels or ())
+            self.devices.put_service(record.admin_state, record.labels or ())
         await self.load()
 
-    def _tell(self) -> None:
+    def _bus_connected(self) -> None:
         self._loop.call_soon_threadsafe(self._reconnected.set)
 
 
+async def fetch_profile(metadata: Metadata, devices: Devices, name: str) -> None:
+    """Read a device's profile. Without it the device is kept and answers 423."""
+    if not name:
+        return
+    try:
+        devices.put_profile(await metadata.profile(name))
+    except NotFound:
+        log.warning("profile '%s' is not in core-metadata; its devices answer 423", name)
+
+
 async def until_answered(whom: str, call: Callable[[], Awaitable[None]]) -> None:
-    """Do `call` until the other side answers; says once for whom it waits. Raises refusals at once."""
-    said = ""
+    """Do `call` until the other side answers; logs each cause once. Raises refusals at once."""
+    logged = ""
     while True:
         try:
             await call()
             return
         except (Unreachable, Unavailable) as error:
-            if str(error) != said:
-                said = str(error)
+            if str(error) != logged:
+                logged = str(error)
                 log.warning("waiting for %s: %s", whom, error)
             await asyncio.sleep(_AGAIN)
         except EdgexError as error:

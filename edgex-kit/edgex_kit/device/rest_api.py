@@ -1,13 +1,12 @@
-"""The REST door: device commands (contract 6.1-6.3). It parses and formats, no more."""
+"""Device commands over REST (device-sdk-go v4, openapi/device-sdk.yaml)."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edgex_kit.device.commands import Commands
-from edgex_kit.device.correlation import correlation
+from edgex_kit.device.commands import Commands, correlation
+from edgex_kit.device.driver import Host
 from edgex_kit.device.events import Outbox
-from edgex_kit.device.host import Host
 from edgex_kit.service.rest import Json, body_of, name_of
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import Invalid, Malformed
@@ -44,7 +43,7 @@ def command_routes(service: Host, commands: Commands, outbox: Outbox) -> list[Ro
 
 
 async def _values(request: Request) -> dict[str, object]:
-    """The resources and values of a PUT; an empty body leaves all to the defaults. Raises Invalid."""
+    """The resources and values of a PUT; an empty body uses the defaults. Raises Invalid."""
     if not await request.body():
         return {}
     try:

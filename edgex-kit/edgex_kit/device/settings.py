@@ -1,4 +1,4 @@
-"""EdgeX's configuration sections for services that own devices (contract 6.10)."""
+"""EdgeX's configuration sections for services that own devices (device-sdk-go v4, internal/config)."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class DeviceWritable(WritableSection, kw_only=True, frozen=True):
 
 
 class DeviceSection(Section, kw_only=True, frozen=True):
-    """What counts for every service that owns devices; how it comes by them is its own."""
+    """The settings that every service with devices has; services add their own."""
 
     data_transform: bool = True
     max_cmd_ops: int = 128
@@ -26,7 +26,7 @@ class DeviceSection(Section, kw_only=True, frozen=True):
 
     @property
     def label_list(self) -> tuple[str, ...]:
-        """The labels of our service record, whichever way they were written."""
+        """The labels of our service record, in any of the three forms."""
         labels = self.labels
         if isinstance(labels, str):
             labels = labels.split(",")
@@ -36,7 +36,7 @@ class DeviceSection(Section, kw_only=True, frozen=True):
 
 
 class DeviceSettings(Settings, kw_only=True, frozen=True):
-    """What a service that owns devices is told by its configuration."""
+    """The configuration of a service that owns devices."""
 
     writable: DeviceWritable = field(default_factory=DeviceWritable)
     device: DeviceSection = field(default_factory=DeviceSection)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from edgex_kit.bus import connection
-from edgex_kit.bus.bus import Bus, BusSettings
+from edgex_kit.bus.bus import Bus, follow_credentials, open_configured_bus
+from edgex_kit.bus.connection import BusSettings, bus_settings
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.clients.metadata import Metadata
 from edgex_kit.clients.secrets import Secrets
@@ -67,15 +67,15 @@ class Service(Generic[S]):
         return self.kept.vouches_for
 
     async def follow(self) -> None:
-        """Take over changes of the configuration, and of what opens the broker's door, for ever."""
+        """Take over changes of the configuration, and of the broker's credentials, for ever."""
         async with asyncio.TaskGroup() as tasks:
             if not self.settings.message_bus.disabled:
-                tasks.create_task(connection.keep_credentials(self.bus, self.secrets, self._bus_settings))
+                tasks.create_task(follow_credentials(self.bus, self.secrets, self._bus_settings))
             async for layers in self.provider.changes(self.bus):
                 self.live.replace(layers)
 
     def _bus_settings(self) -> BusSettings:
-        return connection.bus_settings(self.settings, self.secrets, self.name)
+        return bus_settings(self.settings, self.secrets, self.name)
 
     async def report(self) -> None:
         """Publish telemetry for ever."""
@@ -125,7 +125,7 @@ async def open_service(
         locate = _locate(live, provider.keeper if flags.registry else None)
         metadata = Metadata(locate, escape=topics.escape, identify=identify)
         opened.callback(metadata.close)
-        bus = await opened.enter_async_context(connection.open_connection(live.now, secrets, key))
+        bus = await opened.enter_async_context(open_configured_bus(live.now, secrets, key))
         yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), kept=kept)
 
 

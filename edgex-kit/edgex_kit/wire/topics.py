@@ -56,8 +56,9 @@ class Topics:
         return "/".join((self.base, *levels))
 
     def below(self, topic: str) -> str:
-        """A configured topic or filter, which EdgeX writes without the prefix."""
-        return f"{self.base}/{topic.strip().strip('/')}"
+        """A configured topic or filter, which EdgeX writes without the prefix; `$share/<group>/` stays in front."""
+        group, pattern = split_shared(topic.strip())
+        return shared(group, f"{self.base}/{pattern.strip('/')}")
 
     # -- events and frames
 
@@ -151,12 +152,23 @@ def matches(pattern: str, topic: str) -> bool:
 
     A shared subscription, `$share/<group>/<filter>`, covers what its filter covers.
     """
-    wanted, got = pattern.split("/"), topic.split("/")
-    if wanted[0] == "$share":
-        wanted = wanted[2:]
+    wanted, got = split_shared(pattern)[1].split("/"), topic.split("/")
     for index, level in enumerate(wanted):
         if level == "#":
             return True
         if index >= len(got) or level not in ("+", got[index]):
             return False
     return len(wanted) == len(got)
+
+
+def shared(group: str, pattern: str) -> str:
+    """The filter by which the subscribers of `group` share the messages of `pattern`; `pattern` without a group."""
+    return f"$share/{group}/{pattern}" if group else pattern
+
+
+def split_shared(pattern: str) -> tuple[str, str]:
+    """Group and filter of a shared subscription; of any other the empty group and the filter itself."""
+    if not pattern.startswith("$share/"):
+        return "", pattern
+    _, group, *rest = pattern.split("/", 2)
+    return group, "".join(rest)

@@ -17,7 +17,8 @@ from app_inference.pipeline.deleted_cameras import follow_deletions
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan
 from edgex_kit import supervision
-from edgex_kit.bus.bus import BusSettings, open_bus
+from edgex_kit.bus.bus import open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.clients.metadata import Metadata
 from edgex_kit.service.metrics import Metrics
 from edgex_kit.wire.topics import Topics

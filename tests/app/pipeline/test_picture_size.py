@@ -16,7 +16,8 @@ from app_inference.pipeline.picture_size import SizeRequests, needed_size
 from app_inference.vision.image import Size
 from app_inference.vision.resize import CROP, LETTERBOX, STANDARD, WINDOW
 from device_camera.config import LEAST_LEASE
-from edgex_kit.bus.bus import Bus, BusSettings, Message, open_bus
+from edgex_kit.bus.bus import Bus, Message, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.wire import codec
 from edgex_kit.wire.codec import PLAIN
 from edgex_kit.wire.topics import Topics

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from app_inference.sinks import edgex_bus as outbox
 from app_inference.sinks.edgex_bus import WINDOW
-from edgex_kit.bus.bus import BusSettings, open_bus
+from edgex_kit.bus.bus import open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_standin.broker.broker import open_broker
 
 from tests.app.outbox_rig import TOPIC, open_rig, until

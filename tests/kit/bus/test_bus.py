@@ -1,18 +1,22 @@
-"""The bus with a real broker: subscriptions, requests, and bounded queues."""
+"""The bus with a real broker: subscriptions, requests, bounded queues, and outages."""
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
-from edgex_kit.bus.bus import Bus, BusSettings, Message, describe_malformed, open_bus
+from edgex_kit.bus.bus import Bus, Message, Subscriptions, describe_malformed, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.wire import codec
-from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, TimedOut
+from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, TimedOut, Unreachable
 from edgex_kit.wire.messages import new_id
 from edgex_standin.address import Address, free_port
+
+from tests.kit.brokers import Killable
+
+pytestmark = pytest.mark.integration
 
 WAIT = 20.0  # seconds
 
@@ -87,7 +91,7 @@ async def test_replicas_share_the_messages_of_a_shared_subscription(
     got: dict[str, list[bytes]] = {"a": [], "b": []}
     async with open_client(broker, f"{unique}-a") as a, open_client(broker, f"{unique}-b") as b:
         for name, replica in (("a", a), ("b", b)):
-            replica.subscribe(f"$share/{unique}/{unique}/#", lambda message, name=name: got[name].append(message.data))
+            replica.subscribe(f"{unique}/#", lambda message, name=name: got[name].append(message.data), group=unique)
             assert await replica.settle(WAIT)
         sent = [str(number).encode() for number in range(20)]
         for data in sent:
@@ -203,10 +207,153 @@ async def test_a_bus_closes_quickly_whether_or_not_there_is_a_broker(broker: Add
         assert time.monotonic() - began < 2
 
 
-async def test_no_password_is_printed(caplog: pytest.LogCaptureFixture, until: Until) -> None:
-    caplog.set_level(logging.DEBUG)
-    settings = BusSettings(host="127.0.0.1", port=free_port("127.0.0.1"), username="u", password="hunter22")
-    assert "hunter22" not in repr(settings)
-    async with open_bus(settings):
-        await until(lambda: caplog.records)
-    assert "hunter22" not in caplog.text
+# -- brokers that come and go
+
+WAIT = 20.0  # seconds
+
+Until = Callable[..., Awaitable[None]]
+OpenClient = Callable[..., AbstractAsyncContextManager[Bus]]
+
+
+async def test_a_service_starts_without_a_broker_and_hears_everything_once_there_is_one(
+    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, be_quick: Callable[[Bus], None]
+) -> None:
+    settings = BusSettings(host=killable.address.host, port=killable.address.port, client_id="early")
+    async with open_bus(settings) as bus, bus.messages("t/#") as messages:
+        be_quick(bus)
+        assert bus.publish("t/x", b"") is None
+        with pytest.raises(Unreachable, match=f"no message broker at 127.0.0.1:{killable.address.port}"):
+            await bus.request("t/ask", b"", "t/answer", 1)
+        assert not await bus.settle(0.05)
+        await until(lambda: "no message broker" in caplog.text)
+        killable.start()
+        assert await bus.settle(WAIT)
+        bus.publish("t/x", b"heard")
+        assert (await anext(messages)).data == b"heard"
+    assert caplog.text.count("no message broker") == 1
+
+
+async def test_subscriptions_outlive_a_broker_that_is_killed_and_started_again(
+    killable: Killable, until: Until, open_client: OpenClient
+) -> None:
+    killable.start()
+    told: list[int] = []
+    async with open_client(killable.address, "lasting") as bus, bus.messages("t/#") as messages:
+        bus.on_connected(lambda: told.append(bus.connects))
+        for round_ in range(2):
+            killable.kill()
+            await until(lambda: not bus.is_connected)
+            assert bus.publish("t/x", b"lost") is None
+            killable.start()
+            await until(lambda: bus.is_connected)
+            assert await bus.settle(WAIT)
+            bus.publish("t/x", str(round_).encode())
+            assert (await anext(messages)).data == str(round_).encode()
+        assert bus.losses == 2
+        assert told == [2, 3]
+
+
+async def test_what_was_on_its_way_to_a_killed_broker_does_not_stay_so_for_ever(
+    killable: Killable, until: Until, open_client: OpenClient
+) -> None:
+    killable.start()
+    async with open_client(killable.address, "writer") as bus:
+        killable.freeze()
+        sendings = [bus.publish("t/x", b"x" * 4_000_000) for _ in range(4)]
+        assert not all(sending is None or sending.is_done for sending in sendings)
+        killable.kill()
+        killable.start()
+        await until(lambda: bus.connects == 2)
+        await until(lambda: all(sending is None or sending.is_done for sending in sendings))
+
+
+async def test_a_broker_that_falls_silent_is_lost_once_and_its_silence_is_the_cause(
+    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, open_client: OpenClient
+) -> None:
+    killable.start()
+    async with open_client(killable.address, "patient", keep_alive=1) as bus:
+        losses: list[int] = []  # before each attempt to connect again
+        bus._client.on_pre_connect = lambda *_: losses.append(bus.losses)
+        killable.freeze()
+        await until(lambda: len(losses) > 1)
+        assert losses[:2] == [1, 2], "the connection is lost once, and so is the first attempt at another"
+        assert "does not answer within 1 s; it may be no message broker" in caplog.text
+    assert caplog.text.count("(Keep alive timeout)") == 1
+    assert "TLS" not in caplog.text
+
+
+async def test_a_message_of_quality_1_reaches_the_next_broker(
+    killable: Killable, until: Until, open_client: OpenClient
+) -> None:
+    killable.start()
+    async with open_client(killable.address, "sure") as bus, bus.messages("t/#") as messages:
+        killable.freeze()
+        sending = bus.publish("t/x", b"kept", qos=1)
+        assert sending is not None
+        killable.kill()
+        killable.start()
+        async with asyncio.timeout(WAIT):
+            assert (await anext(messages)).data == b"kept"
+        await until(lambda: sending.is_done)
+
+
+async def test_a_listener_to_connections_that_fails_is_the_only_one_that_fails(
+    killable: Killable, caplog: pytest.LogCaptureFixture, until: Until, be_quick: Callable[[Bus], None]
+) -> None:
+    told: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("mine")
+
+    settings = BusSettings(host=killable.address.host, port=killable.address.port, client_id="listened")
+    async with open_bus(settings) as bus:
+        be_quick(bus)
+        bus.on_connected(fail)
+        bus.on_connected(lambda: told.append("connected"))
+        killable.start()
+        await until(lambda: told)
+        assert await bus.settle(WAIT)
+    assert "a listener to connections failed" in caplog.text
+
+
+# -- the table of subscriptions
+
+
+def test_a_receiver_hears_what_its_pattern_covers_and_nothing_else() -> None:
+    table: Subscriptions[str] = Subscriptions()
+    table.add("edgex/frames/#", "app")
+    table.add("edgex/+/device-camera/cam", "page")
+
+    assert table.of("edgex/frames/device-camera/cam") == ("app", "page")
+    assert table.of("edgex/events/device-camera/cam") == ("page",)
+    assert table.of("edgex/telemetry") == ()
+
+
+def test_a_topic_that_was_asked_for_before_follows_what_is_added_and_removed() -> None:
+    table: Subscriptions[str] = Subscriptions()
+    assert table.of("a/b") == ()
+    table.add("a/#", "one")
+    assert table.of("a/b") == ("one",)
+    table.add("a/b", "two")
+    assert table.of("a/b") == ("one", "two")
+    table.remove("a/#", "one")
+    assert table.of("a/b") == ("two",)
+
+
+def test_the_first_and_the_last_with_a_pattern_are_told_so() -> None:
+    table: Subscriptions[str] = Subscriptions()
+    assert table.add("a", "one")
+    assert not table.add("a", "two")
+    assert not table.remove("a", "one")
+    assert not table.remove("a", "stranger")
+    assert table.remove("a", "two")
+    assert not table.remove("a", "two")
+    assert table.patterns == []
+
+
+def test_topics_without_end_take_no_memory_without_end() -> None:
+    table: Subscriptions[str] = Subscriptions()
+    table.add("#", "all")
+    for number in range(10_000):
+        assert table.of(f"frames/{number}") == ("all",)
+    assert len(table._cache) <= 4096

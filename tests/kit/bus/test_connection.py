@@ -1,24 +1,29 @@
-"""The section MessageBus as a connection, and credentials that change while we run."""
+"""The section MessageBus as a connection, why one fails, and credentials that change while we run."""
 
 import asyncio
+import contextlib
 import gc
 import socket
+import ssl
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from edgex_kit.bus.bus import BusSettings, open_bus
-from edgex_kit.bus.connection import bus_settings, keep_credentials, open_connection
+from edgex_kit.bus.bus import follow_credentials, open_bus, open_configured_bus
+from edgex_kit.bus.connection import BusSettings, bus_settings, why_refused, why_unreachable
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.clients.secrets import Secrets
 from edgex_kit.clients.secretstore import Kept, SecretStore, StoreAddress
 from edgex_kit.config import layers as config
 from edgex_kit.config.settings import InsecureSecret, Settings
 from edgex_kit.wire.errors import Invalid, NotFound
-from edgex_standin.address import Address
+from edgex_standin.address import Address, free_port
 
-from tests.kit.brokers import Certificates, a_failed_handshake, settings_of
+from tests.kit.brokers import Certificates, a_failed_handshake, run_mosquitto, settings_of
+
+pytestmark = pytest.mark.integration
 
 Until = Callable[..., Awaitable[None]]
 
@@ -34,7 +39,7 @@ async def test_a_disabled_message_bus_connects_to_nobody_and_needs_no_secret() -
         bus = {"Disabled": "true", "Host": "127.0.0.1", "Port": broker.getsockname()[1], "AuthMode": "usernamepassword"}
         settings = config.check(Settings, ("file", {"MessageBus": bus}))
         broker.settimeout(0.3)
-        async with open_connection(settings, Secrets("cam", dict, None), "device-cam") as bus_of_none:
+        async with open_configured_bus(settings, Secrets("cam", dict, None), "device-cam") as bus_of_none:
             bus_of_none.subscribe("edgex/#", lambda _: None)
             assert bus_of_none.publish("edgex/x", b"") is None
             with pytest.raises(TimeoutError):
@@ -95,7 +100,7 @@ async def test_a_start_without_the_secret_names_a_place_for_it_that_needs_no_run
         (Secrets("cam", dict, None, Kept(store)), "a file that SECRETSTORE_SECRETSFILE names"),
     ):
         with pytest.raises(NotFound, match=r"no secret named 'mqtt-bus' for .*; store it in ") as raised:
-            async with open_connection(settings, secrets, "cam"):
+            async with open_configured_bus(settings, secrets, "cam"):
                 pass
         assert place in str(raised.value)
     store.close()
@@ -108,12 +113,12 @@ async def test_a_start_without_the_secret_names_a_place_for_it_that_needs_no_run
 async def test_a_new_password_takes_effect_and_subscriptions_stay(guarded_broker: Address) -> None:
     where = {"Host": "127.0.0.1", "Port": guarded_broker.port, "AuthMode": "usernamepassword"}
     wrong = settings_of({"username": "old", "password": "second-word"}, **where)
-    async with open_bus(wrong) as bus, bus.messages("door/#") as heard:
+    async with open_bus(wrong) as bus, bus.messages("t/#") as heard:
         assert not await bus.settle(0.5)
         for name, password in (("new", "second-word"), ("old", "first-word")):
-            await bus.enter_as(settings_of({"username": name, "password": password}, **where))
+            await bus.reconnect_as(settings_of({"username": name, "password": password}, **where))
             assert await bus.settle(10)
-            bus.publish("door/bell", name.encode())
+            bus.publish("t/x", name.encode())
             assert (await anext(heard)).data == name.encode()
     gc.collect()
 
@@ -128,7 +133,7 @@ async def test_a_stored_secret_takes_effect_and_a_useless_one_does_not(
     settings = config.check(Settings, ("file", {"MessageBus": where}))
     async with open_bus(bus_settings(settings, secrets, "device-cam")) as bus:
         assert await bus.settle(10)
-        keeping = asyncio.create_task(keep_credentials(bus, secrets, lambda: bus_settings(settings, secrets, "cam")))
+        keeping = asyncio.create_task(follow_credentials(bus, secrets, lambda: bus_settings(settings, secrets, "cam")))
         known = {}
         secrets.look()
         await until(lambda: "the old ones stay: no secret named 'mqtt-bus'" in caplog.text)
@@ -152,6 +157,166 @@ async def test_a_new_certificate_takes_effect(strict_broker: Address, certificat
     where = {"Protocol": "tls", "Host": "localhost", "Port": strict_broker.port, "AuthMode": "clientcert"}
     async with open_bus(settings_of(authority, **where)) as bus:
         assert not await bus.settle(0.5)
-        await bus.enter_as(settings_of({**authority, **client}, **where))
+        await bus.reconnect_as(settings_of({**authority, **client}, **where))
         assert await bus.settle(10)
     gc.collect()
+
+
+# -- certificates and passwords
+
+
+Until = Callable[..., Awaitable[None]]
+
+
+async def connects(settings: BusSettings) -> bool:
+    try:
+        async with open_bus(settings) as bus:
+            return await bus.settle(1.5)
+    finally:
+        gc.collect()
+
+
+@a_failed_handshake
+async def test_a_client_certificate_in_the_secret_is_accepted(
+    strict_broker: Address, certificates: Certificates
+) -> None:
+    secret = {
+        "cacert": certificates.text("ca.crt"),
+        "clientcert": certificates.text("client.crt"),
+        "clientkey": certificates.text("client.key"),
+    }
+    where = {"Protocol": "tls", "Host": "localhost", "Port": strict_broker.port}
+    assert await connects(settings_of(secret, AuthMode="clientcert", **where))
+    assert not await connects(settings_of({"cacert": secret["cacert"]}, AuthMode="cacert", **where))
+
+
+async def test_a_client_certificate_in_files_is_accepted(strict_broker: Address, certificates: Certificates) -> None:
+    files = {
+        "CaFile": certificates.path("ca.crt"),
+        "CertFile": certificates.path("client.crt"),
+        "KeyFile": certificates.path("client.key"),
+    }
+    assert await connects(settings_of(optional=files, Protocol="tls", Host="localhost", Port=strict_broker.port))
+
+
+@a_failed_handshake
+async def test_an_unknown_authority_is_refused_unless_checking_is_turned_off(
+    strict_broker: Address, certificates: Certificates
+) -> None:
+    client = {"CertFile": certificates.path("client.crt"), "KeyFile": certificates.path("client.key")}
+    where = {"Protocol": "ssl", "Host": "localhost", "Port": strict_broker.port}
+    assert not await connects(settings_of(optional=client, **where))
+    assert await connects(settings_of(optional={**client, "SkipCertVerify": "true"}, **where))
+
+
+# -- the cause when it is refused
+
+
+async def cause_of(settings: BusSettings, caplog: pytest.LogCaptureFixture, until: Until) -> str:
+    """The one line about a broker that cannot be entered, said once though several attempts were made."""
+    caplog.clear()
+    try:
+        await several_attempts(settings, until)
+    finally:
+        gc.collect()
+    (line,) = caplog.messages
+    return line.replace(str(settings.port), "8883")
+
+
+async def several_attempts(settings: BusSettings, until: Until) -> None:
+    attempts: list[None] = []
+
+    def attempt(_client: object, _data: object) -> None:
+        attempts.append(None)
+
+    async with open_bus(settings) as bus:
+        bus._client.on_pre_connect = attempt
+        bus._client.reconnect_delay_set(0.05, 0.1)  # type: ignore[arg-type]
+        await until(lambda: len(attempts) > 2)
+
+
+def tls_broker(folder: Path, certificates: Certificates, name: str) -> contextlib.AbstractContextManager[Address]:
+    pair = (f"certfile {certificates.path(f'{name}.crt')}", f"keyfile {certificates.path(f'{name}.key')}")
+    return run_mosquitto(folder, "allow_anonymous true", *pair)
+
+
+@a_failed_handshake
+async def test_a_broker_that_is_not_trusted_is_said_with_the_cause(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    authority = {"cacert": certificates.text("ca.crt")}
+    foreign = certificates.make("foreign", "elsewhere")
+    try:
+        ended = certificates.make(
+            "ended", "localhost", "-not_before", "20200101000000Z", "-not_after", "20200201000000Z"
+        )
+    except subprocess.CalledProcessError:  # OpenSSL before 3.4 sets no times, but ends a certificate before it begins
+        ended = certificates.make("ended", "localhost", "-days", "-1")
+    where = {"Protocol": "tls", "Host": "localhost", "AuthMode": "cacert"}
+    for name, secret, cause in (
+        ("broker", {"cacert": certificates.text("client.crt")}, "unable to get local issuer certificate"),
+        ("broker", {"note": "x"}, "unable to get local issuer certificate; the secret 'mqtt-bus' has no cacert"),
+        (foreign, authority, "Hostname mismatch, certificate is not valid for 'localhost'"),
+        (ended, authority, "certificate has expired"),
+    ):
+        with tls_broker(tmp_path, certificates, name) as address:
+            said = await cause_of(settings_of(secret, Port=address.port, **where), caplog, until)
+        assert said == f"the broker at localhost:8883 is not trusted: {cause}; trying again until it is back"
+
+
+@a_failed_handshake
+async def test_a_broker_that_wants_a_certificate_or_tls_is_said_so(
+    strict_broker: Address, certificates: Certificates, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    where = {"Host": "localhost", "Port": strict_broker.port}
+    plain = await cause_of(settings_of(**where), caplog, until)
+    assert "the broker at localhost:8883 ends the connection before it answers; it may want TLS" in plain
+    halves = {"cacert": certificates.text("ca.crt"), "clientcert": certificates.text("client.crt"), "clientkey": ""}
+    caplog.clear()
+    await several_attempts(settings_of(halves, AuthMode="clientcert", Protocol="tls", **where), until)
+    gc.collect()
+    # the broker's end of the connection may overtake its reason
+    assert "certificate required;" in caplog.text or "it may want a client certificate;" in caplog.text
+    assert "; the secret 'mqtt-bus' has no clientkey; trying" in caplog.text
+    assert "BEGIN" not in caplog.text
+
+
+@a_failed_handshake
+async def test_a_user_who_is_refused_is_said_with_the_secret(
+    guarded_broker: Address, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    where = {"Host": "localhost", "Port": guarded_broker.port}
+    for secret, mode, cause in (
+        (
+            {"username": "old", "password": "wrong-word"},
+            "usernamepassword",
+            "the user of secret 'mqtt-bus': Not authorized",
+        ),
+        ({"username": "old"}, "usernamepassword", "Not authorized; the secret 'mqtt-bus' has no password"),
+        (None, "none", "a client without a user name: Not authorized"),
+    ):
+        said = await cause_of(settings_of(secret, AuthMode=mode, **where), caplog, until)
+        assert said.startswith("the broker at localhost:8883 refuses ")
+        assert f"{cause}; trying again" in said
+        assert "wrong-word" not in said
+
+
+@a_failed_handshake
+async def test_no_broker_at_all_is_said_with_what_the_network_says(
+    caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    said = await cause_of(settings_of(Host="127.0.0.1", Port=free_port("127.0.0.1")), caplog, until)
+    assert said == "no message broker at 127.0.0.1:8883 (Connection refused); trying again until it is back"
+
+
+def test_the_secret_is_blamed_only_for_what_comes_from_it() -> None:
+    elsewhere = {"Username": "u", "Password": "p"}
+    user = settings_of({"cacert": "x"}, optional=elsewhere, AuthMode="cacert")
+    assert "refuses the user of MessageBus.Optional: no" in why_refused(user, "no")
+    whole = settings_of({"username": "u"}, optional=elsewhere, AuthMode="usernamepassword")
+    assert why_refused(whole, "no").endswith("refuses the user of secret 'mqtt-bus': no")
+    half = settings_of({"username": "u"}, AuthMode="usernamepassword")
+    assert why_refused(half, "no").endswith("no; the secret 'mqtt-bus' has no password")
+    fault = ssl.SSLError(1, "not TLS")
+    fault.reason = "WRONG_VERSION_NUMBER"
+    assert why_unreachable(half, fault) == "no TLS with the broker at localhost:1883: wrong version number"

@@ -14,6 +14,8 @@ from edgex_kit.bus.bus import Bus, Message
 from edgex_kit.bus.mqtt_client import PatientSocket
 from edgex_kit.wire.errors import Invalid
 
+pytestmark = pytest.mark.integration
+
 Until = Callable[..., Awaitable[None]]
 
 
@@ -145,16 +147,6 @@ async def test_what_does_not_fit_into_the_socket_goes_out_before_anything_else(
 async def test_a_topic_that_cannot_be_published_on_is_refused(bus: Bus, topic: str, qos: int) -> None:
     with pytest.raises(Invalid):
         bus.publish(topic, b"some", qos=qos)
-
-
-@pytest.mark.parametrize("size", [0, 1, 200_000, 5_000_000])
-async def test_a_message_of_any_size_arrives_whole(bus: Bus, other: Bus, unique: str, size: int) -> None:
-    data = os.urandom(size)
-    async with other.messages(f"{unique}/#") as messages:
-        assert await other.settle(10)
-        bus.publish(f"{unique}/x", data)
-        async with asyncio.timeout(20):
-            assert (await anext(messages)).data == data
 
 
 async def test_messages_of_many_threads_arrive_whole_and_in_the_order_of_each(

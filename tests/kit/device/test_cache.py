@@ -1,4 +1,4 @@
-"""What core-metadata has told us, and who is told of changes."""
+"""What we know from core-metadata, and which changes listeners hear of."""
 
 from typing import Any
 
@@ -20,19 +20,19 @@ def device(name: str = "cam", **fields: Any) -> Device:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def heard() -> list[str]:
     return []
 
 
 @pytest.fixture
-def devices(told: list[str]) -> Devices:
+def devices(heard: list[str]) -> Devices:
     found = Devices("s")
     found.put_profile(DeviceProfile(name="p"))
-    found.on_change(told.append)
+    found.on_change(heard.append)
     return found
 
 
-def test_listeners_hear_of_real_changes_only(devices: Devices, told: list[str]) -> None:
+def test_listeners_hear_of_real_changes_only(devices: Devices, heard: list[str]) -> None:
     devices.put(device())
     devices.put(device())
     devices.put(device(description="new"))
@@ -41,15 +41,15 @@ def test_listeners_hear_of_real_changes_only(devices: Devices, told: list[str]) 
     devices.put_profile(DeviceProfile(name="other"))
     devices.remove("cam")
     devices.remove("cam")
-    assert told == ["cam"] * 4
+    assert heard == ["cam"] * 4
 
 
-def test_a_locked_service_locks_every_device(devices: Devices, told: list[str]) -> None:
+def test_a_locked_service_locks_every_device(devices: Devices, heard: list[str]) -> None:
     devices.put(device("a"))
     devices.put(device("b", admin_state="LOCKED"))
-    told.clear()
+    heard.clear()
     devices.put_service("LOCKED", ["x"])
-    assert sorted(told) == ["a", "b"]
+    assert sorted(heard) == ["a", "b"]
     assert devices.labels == ("x",)
     assert not devices.is_active("a")
     with pytest.raises(Locked, match="service locked"):
@@ -59,7 +59,7 @@ def test_a_locked_service_locks_every_device(devices: Devices, told: list[str]) 
     assert not devices.is_active("b")
 
 
-def test_commands_are_refused_in_the_order_of_the_contract(devices: Devices) -> None:
+def test_commands_are_refused_in_the_order_of_device_sdk_go(devices: Devices) -> None:
     with pytest.raises(NotFound, match="device nobody not found"):
         devices.check_unlocked("nobody")
     devices.put(device(admin_state="LOCKED"))
@@ -82,12 +82,12 @@ def test_a_deleted_profile_stays_while_a_device_has_it(devices: Devices) -> None
     assert devices.find_profile("p") is None
 
 
-def test_what_was_deleted_meanwhile_is_forgotten(devices: Devices, told: list[str]) -> None:
+def test_what_was_deleted_meanwhile_is_forgotten(devices: Devices, heard: list[str]) -> None:
     for name in ("a", "b", "c"):
         devices.put(device(name))
-    told.clear()
+    heard.clear()
     devices.keep_only(["b"])
-    assert sorted(told) == ["a", "c"]
+    assert sorted(heard) == ["a", "c"]
     assert [one.name for one in devices.all()] == ["b"]
     for name in ("v", "w"):
         devices.put_watcher(

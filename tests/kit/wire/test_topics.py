@@ -70,6 +70,7 @@ def test_topics_are_those_of_the_catalogue() -> None:
     assert topics.device_changes() == "edgex/system-events/core-metadata/device/#"
     assert topics.deleted_profiles() == "edgex/system-events/core-metadata/deviceprofile/delete/#"
     assert topics.below("events/#") == "edgex/events/#"
+    assert topics.below("$share/replicas/events/#") == "$share/replicas/edgex/events/#"
     assert config_change("edgex/v4/cam/Writable/LogLevel") == "edgex/configs/edgex/v4/cam/Writable/LogLevel"
 
 

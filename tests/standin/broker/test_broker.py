@@ -5,7 +5,8 @@ import shutil
 import socket
 
 import pytest
-from edgex_kit.bus.bus import BusSettings, open_bus
+from edgex_kit.bus.bus import open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.wire.errors import Invalid, Unavailable
 from edgex_standin.address import Address, free_port
 from edgex_standin.broker.broker import open_broker

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from edgex_kit.bus.bus import BusSettings, Message, open_bus
+from edgex_kit.bus.bus import Message, open_bus
+from edgex_kit.bus.connection import BusSettings
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import EdgexError
 from edgex_kit.wire.messages import new_id
