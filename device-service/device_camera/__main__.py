@@ -1,4 +1,4 @@
-"""`device-camera`: cameras become EdgeX devices that publish frames. This page is its table of contents."""
+"""`device-camera`: cameras become EdgeX devices that publish frames. Starts and connects all parts of the service."""
 
 import asyncio
 import logging
@@ -21,16 +21,13 @@ from edgex_kit.service.service import Service, run
 from edgex_kit.supervision import Lasting, keep
 
 from device_camera.cameras import open_cameras
-from device_camera.capture import needed_size as picture_needs
 from device_camera.config import CameraService
-from device_camera.discovery import Discovery
+from device_camera.discovery import Discovery, discovery_routes
 from device_camera.driver import CameraDriver, CameraStates
 from device_camera.metrics import Meters
-from device_camera.protocols import asked_of
 from device_camera.provisioning import provision
-from device_camera.publisher import FrameStream
-from device_camera.reports import Reports
-from device_camera.routes import discovery_routes
+from device_camera.publisher import FrameStream, StatusEvents
+from device_camera.settings import settings_from_device
 from device_camera.v4l2.usb import find_usb_cameras
 
 log = logging.getLogger(__name__)
@@ -40,22 +37,22 @@ PACKAGED = Path(__file__).parent / "res"
 
 
 async def serve(service: Service[CameraService]) -> None:
-    """Run the service until it is cancelled; HTTP first, then the bus, then core-metadata (contract 3.5)."""
+    """Run the service until it is cancelled: HTTP first, then the bus, then core-metadata, as EdgeX's services do."""
     service.settings.check()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BLOCKING, "asyncio_blocking"))
     live, own = service.live, service.settings.service
     devices = Devices(service.name)
     outbox = Outbox(service)
     operating = Operating(service, devices)
-    reports = Reports(service, outbox)
-    places = live.now.driver
-    discovery = Discovery(service, devices, partial(find_usb_cameras, Path(places.sysfs), Path(places.dev)))
+    states = StatusEvents(service, outbox)
+    paths = live.now.driver
+    discovery = Discovery(service, devices, partial(find_usb_cameras, Path(paths.sysfs), Path(paths.dev)))
     registration = Registration(service, devices, partial(provision, service, devices, PACKAGED))
     async with open_cameras(
         devices,
-        ask=lambda device: asked_of(device, live.now.writable.camera, service.secrets.get),
+        settings_for=lambda device: settings_from_device(device, live.now.writable.camera, service.secrets.get),
         publish=FrameStream(service, outbox, devices).run,
-        tell=[CameraStates(devices, operating).follow, reports.follow],
+        listeners=[CameraStates(devices, operating).follow, states.follow],
     ) as cameras:
         live.on_change(lambda _: cameras.reconcile_all())
         service.secrets.on_change(cameras.reconcile_all)
@@ -78,10 +75,9 @@ async def serve(service: Service[CameraService]) -> None:
             lasting: Lasting = {
                 "system events": follow_system_events,
                 "operating state": operating.run,
-                "reports": partial(reports.run, commands),
+                "state events": partial(states.run, commands),
                 "refresh": registration.refresh,
                 "discovery": discovery.run,
-                "picture needs": partial(picture_needs.run, cameras.all),
                 "devices that are DOWN": partial(operating.retry, commands),
             }
             keep(tasks, lasting)

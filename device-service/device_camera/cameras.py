@@ -1,8 +1,8 @@
 """A camera for every device: opened, changed and closed as the devices change.
 
-The devices say what should be, `reconcile` makes it so. Each camera has a task of its own that publishes its frames and
-closes it in the end; when a device comes back before its old camera has let go, the new one waits for it. A locked
-device keeps its camera, which rests, so that its counters and its `seq` go on.
+Each camera has a task of its own that publishes its frames and closes it in the end; when a device comes back before
+its old camera is closed, the new one waits for that. A locked device keeps its camera, which rests, so that its
+counters and its `seq` go on.
 """
 
 import asyncio
@@ -18,84 +18,84 @@ from edgex_kit.wire.devices import Device
 from edgex_kit.wire.errors import DriverFailed, EdgexError
 
 from device_camera.capture.camera import Camera
-from device_camera.capture.needed_size import with_needs
 from device_camera.capture.state import State, Status
-from device_camera.protocols import Asked
+from device_camera.settings import CameraSettings
 
 log = logging.getLogger(__name__)
 
 LOCKED = "locked"  # why the camera of a locked device does not stream
 
-Ask = Callable[[Device], Asked]
+SettingsFor = Callable[[Device], CameraSettings]
 Publish = Callable[[Camera], Awaitable[None]]
-Tell = Callable[[str, Status], None]
+Listener = Callable[[str, Status], None]
 
 
 @dataclass(slots=True)
-class _Held:
-    """One device's camera and what was asked of it last."""
+class _Entry:
+    """One device's camera and the settings that its device requested last."""
 
     camera: Camera
-    asked: Asked
+    settings: CameraSettings
     is_active: bool
     begun: asyncio.Event
     task: "asyncio.Task[None]"
 
-    def follow(self, asked: Asked, *, is_active: bool) -> None:
-        """Streaming begins and ends only where what is asked changes; what a command has begun goes on otherwise."""
-        began = self.asked.auto_streaming and self.is_active
-        begins = asked.auto_streaming and is_active
-        if asked.settings != self.asked.settings:
-            self.camera.change(with_needs(self.camera, asked.settings))
+    def follow(self, settings: CameraSettings, *, is_active: bool) -> None:
+        """Streaming starts and stops only where the device changes; what a command has started goes on otherwise."""
+        began = self.settings.auto_streaming and self.is_active
+        begins = settings.auto_streaming and is_active
+        if settings != self.settings:
+            self.camera.change(settings)
         if begins and not began:
             self.camera.start_streaming()
         elif self.is_active and not is_active:
             self.camera.stop_streaming(LOCKED)
         elif began and not begins:
             self.camera.stop_streaming()
-        self.asked, self.is_active = asked, is_active
+        self.settings, self.is_active = settings, is_active
 
 
 class Cameras:
     """The cameras of all devices; made by `open_cameras`."""
 
-    def __init__(self, devices: Devices, ask: Ask, publish: Publish, tell: Sequence[Tell]) -> None:
+    def __init__(
+        self, devices: Devices, settings_for: SettingsFor, publish: Publish, listeners: Sequence[Listener]
+    ) -> None:
         self._devices = devices
-        self._ask = ask
+        self._settings_for = settings_for
         self._publish = publish
-        self._tell = tell
-        self._held: dict[str, _Held] = {}
+        self._listeners = listeners
+        self._entries: dict[str, _Entry] = {}
         self._problems: dict[str, str] = {}  # why a device has no camera
         self._tasks: set[asyncio.Task[None]] = set()
-        # One camera of a name at a time: the next one waits here until the source was let go.
-        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        # One camera of a name at a time: the next one waits here until the source is closed.
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def get(self, name: str) -> Camera:
         """The camera of a device. Raises DriverFailed with the reason when it has none."""
-        held = self._held.get(name)
-        if held is None:
+        entry = self._entries.get(name)
+        if entry is None:
             raise DriverFailed(f"device '{name}' has no camera: {self._problems.get(name, 'it is being opened')}")
-        return held.camera
+        return entry.camera
 
     async def ready(self, name: str) -> Camera:
-        """The same, once its thread runs: it may have to wait until the one before it has let go."""
+        """The same, once its thread runs: it may have to wait until the one before it is closed."""
         camera = self.get(name)
-        await self._held[name].begun.wait()
+        await self._entries[name].begun.wait()
         return camera
 
     def all(self) -> tuple[Camera, ...]:
-        return tuple(held.camera for held in self._held.values())
+        return tuple(entry.camera for entry in self._entries.values())
 
     def reconcile(self, name: str) -> None:
         """Bring the camera of a device in line with the device."""
-        asked = self._asked(name) if self._devices.has(name) else None
-        held = self._held.get(name)
-        if asked is None:
+        settings = self._settings_of(name) if self._devices.has(name) else None
+        if settings is None:
             self._stop(name)
-        elif held is None:
-            self._start(name, asked)
+        elif entry := self._entries.get(name):
+            entry.follow(settings, is_active=self._devices.is_active(name))
         else:
-            held.follow(asked, is_active=self._devices.is_active(name))
+            self._start(name, settings)
 
     def reconcile_all(self) -> None:
         """The same for every device: defaults or secrets have changed."""
@@ -104,49 +104,53 @@ class Cameras:
 
     async def close(self) -> None:
         """Close every camera."""
-        for name in list(self._held):
+        for name in list(self._entries):
             self._stop(name)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _asked(self, name: str) -> Asked | None:
-        """What the device wants, or None and the reason in `_problems`."""
+    def _settings_of(self, name: str) -> CameraSettings | None:
+        """The settings that the device requests, or None and the reason in `_problems`."""
         try:
-            asked = self._ask(self._devices.get(name))
+            settings = self._settings_for(self._devices.get(name))
         except EdgexError as error:
             if self._problems.get(name) != str(error):
                 self._problems[name] = str(error)
                 log.warning("device '%s' has no camera: %s", name, error)
-                self._tell_all(name, Status(State.LOST, str(error), time.time_ns()))
+                self._notify(name, Status(State.LOST, str(error), time.time_ns()))
             return None
         self._problems.pop(name, None)
-        return asked
+        return settings
 
-    def _tell_all(self, name: str, status: Status) -> None:
-        for tell in self._tell:
-            tell(name, status)
+    def _notify(self, name: str, status: Status) -> None:
+        for listener in self._listeners:
+            listener(name, status)
 
-    def _start(self, name: str, asked: Asked) -> None:
-        camera = Camera(name, asked.settings)
-        loop = asyncio.get_running_loop()
-        camera.listen(lambda status: _cross(loop, self._tell_all, name, status))
+    def _start(self, name: str, settings: CameraSettings) -> None:
+        camera, loop = Camera(name, settings), asyncio.get_running_loop()
+
+        def notify(status: Status) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._notify, name, status)
+
+        camera.listen(notify)
         is_active = self._devices.is_active(name)
-        if asked.auto_streaming and is_active:
+        if settings.auto_streaming and is_active:
             camera.start_streaming()
-        turn, begun = self._turns.setdefault(name, asyncio.Lock()), asyncio.Event()
-        task = asyncio.create_task(self._run(camera, turn, begun), name=f"camera:{name}")
+        lock, begun = self._locks.setdefault(name, asyncio.Lock()), asyncio.Event()
+        task = asyncio.create_task(self._run(camera, lock, begun), name=f"camera:{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._held[name] = _Held(camera, asked, is_active, begun, task)
+        self._entries[name] = _Entry(camera, settings, is_active, begun, task)
 
     def _stop(self, name: str) -> None:
-        if held := self._held.pop(name, None):
-            held.task.cancel()
-            held.begun.set()  # who waits for it is told that it is closed
+        if entry := self._entries.pop(name, None):
+            entry.task.cancel()
+            entry.begun.set()  # a command that waits for it ends with "closed"
         if not self._devices.has(name):
             self._problems.pop(name, None)
 
-    async def _run(self, camera: Camera, turn: asyncio.Lock, begun: asyncio.Event) -> None:
-        async with turn, _opened(camera):
+    async def _run(self, camera: Camera, lock: asyncio.Lock, begun: asyncio.Event) -> None:
+        async with lock, _opened(camera):
             begun.set()
             while True:
                 try:
@@ -157,9 +161,14 @@ class Cameras:
 
 
 @contextlib.asynccontextmanager
-async def open_cameras(devices: Devices, ask: Ask, publish: Publish, tell: Sequence[Tell]) -> AsyncIterator[Cameras]:
-    """Cameras that follow `devices` for the length of the block; all closed at its end."""
-    cameras = Cameras(devices, ask, publish, tell)
+async def open_cameras(
+    devices: Devices, settings_for: SettingsFor, publish: Publish, listeners: Sequence[Listener]
+) -> AsyncIterator[Cameras]:
+    """Cameras that follow `devices` for the length of the block; all closed at its end.
+
+    `publish` runs for each camera until it is closed; `listeners` are called in the event loop with each new status.
+    """
+    cameras = Cameras(devices, settings_for, publish, listeners)
     devices.on_change(cameras.reconcile)
     try:
         yield cameras
@@ -175,9 +184,3 @@ async def _opened(camera: Camera) -> AsyncIterator[None]:
             yield
         finally:
             await asyncio.to_thread(opened.close)
-
-
-def _cross(loop: asyncio.AbstractEventLoop, tell: Tell, name: str, status: Status) -> None:
-    """From the camera's thread to the loop; one that has ended has nobody left to tell."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(tell, name, status)

@@ -1,4 +1,4 @@
-"""Settings of device-camera: EdgeX's sections for device services (contract 6.10) and the defaults of a camera."""
+"""Settings of device-camera: EdgeX's sections for device services and the defaults of a camera."""
 
 from edgex_kit.config.settings import Section, ServiceSection
 from edgex_kit.device.settings import DeviceSection, DeviceSettings, DeviceWritable
@@ -7,17 +7,17 @@ from edgex_kit.wire.errors import Invalid
 from msgspec import field
 
 PORT = 59985
-LEAST_LEASE = 30  # seconds; app-inference asks again every 20, and later by 6 where another camera does not answer
+LEAST_LEASE = 30  # seconds; app-inference repeats its request every 20, up to 6 later if another camera is silent
 
 
 class CameraDefaults(Section, kw_only=True, frozen=True):
-    """What a camera does whose device does not say otherwise; takes effect while cameras run."""
+    """Defaults of every camera whose device does not set them; changes take effect while cameras run."""
 
     fps: float = 5.0  # frames published a second; 0: every captured one
     quality: int = 80  # of a JPEG that we encode, 1..100
     chroma: str = "4:2:0"
-    size: str = ""  # "640x480"; empty: as the camera gives it; auto: as those need it who look at the pictures
-    size_lease: str = "60s"  # for which a size holds that somebody asks for; 30s at the least
+    size: str = ""  # "640x480"; empty: as the camera gives it; auto: as small as all subscribers allow
+    size_lease: str = "60s"  # how long a requested size is valid; 30s at the least
     auto_streaming: bool = True
     max_frame_age: str = "2s"  # an older frame is dropped instead of published; 0: none is
     open_timeout: str = "10s"
@@ -38,13 +38,13 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
 
 
 def _check_lease(text: str) -> None:
-    """Raise ValueError, which the reader of a configuration tells with the section's key."""
+    """Raise ValueError, which the reader of a configuration reports with the section's key."""
     try:
         seconds = parse_duration(text)
     except Invalid as error:
         raise ValueError(f"SizeLease: {error}") from error
     if seconds < LEAST_LEASE:
-        why = "app-inference asks again every 20s, and sizes would go up and down"
+        why = "app-inference repeats its request every 20s, and sizes would go up and down"
         raise ValueError(f"SizeLease: {LEAST_LEASE}s at the least expected, got '{text}'; {why}")
 
 
@@ -62,7 +62,7 @@ class DiscoverySection(Section, kw_only=True, frozen=True):
 
 
 class CameraSection(DeviceSection, kw_only=True, frozen=True):
-    """How cameras come to us, beside what EdgeX has for every device service."""
+    """Where cameras come from, beside what EdgeX has for every device service."""
 
     profiles_dir: str = "./res/profiles"
     devices_dir: str = "./res/devices"
@@ -79,7 +79,7 @@ class DriverSection(Section, kw_only=True, frozen=True):
 
 
 class CameraService(DeviceSettings, kw_only=True, frozen=True):
-    """Everything device-camera is told by its configuration."""
+    """The whole configuration of device-camera."""
 
     writable: CameraWritable = field(default_factory=CameraWritable)
     service: ServiceSection = field(default_factory=lambda: ServiceSection(port=PORT))
@@ -88,12 +88,10 @@ class CameraService(DeviceSettings, kw_only=True, frozen=True):
 
     @property
     def patience_s(self) -> float:
-        """Seconds a command may wait for the camera, so that its own error is told before the request times out."""
+        """Seconds a command may wait for the camera, so that its own error is returned before the request times out."""
         return 0.9 * (self.service.timeout_s or 30.0)
 
     def check(self) -> None:
-        """Raise Invalid for what types cannot say, naming the key."""
+        """Raise Invalid for what types cannot express, naming the key."""
         if self.message_bus.disabled:
-            raise Invalid(
-                "MessageBus.Disabled is true, but frames, commands and core-metadata's questions need the bus"
-            )
+            raise Invalid("MessageBus.Disabled is true, but frames, commands and validation need the bus")

@@ -1,6 +1,6 @@
-"""What a camera says of itself as Object readings; keys as in device-usb-camera where the meaning is the same.
+"""The properties of a camera as Object readings; keys as in device-usb-camera where the meaning is the same.
 
-Its Objects are keyed by device path, which no rule can address and which changes with the plug; ours are not.
+Its Objects are keyed by device path, which no rule can address and which changes with the port; ours are not.
 """
 
 import contextlib
@@ -11,15 +11,14 @@ from typing import Any, Protocol
 from edgex_kit.wire.errors import DriverFailed
 
 from device_camera.capture.camera import Camera
-from device_camera.capture.needed_size import note_on
 from device_camera.capture.state import State
 from device_camera.frame import Size
-from device_camera.sources.factory import Kind
+from device_camera.sources.base import Kind
 from device_camera.v4l2.node import Node, open_node
 
 
 class Description(Protocol):
-    """What every kind of source can say."""
+    """What every kind of source can describe."""
 
     def info(self) -> dict[str, Any]: ...
     def status(self) -> int: ...
@@ -32,14 +31,12 @@ class Description(Protocol):
 
 @contextlib.contextmanager
 def open_description(camera: Camera) -> Iterator[Description]:
-    """What this camera can say. Raises Unavailable when a V4L2 node cannot be opened. Blocking."""
+    """The description of this camera. Raises Unavailable when a V4L2 node cannot be opened. Blocking."""
     if camera.settings.source.kind is not Kind.V4L2:
         yield SourceDescription(camera)
         return
-    from device_camera.description_v4l2 import NodeDescription
-
     with open_node(camera.settings.source.location) as node:
-        yield NodeDescription(node)
+        yield node
 
 
 @contextlib.contextmanager
@@ -53,7 +50,7 @@ def open_controls(camera: Camera, name: str) -> Iterator[Node]:
 
 
 class SourceDescription:
-    """Of a stream, a file, a folder or a pattern: what was seen of its pictures."""
+    """Of a stream, a file, a folder or a pattern, by the pictures that came."""
 
     def __init__(self, camera: Camera) -> None:
         self._camera = camera
@@ -70,15 +67,15 @@ class SourceDescription:
 
     def image_formats(self) -> dict[str, Any]:
         size = {"Width": self._size[0], "Height": self._size[1]}
-        one = {"Index": 0, "Description": self._words(), "PixelFormat": self._fourcc(), "FrameSizes": [size]}
+        one = {"Index": 0, "Description": self._format_name(), "PixelFormat": self._fourcc(), "FrameSizes": [size]}
         return {"ImageFormats": [one]}
 
     def frame_rate_formats(self) -> dict[str, Any]:
         rate = {"Width": self._size[0], "Height": self._size[1], "Rates": [self.frame_rate()]}
-        return {"FrameRateFormats": [{"Description": self._words(), "FrameRates": [rate]}]}
+        return {"FrameRateFormats": [{"Description": self._format_name(), "FrameRates": [rate]}]}
 
     def data_format(self) -> dict[str, Any]:
-        return {**self.pixel_format(), "PixelFormatDescription": self._words(), "FrameRates": [self.frame_rate()]}
+        return {**self.pixel_format(), "PixelFormatDescription": self._format_name(), "FrameRates": [self.frame_rate()]}
 
     def frame_rate(self) -> dict[str, Any]:
         return rate_from(Fraction(self._facts.native_fps if self._facts else 0).limit_denominator(1001))
@@ -89,12 +86,12 @@ class SourceDescription:
     def _fourcc(self) -> str:
         return "MJPG" if self._facts and self._facts.is_jpeg else "BGR3"
 
-    def _words(self) -> str:
+    def _format_name(self) -> str:
         return "JPEG as the source encodes it" if self._facts and self._facts.is_jpeg else "decoded pictures"
 
 
 def streaming_status(camera: Camera, capture_fps: float) -> dict[str, Any]:
-    """Whether frames come, how many and why not."""
+    """The reading StreamingStatus: whether frames come, how many and why not."""
     status, counters, settings, facts = camera.status, camera.counters, camera.settings, camera.facts
     return {
         "IsStreaming": status.state is State.STREAMING,
@@ -107,7 +104,7 @@ def streaming_status(camera: Camera, capture_fps: float) -> dict[str, Any]:
         "InputImageSize": text_from_size(facts.size) if facts else "",
         "OutputFps": settings.fps,
         "OutputImageSize": text_from_size(size_of(camera)),
-        "AutoSize": note_on(camera),
+        "AutoSize": camera.size_note,
         "OutputFrames": counters.published,
         "CapturedFrames": counters.captured,
         "DroppedFrames": dict(counters.dropped),
@@ -115,7 +112,7 @@ def streaming_status(camera: Camera, capture_fps: float) -> dict[str, Any]:
 
 
 def size_of(camera: Camera) -> Size:
-    """Of the newest frame, or what the source says before there is one; (0, 0) when nobody knows."""
+    """Of the newest frame, or as the source says before there is one; (0, 0) when it is not known."""
     if newest := camera.newest:
         return newest.width, newest.height
     return camera.facts.size if camera.facts else (0, 0)
@@ -127,5 +124,5 @@ def text_from_size(size: Size | None) -> str:
 
 
 def rate_from(rate: Fraction) -> dict[str, Any]:
-    """Frames a second as the fraction cameras think in."""
+    """Frames a second as a fraction, as V4L2 has them."""
     return {"Numerator": rate.numerator, "Denominator": rate.denominator}

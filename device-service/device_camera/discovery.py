@@ -1,55 +1,62 @@
-"""Discovery: cameras attached to this machine become devices where a provision watcher wants them (contract 6.8).
+"""Discovery: cameras attached to this machine become devices where a provision watcher matches them.
 
-One run at a time, on request or every Device.Discovery.Interval. A camera that has moved to another node keeps its
-device, whose source follows.
+One run at a time, on request or every Device.Discovery.Interval. The device of a camera that has moved to another node
+is updated. Progress is published as EdgeX's system event device/discovery.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgex_kit.device.cache import Devices
 from edgex_kit.service.clock import new_origin
+from edgex_kit.service.rest import Json, name_of
 from edgex_kit.service.service import Service
 from edgex_kit.wire import codec
-from edgex_kit.wire.devices import Device
-from edgex_kit.wire.errors import EdgexError, Locked, NotFound, Unavailable
-from edgex_kit.wire.messages import SystemEvent, new_id
+from edgex_kit.wire.devices import Device, ProvisionWatcher
+from edgex_kit.wire.errors import EdgexError, Locked, NotFound, Unavailable, Unsupported
+from edgex_kit.wire.messages import API, BaseResponse, SystemEvent, new_id
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from device_camera.config import CameraService
-from device_camera.protocols import PROTOCOL
+from device_camera.settings import PROTOCOL
 from device_camera.v4l2.usb import UsbCamera
-from device_camera.watching import watcher_for
 
 log = logging.getLogger(__name__)
 
 Find = Callable[[], list[UsbCamera]]
+Protocols = Mapping[str, Mapping[str, Any]]
+
+_CORRELATION = "x-correlation-id"
 
 
 class Discovery:
-    """Looks for cameras; `find` blocks."""
+    """Adds the cameras that `find` returns; `find` blocks."""
 
     def __init__(self, service: Service[CameraService], devices: Devices, find: Find) -> None:
         self._service = service
         self._devices = devices
         self._find = find
-        self._wanted: asyncio.Queue[str] = asyncio.Queue(1)
+        self._requests: asyncio.Queue[str] = asyncio.Queue(1)
         self._running: tuple[str, asyncio.Task[None]] | None = None
 
     def trigger(self, request_id: str) -> None:
-        """Look once, soon. While a run goes on, another one is not begun. Raises Locked, Unavailable."""
+        """Start a run soon, unless one is running. Raises Locked, Unavailable."""
         if self._devices.is_locked:
             raise Locked("service locked")
         if not self._service.settings.device.discovery.enabled:
             raise Unavailable("device discovery disabled")
         with contextlib.suppress(asyncio.QueueFull):
             if self._running is None:
-                self._wanted.put_nowait(request_id)
+                self._requests.put_nowait(request_id)
 
     def stop(self, request_id: str = "") -> None:
-        """End the run that goes on, if any. Raises NotFound when it has another id."""
+        """Cancel the run, if any. Raises NotFound when it has another id."""
         if self._running is None:
             return
         running, task = self._running
@@ -58,21 +65,21 @@ class Discovery:
         task.cancel()
 
     async def run(self) -> None:
-        """Look whenever it is wanted, and every interval when there is one, for ever."""
+        """Run on request, and every interval when there is one, for ever."""
         settings = self._service.settings.device.discovery
         interval = settings.interval_s if settings.enabled and settings.interval_s > 0 else None
         request_id = new_id() if interval else ""
         while True:
             if request_id and not self._devices.is_locked:
-                await self._look_once(request_id)
+                await self._run_once(request_id)
             try:
                 async with asyncio.timeout(interval):
-                    request_id = await self._wanted.get()
+                    request_id = await self._requests.get()
             except TimeoutError:
                 request_id = new_id()
 
-    async def _look_once(self, request_id: str) -> None:
-        task = asyncio.create_task(self._look(request_id), name="discovery")
+    async def _run_once(self, request_id: str) -> None:
+        task = asyncio.create_task(self._discover(request_id), name="discovery")
         self._running = request_id, task
         try:
             await asyncio.wait([task])
@@ -82,45 +89,45 @@ class Discovery:
             task.cancel()
             self._running = None
 
-    async def _look(self, request_id: str) -> None:
-        self._tell(request_id, 0)
+    async def _discover(self, request_id: str) -> None:
+        self._report(request_id, 0)
         try:
             found = await asyncio.to_thread(self._find)
             for camera in found:
-                await self._take_in(camera)
+                await self._add(camera)
         except asyncio.CancelledError:
-            self._tell(request_id, -1, message="stopped")
+            self._report(request_id, -1, message="stopped")
             raise
         except (EdgexError, OSError) as error:
             log.warning("discovery failed: %s", error)
-            self._tell(request_id, -1, message=str(error))
+            self._report(request_id, -1, message=str(error))
             return
         log.info("discovery found %d cameras", len(found))
-        self._tell(request_id, 100, discoveredDeviceCount=len(found))
+        self._report(request_id, 100, discoveredDeviceCount=len(found))
 
-    async def _take_in(self, camera: UsbCamera) -> None:
+    async def _add(self, camera: UsbCamera) -> None:
         known = self._known(camera)
         if known is not None:
-            await self._follow(known, camera)
+            await self._update(known, camera)
             return
         watcher = watcher_for(camera.protocols, self._devices.watchers)
         if watcher is None:
-            log.info("camera '%s' at %s: no provision watcher wants it", camera.name, camera.node)
+            log.info("camera '%s' at %s: no provision watcher matches it", camera.name, camera.node)
             return
-        wanted = watcher.discovered_device
+        template = watcher.discovered_device
         device = Device(
             name=camera.name,
             description=camera.card,
             labels=watcher.labels,
             service_name=self._service.name,
-            profile_name=wanted.profile_name,
-            admin_state=wanted.admin_state,
+            profile_name=template.profile_name,
+            admin_state=template.admin_state,
             operating_state="UP",
-            auto_events=wanted.auto_events,
+            auto_events=template.auto_events,
             protocols=camera.protocols,
-            properties=wanted.properties,
+            properties=template.properties,
         )
-        log.info("camera '%s' at %s is taken in by watcher '%s'", camera.name, camera.node, watcher.name)
+        log.info("camera '%s' at %s is added by watcher '%s'", camera.name, camera.node, watcher.name)
         await self._service.metadata.add_devices([device])
 
     def _known(self, camera: UsbCamera) -> Device | None:
@@ -133,8 +140,8 @@ class Discovery:
         sources = _sources(camera)
         return next((it for it in self._devices.all() if it.name == camera.name or _source(it) in sources), None)
 
-    async def _follow(self, device: Device, camera: UsbCamera) -> None:
-        """The device goes where its camera has gone. One without an identity was added by hand and is left alone."""
+    async def _update(self, device: Device, camera: UsbCamera) -> None:
+        """Update the device of a camera that has moved; one without a Port was added by hand and stays as it is."""
         properties = device.protocols.get(PROTOCOL, {})
         source = camera.protocols[PROTOCOL]["Source"]
         if "Port" not in properties or (properties["Port"], _source(device)) == (camera.port, source):
@@ -143,8 +150,8 @@ class Discovery:
         protocols = {**device.protocols, PROTOCOL: {**properties, **camera.protocols[PROTOCOL]}}
         await self._service.metadata.patch_device(device.name, protocols=protocols)
 
-    def _tell(self, request_id: str, progress: int, **more: Any) -> None:
-        """-1 is an error (contract 6.8)."""
+    def _report(self, request_id: str, progress: int, **more: Any) -> None:
+        """Publish the progress in percent; -1 is an error."""
         own = self._service.name
         event = SystemEvent(
             type="device",
@@ -170,3 +177,68 @@ def _source(device: Device) -> str:
 
 def _sources(camera: UsbCamera) -> tuple[str, ...]:
     return (f"v4l2:{camera.node}", camera.node, f"v4l2:{camera.stable_node}", camera.stable_node)
+
+
+def watcher_for(protocols: Protocols, watchers: Sequence[ProvisionWatcher]) -> ProvisionWatcher | None:
+    """The first UNLOCKED watcher that allows these protocols and does not block them."""
+    for watcher in watchers:
+        if watcher.admin_state == "UNLOCKED" and _allows(watcher, protocols) and not _blocks(watcher, protocols):
+            return watcher
+    return None
+
+
+def _allows(watcher: ProvisionWatcher, protocols: Protocols) -> bool:
+    """All identifiers are found, as parts of values, within the properties of one protocol."""
+    return any(
+        all(_found(pattern, properties.get(key)) for key, pattern in watcher.identifiers.items())
+        for properties in protocols.values()
+    )
+
+
+def _blocks(watcher: ProvisionWatcher, protocols: Protocols) -> bool:
+    """Any blocking value is there, exactly, in any protocol."""
+    return any(
+        str(properties.get(key, "")) in blocked
+        for properties in protocols.values()
+        for key, blocked in (watcher.blocking_identifiers or {}).items()
+        if key in properties
+    )
+
+
+def _found(pattern: str, value: Any) -> bool:
+    if value is None or str(value) == "":
+        return False
+    try:
+        return re.search(pattern, str(value)) is not None
+    except re.error:  # an invalid pattern matches nothing
+        return False
+
+
+def discovery_routes(discovery: Discovery) -> list[BaseRoute]:
+    """EdgeX's routes for discovery; profiles are not scanned, because every camera has the same."""
+
+    async def trigger(request: Request) -> Response:
+        request_id = request.headers.get(_CORRELATION) or new_id()
+        discovery.trigger(request_id)
+        return _accepted(request_id, "Device Discovery is triggered.", 202)
+
+    async def stop(request: Request) -> Response:
+        request_id = name_of(request, "id") if "id" in request.path_params else ""
+        discovery.stop(request_id)
+        return _accepted(request_id, "", 200)
+
+    async def scan(_request: Request) -> Response:
+        raise Unsupported("Profile scan is not implemented")
+
+    return [
+        Route("/api/v3/discovery", trigger, methods=["POST"]),
+        Route("/api/v3/discovery", stop, methods=["DELETE"]),
+        Route("/api/v3/discovery/requestId/{id}", stop, methods=["DELETE"]),
+        Route("/api/v3/profilescan", scan, methods=["POST"]),
+        Route("/api/v3/profilescan/device/name/{name}", scan, methods=["DELETE"]),
+    ]
+
+
+def _accepted(request_id: str, message: str, status: int) -> Response:
+    answer = BaseResponse(api_version=API, request_id=request_id, message=message, status_code=status)
+    return Json(answer, status)

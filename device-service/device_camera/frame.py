@@ -1,4 +1,4 @@
-"""Picture -> Frame: JPEG passes through as it is, pixels are encoded; either can be made another size."""
+"""Pictures become frames: a JPEG passes through as it is, pixels are encoded; either can be resized."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 """One decoded picture: (height, width, 3) BGR, or (height, width) grey."""
 
 Picture: TypeAlias = bytes | Pixels
-"""What a source gives: a JPEG as the camera made it, or pixels."""
+"""What a source returns: a JPEG as the camera made it, or pixels."""
 
 Size: TypeAlias = tuple[int, int]
 """(width, height) in pixels."""
@@ -31,10 +31,10 @@ CHROMA = {
 }
 _LARGEST = 65_500  # libjpeg's limit on a side, JPEG_MAX_DIMENSION
 _EXIF = b"Exif\0\0"
-_OF_PRINTERS = ("CMYK", "YCCK")  # colours that simplejpeg does not make BGR
-_BLOCK = 16  # rows that a JPEG codes at once, at the most
+_PRINT_COLOURS = ("CMYK", "YCCK")  # colours that simplejpeg does not make BGR
+_BLOCK = 16  # rows of the largest coding unit of a JPEG
 _NO_DATA = 128
-_WORTH = 0.8  # of the pixels; saving less than a fifth of them is not worth a change
+_WORTH = 0.8  # of the pixels; saving less than a fifth of them does not justify a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Frame:
     frame_id: str  # unique
     captured_ns: int  # UNIX time, nanoseconds
     captured_mono_ns: int  # monotonic clock of this machine, nanoseconds
-    full_size: Size | None = None  # that the picture could have, of a camera whose size follows who looks at it
+    full_size: Size | None = None  # that the picture could have, of a camera with Size auto
 
     @property
     def is_whole(self) -> bool:
@@ -72,8 +72,8 @@ class Encoding:
     quality: int = 80  # 1..100
     chroma: str = "4:2:0"
     size: Size | None = None  # None: the camera's own; a side of 0 follows from the other
-    follows: bool = False  # pixels become as small as `needed` allows; a JPEG passes through as it is
-    needed: Size | None = None  # by those who look at the pictures; None: nobody has said
+    follows: bool = False  # Size auto: pixels become as small as `needed` allows, a JPEG passes through as it is
+    needed: Size | None = None  # by the subscribers; None: no requests
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -85,7 +85,7 @@ class Encoding:
 
 
 def frame_from_picture(picture: Picture, encoding: Encoding, taken: Moment, full_size: Size | None = None) -> Frame:
-    """Pass a JPEG through or encode. `full_size` is of a source that can be asked for another one.
+    """Pass a JPEG through or encode. `full_size` is of a source that has other modes.
 
     Raises Malformed for a damaged picture.
     """
@@ -96,7 +96,7 @@ def frame_from_picture(picture: Picture, encoding: Encoding, taken: Moment, full
 
 
 def encode_jpeg(pixels: Pixels, encoding: Encoding) -> bytes:
-    """`pixels` as JPEG, in their own size. Raises Malformed for what is no picture."""
+    """`pixels` as JPEG, in their own size. Raises Malformed for an array that is no picture."""
     how = [cv2.IMWRITE_JPEG_QUALITY, encoding.quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, CHROMA[encoding.chroma]]
     try:
         done, jpeg = cv2.imencode(".jpg", pixels, how)
@@ -121,20 +121,20 @@ def decode_picture(data: bytes) -> Pixels:
 def decode_jpeg(jpeg: bytes) -> Pixels:
     """Pixels (BGR) of a JPEG, upright as EXIF says. Raises Malformed where it ends more than its last rows too early.
 
-    Many a camera spoils the last row of each picture, and these are worth a look. libjpeg prints nothing, as it does
-    when OpenCV decodes; that sees only what simplejpeg has read before, or what it has to turn.
+    Many cameras spoil the last row of each picture, and the rest of these is used. simplejpeg keeps libjpeg from
+    printing to stderr, as it does when OpenCV decodes; OpenCV gets only what simplejpeg has read before.
     """
     try:
-        if simplejpeg.decode_jpeg_header(jpeg)[2] in _OF_PRINTERS:
+        if simplejpeg.decode_jpeg_header(jpeg)[2] in _PRINT_COLOURS:
             return decode_picture(jpeg)
         pixels = simplejpeg.decode_jpeg(jpeg, "BGR")
     except ValueError as fault:
-        return _rest_of(jpeg, f"a whole JPEG expected, {len(jpeg)} bytes came that are damaged: {fault}")
+        return _decode_damaged(jpeg, f"a whole JPEG expected, {len(jpeg)} bytes came that are damaged: {fault}")
     return decode_picture(jpeg) if _EXIF in jpeg else np.asarray(pixels, np.uint8)
 
 
-def _rest_of(jpeg: bytes, damage: str) -> Pixels:
-    """What can be read of a damaged JPEG, if that is nearly all. Raises Malformed saying the damage."""
+def _decode_damaged(jpeg: bytes, damage: str) -> Pixels:
+    """Pixels of a damaged JPEG that is nearly whole. Raises Malformed with `damage` otherwise."""
     try:
         pixels = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
     except ValueError as fault:
@@ -148,19 +148,19 @@ def _rest_of(jpeg: bytes, damage: str) -> Pixels:
 def _jpeg_from_picture(picture: Picture, encoding: Encoding) -> tuple[bytes, Size]:
     if isinstance(picture, bytes):
         own = check_jpeg(picture)
-        if _size_wanted(own, encoding.size) == own:
+        if _size_from(own, encoding.size) == own:
             return picture, own
         picture = decode_jpeg(picture)
     if not picture.size:
         raise Malformed(f"pixels expected, an empty array of {picture.shape} came")
     height, width = picture.shape[:2]
     own = width, height
-    size = size_for(own, encoding.needed) if encoding.follows else _size_wanted(own, encoding.size)
+    size = size_for(own, encoding.needed) if encoding.follows else _size_from(own, encoding.size)
     return encode_jpeg(_resized(picture, size), encoding), size
 
 
 def size_for(own: Size, needed: Size | None) -> Size:
-    """The smallest size of the shape of `own` that reaches `needed` on both sides; `own` where little would be gained.
+    """The smallest size of the shape of `own` that reaches `needed` on both sides; `own` where little would be saved.
 
     Even sides, since JPEG's colour has half of them.
     """
@@ -174,7 +174,7 @@ def size_for(own: Size, needed: Size | None) -> Size:
 
 
 def is_worth_it(size: Size, now: Size) -> bool:
-    """Whether `size` is so much smaller than `now` that a change pays."""
+    """Whether `size` is so much smaller than `now` that a change saves at least a fifth."""
     return area(size) <= _WORTH * area(now)
 
 
@@ -187,9 +187,9 @@ def _even(side: float) -> int:
     return 2 * math.ceil(side / 2)
 
 
-def _size_wanted(own: Size, asked: Size | None) -> Size:
-    """The size a frame gets; a side of 0 keeps the picture's shape."""
-    width, height = asked or own
+def _size_from(own: Size, requested: Size | None) -> Size:
+    """The size of the frame; a side of 0 keeps the picture's shape."""
+    width, height = requested or own
     if not width:
         width = max(1, round(own[0] * height / own[1]))
     if not height:
@@ -198,16 +198,16 @@ def _size_wanted(own: Size, asked: Size | None) -> Size:
 
 
 def _resized(pixels: Pixels, size: Size) -> Pixels:
-    """Halved as often as that is possible: linear takes the mean of four pixels, and would skip some in a larger step.
+    """Halve as often as possible: linear interpolation averages four pixels, and would skip some in a larger step.
 
-    INTER_AREA, which takes that of all, costs more at 720p than encoding the whole picture: 6 ms against 0.9.
+    INTER_AREA, which averages all, costs more at 720p than encoding the whole picture: 6 ms against 0.9.
     """
     now = pixels.shape[1], pixels.shape[0]
     while now != size:
-        now = _nearer(now[0], size[0]), _nearer(now[1], size[1])
+        now = _halved(now[0], size[0]), _halved(now[1], size[1])
         pixels = np.asarray(cv2.resize(pixels, now, interpolation=cv2.INTER_LINEAR), np.uint8)
     return pixels
 
 
-def _nearer(side: int, wanted: int) -> int:
+def _halved(side: int, wanted: int) -> int:
     return max(wanted, side // 2)

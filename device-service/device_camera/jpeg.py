@@ -1,4 +1,4 @@
-"""What a JPEG says of itself, without decoding it: its size, whether it is whole, its Huffman tables."""
+"""A JPEG's headers, read without decoding: its size, whether it is whole, its Huffman tables."""
 
 import functools
 from collections.abc import Iterator

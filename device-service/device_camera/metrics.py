@@ -13,47 +13,45 @@ from device_camera.cameras import Cameras
 from device_camera.capture.camera import Camera
 
 _EVERY = 1.0  # seconds
-_WINDOW = 5  # looks that a rate is the mean of
+_WINDOW = 5  # samples that a rate is the mean of
 
 
 class Meters:
-    """Looks at every camera once a second."""
+    """Samples every camera once a second."""
 
     def __init__(self, devices: Devices, cameras: Cameras, metrics: Metrics) -> None:
         self._devices = devices
         self._cameras = cameras
         self._metrics = metrics
-        self._looks: dict[Camera, list[tuple[int, float]]] = {}  # (captured, seconds)
+        self._samples: dict[Camera, list[tuple[int, float]]] = {}  # (captured, seconds)
         devices.on_change(self._follow)
 
     def capture_fps(self, camera: Camera) -> float:
         """Pictures taken a second over the last few seconds."""
-        looks = self._looks.get(camera, [])
-        if len(looks) < 2:
+        samples = self._samples.get(camera, [])
+        if len(samples) < 2:
             return 0.0
-        (before, begin), (after, end) = looks[0], looks[-1]
+        (before, begin), (after, end) = samples[0], samples[-1]
         return round((after - before) / (end - begin), 2)
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Sample for ever."""
         while True:
             now = time.monotonic()
             cameras = self._cameras.all()
-            self._looks = {camera: self._look(camera, now) for camera in cameras}
+            now_by_camera = {it: (it.counters.captured, now) for it in cameras}
+            self._samples = {it: [*self._samples.get(it, [])[-_WINDOW:], new] for it, new in now_by_camera.items()}
             for camera in cameras:
                 self._count(camera)
                 camera.watch()
             await asyncio.sleep(_EVERY)
 
     def _follow(self, name: str) -> None:
-        """A device has all its metrics from the beginning to its end; LastConnected 0 is never (contract 6.11)."""
+        """A device has all its metrics from its addition to its removal; LastConnected 0 means never."""
         if self._devices.has(name):
             self._metrics.gauge("LastConnected", device=name)
         else:
             self._metrics.forget(device=name)
-
-    def _look(self, camera: Camera, now: float) -> list[tuple[int, float]]:
-        return [*self._looks.get(camera, [])[-_WINDOW:], (camera.counters.captured, now)]
 
     def _count(self, camera: Camera) -> None:
         counters, counter = camera.counters, self._metrics.counter

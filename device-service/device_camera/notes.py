@@ -1,6 +1,6 @@
-"""What people write on a camera, kept by core-metadata in the device's protocols: FriendlyName and CustomMetadata.
+"""FriendlyName and CustomMetadata of a camera, stored by core-metadata in the device's protocols.
 
-The places are device-onvif-camera's: protocols.<camera protocol>.FriendlyName and protocols.CustomMetadata.
+The keys are device-onvif-camera's: protocols.<camera protocol>.FriendlyName and protocols.CustomMetadata.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from edgex_kit.clients.metadata import Metadata
 from edgex_kit.device.cache import Devices
 from edgex_kit.wire.devices import Device
 
-from device_camera.protocols import FREE_FORM, PROTOCOL
+from device_camera.settings import FREE_FORM, PROTOCOL
 
 _NAME = "FriendlyName"
 
 
 class Notes:
-    """Reads from the device as we know it, writes to core-metadata; our own picture changes when it tells us."""
+    """Reads from the cached device, writes to core-metadata; the cache changes with the system event that follows."""
 
     def __init__(self, metadata: Metadata, devices: Devices) -> None:
         self._metadata = metadata
@@ -35,11 +35,11 @@ class Notes:
         await self._put(name, PROTOCOL, {_NAME: text})
 
     async def put_custom_metadata(self, name: str, values: Mapping[str, Any]) -> None:
-        """Store these keys beside those that are there; an empty value takes its key away."""
+        """Merge these keys into those that are there; an empty value removes its key."""
         await self._put(name, FREE_FORM, values)
 
     async def _put(self, name: str, protocol: str, changes: Mapping[str, Any]) -> None:
-        """PATCH replaces all protocols at once, so they are read anew before (contract 2.6)."""
+        """Read all protocols first: PATCH of core-metadata's /device replaces them at once."""
         device = await self._metadata.device(name)
         properties = {**device.protocols.get(protocol, {}), **changes}
         kept = {key: value for key, value in properties.items() if value not in ("", None)}

@@ -1,36 +1,85 @@
-"""The stream of frames onto the bus.
+"""Frames and states of cameras as EdgeX events on the message bus.
 
-A frame that cannot go out now is dropped and counted: it is worthless when it is late, and no queue may grow. All of it
-happens on the camera's own thread, as nothing in it waits: a way through the event loop cost a quarter of the whole.
+A frame that cannot go out now is dropped and counted: it is worthless when it is late, and no queue may grow.
+Publishing runs on the camera's own thread, as nothing in it waits: going through the event loop cost a quarter more.
 """
 
 import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from edgex_kit.bus.bus import Sending
 from edgex_kit.device.cache import Devices
+from edgex_kit.device.commands import Commands
 from edgex_kit.device.events import Outbox
+from edgex_kit.service.clock import new_origin
 from edgex_kit.service.metrics import Gauge
 from edgex_kit.service.service import Service
 from edgex_kit.wire.devices import Device, DeviceProfile, DeviceResource
 from edgex_kit.wire.errors import EdgexError, TooLarge
+from edgex_kit.wire.messages import Event
+from edgex_kit.wire.readings import event_from_readings, reading_from
 
 from device_camera.capture.camera import Camera
+from device_camera.capture.state import Status
 from device_camera.config import CameraService
 from device_camera.frame import Frame
-from device_camera.frame_events import event_from_frame, frame_resource
 
 log = logging.getLogger(__name__)
 
-# Why a frame that the camera had handed over did not go out; the tally has the reasons of capture.
+_FRAME = "Frame"  # the getFunction of the resource whose readings are the stream
+_STATUS = "StreamingStatus"  # the resource whose readings are published at each change of state
+
+# Why a frame that the camera passed on was not published; capture.counters has the reasons before that.
 BROKER = "broker"  # there is none
 SENDING = "sending"  # the one before it is still going out
 LARGE = "large"  # over MaxEventSize
 STALE = "stale"  # older than MaxFrameAge
 REFUSED = "refused"  # the device's profile has no stream, or a picture is too big for a reading
-BROKEN = "error"  # we failed, in a way nobody foresaw
+BROKEN = "error"  # an unexpected fault of this service
+
+
+def frame_resource(profile: DeviceProfile) -> DeviceResource | None:
+    """The resource that the stream's events are named after; None for a profile without a stream."""
+    for resource in profile.device_resources or ():
+        if (resource.attributes or {}).get("getFunction") == _FRAME:
+            return resource
+    return None
+
+
+def frame_tags(frame: Frame) -> dict[str, Any]:
+    """Tags that identify a frame in every service; `captureOrigin` (ns) is text, since Go reads numbers as float64.
+
+    `fullSize` says that the camera's size follows the requests of subscribers: see the resource PictureNeeds.
+    """
+    tags = {
+        "frameId": frame.frame_id,
+        "seq": frame.seq,
+        "captureOrigin": str(frame.captured_ns),
+        "width": frame.width,
+        "height": frame.height,
+    }
+    if frame.full_size:
+        tags["fullSize"] = "{}x{}".format(*frame.full_size)
+    return tags
+
+
+def event_from_frame(frame: Frame, device: Device, resource: DeviceResource) -> Event:
+    """The event of one frame; the reading's origin is the capture, the event's is now."""
+    reading = reading_from(
+        frame.jpeg, resource, device.name, device.profile_name, frame.captured_ns, with_units=False, transform=False
+    )
+    return event_from_readings(
+        [reading],
+        device_name=device.name,
+        profile_name=device.profile_name,
+        source_name=resource.name,
+        origin=new_origin(),
+        device_tags=device.tags,
+        tags=frame_tags(frame),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +102,23 @@ class FrameStream:
         self._devices = devices
 
     async def run(self, camera: Camera) -> None:
-        """Publish until cancelled; every frame that does not go out is counted with its reason."""
+        """Publish until cancelled; every frame that is not published is counted with its reason."""
         sending: Sending | None = None
         route: _Route | None = None
 
-        def take(frame: Frame) -> None:
+        def publish(frame: Frame) -> None:
             nonlocal sending, route
             try:
                 dropped = self._why_not(frame, sending)
                 if not dropped:
                     route = self._route(camera.name, route)
-                    sending, dropped = self._send(frame, route)
+                    sending = self._outbox.publish(route.topic, event_from_frame(frame, route.device, route.resource))
+                    if sending is None:
+                        dropped = BROKER
+                    else:
+                        route.connected.set(time.time_ns())
+            except TooLarge:
+                dropped = LARGE
             except EdgexError:
                 dropped = REFUSED
             except Exception:  # the source is not to blame, and the camera goes on with the next frame
@@ -72,7 +127,7 @@ class FrameStream:
             if dropped:
                 camera.count_withdrawn(dropped)
 
-        with camera.frames.given_to(take):
+        with camera.frames.given_to(publish):
             await asyncio.Event().wait()
 
     def _why_not(self, frame: Frame, sending: Sending | None) -> str:
@@ -84,30 +139,52 @@ class FrameStream:
         age = (time.monotonic_ns() - frame.captured_mono_ns) / 1e9
         return STALE if most and age > most else ""
 
-    def _send(self, frame: Frame, route: _Route) -> tuple[Sending | None, str]:
-        """What goes out, or why nothing does."""
-        try:
-            sending = self._outbox.publish(route.topic, event_from_frame(frame, route.device, route.resource))
-        except TooLarge:
-            return None, LARGE
-        except EdgexError:
-            return None, REFUSED
-        if sending is None:
-            return None, BROKER
-        route.connected.set(time.time_ns())
-        return sending, ""
-
     def _route(self, name: str, known: _Route | None) -> _Route:
-        """`known`, or a new one once device or profile are others. Raises EdgexError without a stream's resource."""
+        """`known`, or a new one after a change of device or profile. Raises EdgexError without a stream's resource."""
         device = self._devices.get(name)
         profile = self._devices.profile_of(device)
         if known and known.device is device and known.profile is profile:
             return known
-        return self._new_route(device, profile)
-
-    def _new_route(self, device: Device, profile: DeviceProfile) -> _Route:
         service, resource = self._service, frame_resource(profile)
         if resource is None:
             raise EdgexError(f"profile '{profile.name}' has no resource with getFunction Frame")
         topic = service.topics.frame(service.name, profile.name, device.name, resource.name)
         return _Route(device, profile, resource, topic, service.metrics.gauge("LastConnected", device=device.name))
+
+
+class StatusEvents:
+    """Publishes the newest state of each camera that has changed, with the reason when frames stop coming.
+
+    EdgeX refuses commands to a device that is DOWN, so these events are how others learn why.
+    """
+
+    def __init__(self, service: Service[CameraService], outbox: Outbox) -> None:
+        self._service = service
+        self._outbox = outbox
+        self._changed: dict[str, None] = {}  # in the order of change
+        self._woken = asyncio.Event()
+
+    def follow(self, name: str, _status: Status) -> None:
+        """A camera's state has changed."""
+        self._changed[name] = None
+        self._woken.set()
+
+    async def run(self, commands: Commands) -> None:
+        """Publish for ever."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while self._changed:
+                name = next(iter(self._changed))
+                del self._changed[name]
+                if self._service.settings.device.enable_async_readings:
+                    await self._send(commands, name)
+
+    async def _send(self, commands: Commands, name: str) -> None:
+        try:
+            event = await commands.report(name, _STATUS)
+        except EdgexError as error:  # the device has just gone, or has no profile
+            log.debug("no state event of '%s': %s", name, error)
+            return
+        if event is not None:
+            self._outbox.send(event, "")

@@ -1,1 +1,1 @@
-"""One camera: its thread, state, counters and frames."""
+"""One camera: its thread, state, counters and frames; uses settings, sources, frame and timing."""

@@ -17,11 +17,11 @@ class Counters:
     """What became of the frames of one camera; captured == published + sum of dropped."""
 
     captured: int = 0
-    published: int = 0  # handed over and not replaced since
+    published: int = 0  # passed on and not replaced since
     dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # by reason
 
 
-class Tally:
+class FrameCounter:
     """Counts; any thread reads and writes, and no reader sees a frame counted only on one side."""
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Tally:
         self._dropped: dict[str, int] = {}
 
     def count_published(self, *, replaced: bool) -> None:
-        """A frame was captured and handed over; it may have `replaced` one that nobody had taken."""
+        """A frame was captured and passed on; it may have `replaced` one that was not yet taken."""
         with self._lock:
             self._captured += 1
-            if replaced:  # the place of the published one goes to the newer frame
+            if replaced:  # the unpublished frame that was overwritten counts as dropped
                 self._drop(BUSY)
             else:
                 self._published += 1
@@ -46,7 +46,7 @@ class Tally:
             self._drop(reason)
 
     def count_withdrawn(self, reason: str) -> None:
-        """A frame that was handed over did not get out after all (too large, no broker)."""
+        """A frame that was passed on was not published after all (too large, no broker)."""
         with self._lock:
             self._published -= 1
             self._drop(reason)

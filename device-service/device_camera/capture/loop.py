@@ -1,35 +1,79 @@
-"""The thread of one camera: follows what is wished of it, takes every picture, comes back when the source is lost.
+"""The capture thread of one camera: opens the source, takes every picture, reopens the source when it is lost.
 
-It rests while nobody wants pictures. Only this thread touches the source, except to interrupt it.
+Each captured picture is counted exactly once: published, or dropped as not due, damaged, replaced or failed. The thread
+rests while nobody wants pictures. Only this thread touches the source, except to interrupt it.
 """
 
 import contextlib
 import logging
 import random
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 
-from edgex_kit.wire.errors import EdgexError
+from edgex_kit.bus.queues import Latest
+from edgex_kit.wire.errors import EdgexError, Malformed, Unavailable
 from edgex_kit.wire.redact import redact
 
-from device_camera.capture.rate_limit import Shutter
-from device_camera.capture.snapshots import Snapshots
+from device_camera.capture.counters import DAMAGED, FAILED, RATE, SNAPSHOT, FrameCounter
 from device_camera.capture.state import Health, State
-from device_camera.clock import ThreadClock
-from device_camera.frame import Size
+from device_camera.frame import Encoding, Frame, Moment, Size, frame_from_picture
 from device_camera.settings import CameraSettings
-from device_camera.sources.factory import Source, SourceEnded, open_source
+from device_camera.sources.base import Source, SourceEnded
+from device_camera.sources.factory import open_source
+from device_camera.timing import SECOND, Clock, RateGate, ThreadClock
 
 log = logging.getLogger(__name__)
 
-_SECOND = 1_000_000_000  # ns
-_STEADY = 10 * _SECOND  # a stream that lasted this long had recovered: the next back-off starts small again
+_STEADY = 10 * SECOND  # a stream that lasted this long had recovered: the next back-off starts small again
+_WARN_EVERY = 60 * SECOND  # of damaged pictures of one camera; DropReasons counts them all
 OFF = "streaming is off"
 
 
+class Snapshots:
+    """Those who wait for one picture; any thread requests, the capture thread serves all of them at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[Future[Frame]] = []
+
+    @property
+    def are_wanted(self) -> bool:
+        return bool(self._waiting)
+
+    def request(self) -> "Future[Frame]":
+        """The next whole picture."""
+        future: Future[Frame] = Future()
+        with self._lock:
+            self._waiting.append(future)
+        return future
+
+    def withdraw(self, future: "Future[Frame]") -> None:
+        """Wait no longer."""
+        with self._lock:
+            if future in self._waiting:
+                self._waiting.remove(future)
+
+    def serve(self, frame: Frame) -> None:
+        """Give the picture to all."""
+        for future in self._take_all():
+            future.set_result(frame)
+
+    def refuse(self, reason: str) -> None:
+        """Raise Unavailable with the reason for all."""
+        for future in self._take_all():
+            future.set_exception(Unavailable(reason))
+
+    def _take_all(self) -> "list[Future[Frame]]":
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        return waiting
+
+
 @dataclass(slots=True)
-class Wishes:
-    """What other threads want; the camera's thread reads it whenever it is woken."""
+class Requested:
+    """What other threads request; the capture thread reads it whenever it is woken."""
 
     settings: CameraSettings
     is_streaming: bool = False
@@ -40,38 +84,128 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the open source says of itself."""
+    """Properties of the open source."""
 
     native_fps: float  # pictures a second; 0 when it does not know
     size: Size  # (0, 0) when it does not know
     is_jpeg: bool  # frames pass through as the camera encoded them
-    full_size: Size | None  # that it has unasked; None: it cannot be asked for others
-    follows: bool  # it was opened to follow who looks at it, so `full_size` is known
+    full_size: Size | None  # of its largest mode; None: it has no modes to choose from
+    follows: bool  # it was opened with Size auto, so `full_size` is known
+
+
+class FrameMaker:
+    """Makes frames of what a source has grabbed; `seq` goes on over loops, reconnects and pauses."""
+
+    def __init__(self, camera: str, clock: Clock, frames: Latest[Frame], counter: FrameCounter) -> None:
+        self.newest: Frame | None = None  # the last whole picture, published or not
+        self.seq = 0  # of the last captured picture
+        self._camera = camera
+        self._clock = clock
+        self._frames = frames
+        self._counter = counter
+        self._damaged_since: int | None = None  # ns, monotonic; None after a whole picture
+        self._warned_ns: int | None = None  # of a damaged picture
+        self.set(0.0, Encoding(), 10.0)
+
+    def set(self, fps: float, encoding: Encoding, patience: float) -> None:
+        """From now on: frames a second to publish (0: all), encoding, seconds of damaged pictures until it is lost."""
+        self._gate = RateGate(fps)
+        self._encoding = encoding
+        self._patience = patience
+
+    def begin(self) -> None:
+        """A source was opened anew: damaged pictures of the last one do not count against it."""
+        self._damaged_since = None
+
+    def take(self, source: Source, *, is_wanted: bool) -> Frame | None:
+        """Take what `source` grabbed; publish it if it is due. The frame, if it is due or `is_wanted` for a snapshot.
+
+        Raises Unavailable when nothing but damaged pictures came for too long.
+        """
+        taken = self._moment()
+        is_due = self._gate.is_due(taken.mono_ns)
+        if not (is_due or is_wanted):
+            self._counter.count_dropped(RATE)
+            return None
+        frame = self._frame_from(source, taken)
+        if frame and is_due:
+            self._counter.count_published(replaced=self._frames.put(frame))
+        elif frame:
+            self._counter.count_dropped(RATE)
+        return frame
+
+    def take_one(self, source: Source) -> Frame | None:
+        """Take what `source` grabbed for a snapshot only; None when it is damaged."""
+        frame = self._frame_from(source, self._moment())
+        if frame:
+            self._counter.count_dropped(SNAPSHOT)
+        return frame
+
+    def in_full(self, source: Source, frame: Frame) -> Frame:
+        """The same picture as large as the source gave it, where `frame` was made smaller for the stream.
+
+        A USB camera in a smaller mode has given no more than that mode's pixels.
+        """
+        if frame.is_whole or source.is_jpeg or source.size == (frame.width, frame.height):
+            return frame
+        taken = Moment(frame.seq, frame.captured_ns, frame.captured_mono_ns)
+        with contextlib.suppress(Malformed):  # a file that is gone by now
+            return frame_from_picture(source.retrieve(), replace(self._encoding, needed=None), taken)
+        return frame
+
+    def _moment(self) -> Moment:
+        self.seq += 1
+        return Moment(self.seq, self._clock.unix_ns(), self._clock.monotonic_ns())
+
+    def _frame_from(self, source: Source, taken: Moment) -> Frame | None:
+        """The frame of a grabbed picture; None, and counted, when there is none."""
+        dropped = FAILED
+        try:
+            self.newest = frame_from_picture(source.retrieve(), self._encoding, taken, source.full_size)
+            self._damaged_since = None
+            dropped = ""
+            return self.newest
+        except Malformed as error:
+            dropped = DAMAGED
+            self._note_damage(error, taken.mono_ns)
+            return None
+        finally:
+            if dropped:
+                self._counter.count_dropped(dropped)
+
+    def _note_damage(self, error: Malformed, now: int) -> None:
+        """A damaged picture is dropped; a source that gives nothing else for too long is lost."""
+        if self._warned_ns is None or now - self._warned_ns >= _WARN_EVERY:
+            self._warned_ns = now
+            log.warning("camera %s gave a damaged picture, which is dropped: %s", self._camera, error)
+        self._damaged_since = self._damaged_since or now
+        if now - self._damaged_since > self._patience * SECOND:
+            raise Unavailable(f"no whole picture for {self._patience:g} s: {error}") from error
 
 
 class CaptureLoop:
-    """What the thread does; `run` ends soon after `wishes.is_closing`."""
+    """What the thread does; `run` returns soon after `requested.is_closing`."""
 
-    def __init__(self, name: str, wishes: Wishes, clock: ThreadClock, health: Health, shutter: Shutter) -> None:
+    def __init__(self, name: str, requested: Requested, clock: ThreadClock, health: Health, frames: FrameMaker) -> None:
         self.source: Source | None = None
         self.facts: Facts | None = None  # of the source opened last
-        self.seen_ns = clock.monotonic_ns()  # the source last answered
+        self.answered_ns = clock.monotonic_ns()  # the source last answered
         self._camera = name
-        self._wishes = wishes
+        self._requested = requested
         self._clock = clock
         self._health = health
-        self._shutter = shutter
-        self._settings = wishes.settings  # those in force
+        self._frames = frames
+        self._settings = requested.settings  # those in force
         self._failures = 0  # in a row
         self._streaming_ns: int | None = None  # of the first frame since the source was opened
         self._chance = random.Random()  # noqa: S311  spreads reconnects, keeps no secret
 
     def run(self) -> None:
-        """Follow the wishes until closed; no fault of a source ends it before."""
-        while not self._wishes.is_closing:
+        """Do what is requested until closed; no fault of a source ends it before."""
+        while not self._requested.is_closing:
             self._clock.settle()
             try:
-                self._follow()
+                self._run_once()
             except SourceEnded as end:
                 self._stop(str(end))
             except EdgexError as error:
@@ -81,16 +215,16 @@ class CaptureLoop:
                 self._lose(redact(f"{type(error).__name__}: {error}"))
         self._health.become(State.STOPPED, "closed")
 
-    def _follow(self) -> None:
-        """Do what is wished now, until it no longer is."""
-        if self._wishes.is_closing:
+    def _run_once(self) -> None:
+        """Do what is requested now, until something else is."""
+        if self._requested.is_closing:
             return
-        if self._wishes.is_streaming:
+        if self._requested.is_streaming:
             self._stream()
-        elif self._wishes.snapshots.are_wanted:
-            self._photograph()
+        elif self._requested.snapshots.are_wanted:
+            self._take_snapshots()
         else:
-            self._health.become(State.STOPPED, self._wishes.why_stopped)
+            self._health.become(State.STOPPED, self._requested.why_stopped)
             self._clock.wait(None)
 
     def _stream(self) -> None:
@@ -103,45 +237,47 @@ class CaptureLoop:
                     self._take(source)
 
     def _goes_on(self, source: Source) -> bool:
-        """Note what is wished; False when this source is not to be streamed any more, or not so."""
+        """Adopt changed settings; False when this source is not to be streamed any more, or not with them."""
         self._clock.settle()
-        wishes, old = self._wishes, self._settings
-        if wishes.is_closing or not wishes.is_streaming:
+        requested, old = self._requested, self._settings
+        if requested.is_closing or not requested.is_streaming:
             return False
-        if (new := wishes.settings) is not old:
-            if new.source != old.source or not source.adapt(new.source_options):
+        if (new := requested.settings) is not old:
+            if new.source != old.source or not source.adapt(new):
                 return False
             self._adopt(new)
         return True
 
     def _take(self, source: Source) -> None:
-        self.seen_ns = self._clock.monotonic_ns()
-        frame = self._shutter.take(source, is_wanted=self._wishes.snapshots.are_wanted)
+        self.answered_ns = self._clock.monotonic_ns()
+        frame = self._frames.take(source, is_wanted=self._requested.snapshots.are_wanted)
         if frame is None:
             return
         self._streaming_ns = self._streaming_ns or frame.captured_mono_ns
         if self._health.become(State.STREAMING):
             log.info("camera %s streams %dx%d from %s", self._camera, frame.width, frame.height, self._settings.source)
-        if self._wishes.snapshots.are_wanted:
-            self._wishes.snapshots.serve(self._shutter.in_full(source, frame))
+        if self._requested.snapshots.are_wanted:
+            self._requested.snapshots.serve(self._frames.in_full(source, frame))
 
-    def _photograph(self) -> None:
+    def _take_snapshots(self) -> None:
         """Open the source for those who want one picture, and close it again."""
         with self._opened() as source:
-            while self._wishes.snapshots.are_wanted and not self._wishes.is_closing:
+            while self._requested.snapshots.are_wanted and not self._requested.is_closing:
                 self._clock.settle()
-                if source.grab() and (frame := self._shutter.take_one(source)):
-                    self._wishes.snapshots.serve(self._shutter.in_full(source, frame))
+                if source.grab() and (frame := self._frames.take_one(source)):
+                    self._requested.snapshots.serve(self._frames.in_full(source, frame))
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Source]:
-        settings = self._wishes.settings
+        settings = self._requested.settings
         self._adopt(settings)
-        self.seen_ns = self._clock.monotonic_ns()
-        with open_source(settings.source, settings.source_options, self._clock) as source:
-            self.seen_ns = self._clock.monotonic_ns()
-            self.facts = _facts_of(source, settings)
-            self._shutter.begin()
+        self.answered_ns = self._clock.monotonic_ns()
+        with open_source(settings.source, settings, self._clock) as source:
+            self.answered_ns = self._clock.monotonic_ns()
+            self.facts = Facts(
+                source.native_fps, source.size, source.is_jpeg, source.full_size, settings.encoding.follows
+            )
+            self._frames.begin()
             self.source = source
             try:
                 yield source
@@ -150,18 +286,18 @@ class CaptureLoop:
 
     def _adopt(self, settings: CameraSettings) -> None:
         self._settings = settings
-        self._shutter.set(settings.fps, settings.encoding, settings.read_timeout)
+        self._frames.set(settings.fps, settings.encoding, settings.read_timeout)
 
     def _stop(self, reason: str) -> None:
         """The source has come to its own end."""
-        self._wishes.why_stopped = reason
-        self._wishes.is_streaming = False
-        self._wishes.snapshots.refuse(reason)
+        self._requested.why_stopped = reason
+        self._requested.is_streaming = False
+        self._requested.snapshots.refuse(reason)
 
     def _lose(self, reason: str) -> None:
-        """Say why there are no pictures and wait before the next attempt."""
-        self._wishes.snapshots.refuse(reason)
-        if self._wishes.is_closing or not self._wishes.is_streaming:
+        """Publish why there are no pictures and wait before the next attempt."""
+        self._requested.snapshots.refuse(reason)
+        if self._requested.is_closing or not self._requested.is_streaming:
             return  # a grab that was interrupted, or a snapshot that did not work while streaming is off
         now = self._clock.monotonic_ns()
         if self._streaming_ns is not None and now - self._streaming_ns > _STEADY:
@@ -173,17 +309,13 @@ class CaptureLoop:
         self._rest(self._settings.backoff.delay(self._failures, self._chance))
 
     def _rest(self, seconds: float) -> None:
-        """Wait before the next attempt, unless somebody wants something else meanwhile."""
-        settings, until = self._wishes.settings, self._clock.monotonic_ns() + round(seconds * _SECOND)
+        """Wait before the next attempt, unless something else is requested meanwhile."""
+        settings, until = self._requested.settings, self._clock.monotonic_ns() + round(seconds * SECOND)
         while (left := until - self._clock.monotonic_ns()) > 0:
-            self._clock.wait(left / _SECOND)
+            self._clock.wait(left / SECOND)
             self._clock.settle()
-            wishes = self._wishes
-            if wishes.is_closing or not wishes.is_streaming:
+            requested = self._requested
+            if requested.is_closing or not requested.is_streaming:
                 return
-            if wishes.snapshots.are_wanted or wishes.settings is not settings:
+            if requested.snapshots.are_wanted or requested.settings is not settings:
                 return
-
-
-def _facts_of(source: Source, settings: CameraSettings) -> Facts:
-    return Facts(source.native_fps, source.size, source.is_jpeg, source.full_size, settings.encoding.follows)

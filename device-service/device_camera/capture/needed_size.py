@@ -1,67 +1,65 @@
-"""Picture needs of cameras with `Size: auto`: pictures become as small as those who look at them allow, and grow again.
+"""Sizes that subscribers request of a camera with `Size: auto`, each valid for a while. Pure.
 
-Whoever looks writes the size it needs to the resource PictureNeeds, again and again. Nobody asks: the camera's own one.
+A subscriber writes the size it needs to the resource PictureNeeds, again before the request expires. Without any
+request the pictures have the camera's own size.
 """
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from edgex_kit.wire.errors import DriverFailed, Invalid
+from edgex_kit.wire.errors import Invalid
 
-from device_camera import tuning
-from device_camera.capture.camera import Camera
-from device_camera.settings import CameraSettings
-from device_camera.sources.factory import Kind
+from device_camera.frame import Size
 
-_LOOK_EVERY = 1.0  # seconds; a lease may last so much longer
-_LEFT_ALONE = "gives JPEGs that pass through as they are: making them smaller costs more than it spares"
-
-
-def ask(camera: Camera, sizes: Mapping[str, Any], seconds: float) -> None:
-    """Note who needs what for so long, and follow it. Raises Invalid, and DriverFailed for a camera that cannot."""
-    if not camera.settings.encoding.follows:
-        raise Invalid("its size is not auto, so others cannot choose it; set FrameSize to auto first")
-    if _passes_through(camera):
-        raise DriverFailed(f"{camera.settings.source} {_LEFT_ALONE}")
-    camera.needs.ask(sizes, time.monotonic(), seconds)
-    _follow(camera)
+_MOST = 32  # subscribers at once; a subscriber is a name that anybody may make up
+_LONGEST = 128  # characters of it
+_WIDEST = 65_535  # pixels of a side; a JPEG has no more
+_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
-def note_on(camera: Camera) -> str:
-    """For people: what `auto` comes to; empty for a camera whose size is set."""
-    if not camera.settings.encoding.follows:
-        return ""
-    if _passes_through(camera):
-        return _LEFT_ALONE
-    needs = camera.needs.in_force(time.monotonic())
-    return ", ".join(f"{size} for {who}" for who, size in needs.items()) or "its own: nobody asks for less"
+@dataclass(frozen=True, slots=True)
+class _Request:
+    size: Size
+    until: float
 
 
-async def run(cameras: Callable[[], Iterable[Camera]]) -> None:
-    """Notice leases that have ended, for ever."""
-    while True:
-        await asyncio.sleep(_LOOK_EVERY)
-        for camera in cameras():
-            _follow(camera)
+class SizeRequests:
+    """Which subscriber needs which size of one camera's pictures; times in seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, _Request] = {}
+
+    def add(self, sizes: Mapping[str, Any], now: float, seconds: float) -> None:
+        """Requests by subscriber, valid for `seconds` from `now`; an empty size ends one at once.
+
+        Raises Invalid, and changes nothing then.
+        """
+        new = {subscriber: _size_from(subscriber, text) for subscriber, text in sizes.items()}
+        kept = {name: request for name, request in self._requests.items() if request.until > now and name not in new}
+        kept |= {name: _Request(size, now + seconds) for name, size in new.items() if size}
+        if len(kept) > _MOST:
+            raise Invalid(f"sizes for {_MOST} at the most expected, got one more")
+        self._requests = kept
+
+    def needed(self, now: float) -> Size | None:
+        """The greatest on each side; None without requests."""
+        sizes = [request.size for request in self._requests.values() if request.until > now]
+        return (max(width for width, _ in sizes), max(height for _, height in sizes)) if sizes else None
+
+    def in_force(self, now: float) -> dict[str, str]:
+        """The sizes by subscriber, as text."""
+        return {name: "{}x{}".format(*it.size) for name, it in self._requests.items() if it.until > now}
 
 
-def with_needs(camera: Camera, settings: CameraSettings) -> CameraSettings:
-    """`settings` with what is needed of this camera now, where they leave that to others."""
-    needed = camera.needs.size(time.monotonic()) if settings.encoding.follows else None
-    return settings if needed == settings.encoding.needed else tuning.with_need(settings, needed)
-
-
-def _follow(camera: Camera) -> None:
-    settings = with_needs(camera, camera.settings)
-    if settings is not camera.settings:
-        camera.change(settings)
-
-
-def _passes_through(camera: Camera) -> bool:
-    """Whether its frames are the camera's own JPEGs, and it has no other modes."""
-    facts = camera.facts
-    if facts is None or not facts.is_jpeg or facts.full_size:
-        return False
-    return facts.follows or camera.settings.source.kind is not Kind.V4L2  # which looks for modes only if it follows
+def _size_from(subscriber: str, value: Any) -> Size | None:
+    if len(subscriber) > _LONGEST:
+        raise Invalid(f"a name of {_LONGEST} characters at the most expected, got '{subscriber[:20]}...'")
+    text = "" if value is None else str(value).strip().lower()
+    if not text:
+        return None
+    sides = _SIZE.fullmatch(text)
+    if not sides or max(width := int(sides[1]), height := int(sides[2])) > _WIDEST:
+        raise Invalid(f"{subscriber}: a size such as 534x300 expected, got '{text[:40]}'")
+    return width, height

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from device_camera.clock import Clock
+from device_camera.timing import Clock
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a camera stands; `since_ns` is when the state began, not the reason."""
+    """State, reason and since when; `since_ns` is when the state began, not the reason."""
 
     state: State
     reason: str
@@ -36,7 +36,7 @@ class Status:
 
 
 class Health:
-    """Holds the status, tells listeners when it changes and lets others wait for a change."""
+    """Holds the status, notifies listeners when it changes and lets others wait for a change."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -53,7 +53,7 @@ class Health:
         self._listeners.append(listener)
 
     def become(self, state: State, reason: str = "") -> bool:
-        """Note a state; False, and nobody is told, when it is the one we are in."""
+        """Set state and reason and notify; False, and no notification, when both are the same already."""
         with self._changed:
             old = self._status
             if (old.state, old.reason) == (state, reason):
@@ -62,7 +62,7 @@ class Health:
             self._status = status = Status(state, reason, since)
             self._changed.notify_all()
         for listener in tuple(self._listeners):
-            _tell(listener, status)
+            _notify(listener, status)
         return True
 
     def wait_for(self, *states: State, seconds: float) -> Status:
@@ -72,7 +72,7 @@ class Health:
             return self._status
 
 
-def _tell(listener: Callable[[Status], None], status: Status) -> None:
+def _notify(listener: Callable[[Status], None], status: Status) -> None:
     try:
         listener(status)
     except Exception:  # a listener's fault; the camera and the other listeners go on

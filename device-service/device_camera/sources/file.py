@@ -1,4 +1,4 @@
-"""A video file played at its own speed, once or over and over, until somebody takes the file away."""
+"""A video file played at its own speed, once or over and over, until the file is removed or replaced."""
 
 import os
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from pathlib import Path
 import cv2
 from edgex_kit.wire.errors import Unavailable
 
-from device_camera.clock import Clock
+from device_camera.errors import cause_from_error
 from device_camera.frame import Pixels
-from device_camera.pacing import Pace
-from device_camera.sources.factory import Source, SourceEnded, SourceOptions, SourceSpec, cause_from_error
+from device_camera.sources.base import Source, SourceEnded, SourceOptions, SourceSpec
 from device_camera.sources.opencv import capture_from, fps_of, picture_of, size_of
+from device_camera.timing import SECOND, Clock, Pace
 
 _UNSAID_FPS = 25.0  # a file without a rate
 _LONGEST_STEP = 10.0  # seconds; a larger gap between two time stamps is a broken one
 _TEXT = cv2.VideoWriter.fourcc(*"ansi")  # FFmpeg plays text files as the screen of a terminal
-_LOOK_EVERY = 1_000_000_000  # ns between two looks whether the file is still there
+_CHECK_EVERY = SECOND  # ns between two checks that the file is still there
 
 
 @contextmanager
@@ -41,22 +41,15 @@ class FileSource(Source):
         self._loop = options.loop
         self._clock = clock
         self._pace = Pace(clock)
-        self._is_grabbed = False
-        self._looked_ns = clock.monotonic_ns()
-        self._identity = self._look()
+        self._checked_ns = clock.monotonic_ns()
+        self._identity = self._file_identity()
         self._capture = self._open()
         self.native_fps = fps_of(self._capture) or _UNSAID_FPS
         self.size = size_of(self._capture)
 
     def grab(self) -> bool:
-        self._look_now_and_then()
-        if not self._is_grabbed:
-            self._pace.plan(self._next())
-            self._is_grabbed = True
-        if not self._pace.arrive():
-            return False
-        self._is_grabbed = False
-        return True
+        self._check_now_and_then()
+        return self._pace.wait(self._next)
 
     def retrieve(self) -> Pixels:
         return picture_of(self._capture, self._spec)
@@ -66,7 +59,6 @@ class FileSource(Source):
         return True
 
     def close(self) -> None:
-        """Release the file."""
         self._capture.release()
 
     def _next(self) -> float:
@@ -78,7 +70,7 @@ class FileSource(Source):
         if not self._loop:
             raise SourceEnded(f"{self._spec}: end of file")
         self._capture.release()
-        self._identity = self._look()
+        self._identity = self._file_identity()
         self._capture = self._open()
         if not self._capture.grab():
             raise Unavailable(f"{self._spec}: not a picture or video")
@@ -94,16 +86,16 @@ class FileSource(Source):
             raise Unavailable(f"{self._spec}: not a picture or video")
         return capture
 
-    def _look_now_and_then(self) -> None:
-        """An open file outlives its name: without this look a removed video would play on."""
+    def _check_now_and_then(self) -> None:
+        """An open file outlives its name: without this check a removed video would play on."""
         now = self._clock.monotonic_ns()
-        if now - self._looked_ns >= _LOOK_EVERY:
-            self._looked_ns = now
-            if self._look() != self._identity:
+        if now - self._checked_ns >= _CHECK_EVERY:
+            self._checked_ns = now
+            if self._file_identity() != self._identity:
                 raise Unavailable(f"{self._spec}: the file was replaced")
 
-    def _look(self) -> tuple[int, int]:
-        """Which file is there. Raises Unavailable when none is, or none that can be read."""
+    def _file_identity(self) -> tuple[int, int]:
+        """Device and inode of the file. Raises Unavailable when there is none, or none that can be read."""
         try:
             found = self._path.stat()
             if not os.access(self._path, os.R_OK):

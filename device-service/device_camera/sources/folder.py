@@ -1,4 +1,4 @@
-"""A folder of pictures shown in turn, at the frames a second asked for; JPEG files pass through byte for byte."""
+"""A folder of pictures shown in turn, at the frames a second requested; JPEG files pass through byte for byte."""
 
 import re
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from edgex_kit.wire.errors import Malformed, Unavailable
 
-from device_camera.clock import Clock
+from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, decode_picture
 from device_camera.jpeg import jpeg_size
-from device_camera.pacing import Pace
-from device_camera.sources.factory import Source, SourceEnded, SourceOptions, SourceSpec, cause_from_error
+from device_camera.sources.base import Source, SourceEnded, SourceOptions, SourceSpec
+from device_camera.timing import Clock, Pace
 
 _JPEG = {".jpg", ".jpeg", ".jpe"}
 _OTHER = {".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-_UNSAID_FPS = 1.0  # when every frame is asked for, which says no rate
+_UNSAID_FPS = 1.0  # when every frame is requested, which says no rate
 
 
 def is_picture(path: Path) -> bool:
@@ -38,21 +38,13 @@ class FolderSource(Source):
         self._spec = spec
         self._path = Path(spec.location)
         self._pace = Pace(clock)
-        self._is_planned = False
         self._at = -1
         self.adapt(options)
         self._pictures = self._list()
         self.is_jpeg = all(picture.suffix.lower() in _JPEG for picture in self._pictures)
 
     def grab(self) -> bool:
-        if not self._is_planned:
-            self._advance()
-            self._pace.plan(1 / self.native_fps)
-            self._is_planned = True
-        if not self._pace.arrive():
-            return False
-        self._is_planned = False
-        return True
+        return self._pace.wait(self._advance)
 
     def retrieve(self) -> Picture:
         picture = self._pictures[self._at]
@@ -74,15 +66,15 @@ class FolderSource(Source):
         self.native_fps = options.fps or _UNSAID_FPS
         return True
 
-    def _advance(self) -> None:
-        """Go to the next picture; at the end list the folder again."""
+    def _advance(self) -> float:
+        """Go to the next picture; at the end list the folder again. Seconds after the one before."""
         self._at += 1
-        if self._at < len(self._pictures):
-            return
-        if not self._loop:
-            raise SourceEnded(f"{self._spec}: end of the pictures")
-        self._pictures = self._list()
-        self._at = 0
+        if self._at == len(self._pictures):
+            if not self._loop:
+                raise SourceEnded(f"{self._spec}: end of the pictures")
+            self._pictures = self._list()
+            self._at = 0
+        return 1 / self.native_fps
 
     def _list(self) -> list[Path]:
         try:

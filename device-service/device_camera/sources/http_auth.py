@@ -1,4 +1,4 @@
-"""The answer to "who are you" of HTTP and RTSP: Basic (RFC 7617) and Digest (RFC 7616, and 2069 for old cameras)."""
+"""Answers to the authentication challenges of HTTP and RTSP: Basic (RFC 7617) and Digest (RFC 7616, 2069)."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from device_camera.sources.factory import Credentials
+from device_camera.sources.base import Credentials
 
 _WORD = re.compile(
     r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))|([A-Za-z][A-Za-z0-9_-]*)'

@@ -1,6 +1,11 @@
-"""MJPEG over HTTP: each JPEG part passes through as the camera made it."""
+"""MJPEG over HTTP: each JPEG part of the multipart/x-mixed-replace response passes through as the camera made it.
+
+Cameras differ from RFC 2046 in three ways that are accepted here: the boundary parameter already has its dashes,
+there is no Content-Length, there are no part headers at all.
+"""
 
 import http.client
+import re
 import socket
 import ssl
 from collections import deque
@@ -10,14 +15,17 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from edgex_kit.wire.errors import Malformed, Unavailable
 
-from device_camera.clock import Clock
-from device_camera.sources.factory import Source, SourceOptions, SourceSpec, cause_from_error
+from device_camera.errors import cause_from_error
+from device_camera.sources.base import Source, SourceOptions, SourceSpec
 from device_camera.sources.http_auth import build_authorization, parse_challenges
-from device_camera.sources.multipart import Multipart
+from device_camera.timing import SECOND, Clock
 
 _CHUNK = 64 * 1024  # bytes
 _MOST_REQUESTS = 6  # redirects and the answer to one challenge
-_SECOND = 1_000_000_000  # ns
+_LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.IGNORECASE | re.MULTILINE)
+_BLANK = re.compile(rb"\r?\n\r?\n")
+_LONGEST_HEAD = 16 * 1024  # bytes
+LARGEST_PART = 64 * 1024 * 1024  # bytes
 
 
 @contextmanager
@@ -144,7 +152,7 @@ class MjpegSource(Source):
         self._picture = b""
 
     def grab(self) -> bool:
-        deadline = self._clock.monotonic_ns() + round(self._options.read_timeout * _SECOND)
+        deadline = self._clock.monotonic_ns() + round(self._options.read_timeout * SECOND)
         while not self._parts:
             self._parts.extend(self._read())
             if not self._parts and self._clock.monotonic_ns() > deadline:
@@ -187,3 +195,81 @@ def _cause(error: Exception) -> str:
     if isinstance(error, OSError):
         return cause_from_error(error)
     return f"not an HTTP answer: {type(error).__name__}"
+
+
+class Multipart:
+    """Feed it what arrives; it keeps no more than one part that is not whole yet."""
+
+    def __init__(self, boundary: str, largest: int = LARGEST_PART) -> None:
+        self.is_over = False  # the closing boundary came
+        self._delimiter = (boundary if boundary.startswith("--") else f"--{boundary}").encode()
+        self._largest = largest
+        self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer known to hold no delimiter
+        self._is_in_part = False
+        self._left: int | None = None  # bytes the part has, when it says so
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The parts that are whole now. Raises Malformed when the stream is none."""
+        self._buffer += data
+        parts = []
+        while not self.is_over:
+            if not self._is_in_part and not self._enter():
+                break
+            part = self._cut()
+            if part is None:
+                break
+            self._is_in_part = False
+            self._searched = 0
+            if part:
+                parts.append(part)
+        return parts
+
+    def _enter(self) -> bool:
+        """Skip to a delimiter and read the head of its part; False when more bytes are needed."""
+        start = self._find_delimiter()
+        if start < 0:
+            if len(self._buffer) > self._largest:
+                raise Malformed(f"boundary {self._delimiter!r} expected, {len(self._buffer)} bytes without it came")
+            return False
+        behind = start + len(self._delimiter)
+        if self._buffer[behind : behind + 2] == b"--":
+            self.is_over = True
+            return False
+        head = _BLANK.search(self._buffer, behind, behind + _LONGEST_HEAD)
+        if head is None:
+            if len(self._buffer) > behind + _LONGEST_HEAD:
+                raise Malformed(f"part headers of at most {_LONGEST_HEAD} bytes expected")
+            return False
+        length = _LENGTH.search(self._buffer, behind, head.end())
+        self._left = int(length[1]) if length else None
+        if self._left is not None and self._left > self._largest:
+            raise Malformed(f"a part of at most {self._largest} bytes expected, {self._left} announced")
+        del self._buffer[: head.end()]
+        self._is_in_part = True
+        self._searched = 0
+        return True
+
+    def _cut(self) -> bytes | None:
+        """The part whose head was read, once it is whole."""
+        if self._left is not None:
+            return self._take(self._left) if len(self._buffer) >= self._left else None
+        end = self._find_delimiter()
+        if end >= 0:
+            part = self._take(end)
+            return part.removesuffix(b"--").removesuffix(b"\n").removesuffix(b"\r")
+        if len(self._buffer) > self._largest:
+            raise Malformed(f"a part of at most {self._largest} bytes expected, {len(self._buffer)} without end came")
+        return None
+
+    def _find_delimiter(self) -> int:
+        """Where the next delimiter begins, or -1; what was searched once is not searched again."""
+        found = self._buffer.find(self._delimiter, self._searched)
+        if found < 0:
+            self._searched = max(0, len(self._buffer) - len(self._delimiter))
+        return found
+
+    def _take(self, count: int) -> bytes:
+        part = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return part

@@ -1,4 +1,4 @@
-"""The door to OpenCV's capture: opens, releases, keeps its and FFmpeg's own log lines away from ours."""
+"""OpenCV's video capture: opens it and keeps its and FFmpeg's own log lines away from ours."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 from edgex_kit.wire.errors import Malformed
 
 from device_camera.frame import Pixels
-from device_camera.sources.factory import SourceSpec
+from device_camera.sources.base import SourceSpec
 
 # FFmpeg would print URLs and its own words to stderr; what went wrong is said by our errors. Read once by OpenCV,
 # at its first use of FFmpeg; -8 is AV_LOG_QUIET.

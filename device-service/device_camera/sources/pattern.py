@@ -1,4 +1,4 @@
-"""A synthetic picture that moves, tells its number in figures and in black and white cells, and needs no camera."""
+"""A synthetic moving picture with its number in figures and in black and white cells; needs no camera."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 from edgex_kit.wire.errors import Invalid
 
-from device_camera.clock import Clock
 from device_camera.frame import Pixels, Size
-from device_camera.pacing import Pace
-from device_camera.sources.factory import Source, SourceSpec
+from device_camera.sources.base import Source, SourceOptions, SourceSpec
+from device_camera.timing import Clock, Pace
 
 _BARS = ((192, 192, 192), (0, 192, 192), (192, 192, 0), (0, 192, 0), (192, 0, 192), (0, 0, 192), (192, 0, 0))  # BGR
 _CELLS = 32  # bits of the number, most significant first, along the lower edge
@@ -23,7 +22,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What the text after `pattern:` asks for."""
+    """What the text after `pattern:` requests."""
 
     size: Size = (640, 480)
     fps: float = 30.0
@@ -31,23 +30,23 @@ class Pattern:
 
 def parse_pattern(text: str) -> Pattern:
     """`?size=1280x720&fps=30`, each part optional. Raises Invalid."""
-    asked = Pattern()
+    pattern = Pattern()
     pairs = parse_qsl(text.removeprefix("?"), keep_blank_values=True)
     if text not in {"", "?"} and not (text.startswith("?") and pairs):
         raise Invalid(f"pattern:?size=1280x720&fps=30 expected, got 'pattern:{text}'")
     for name, value in pairs:
         match name:
             case "size":
-                asked = Pattern(_parse_size(value), asked.fps)
+                pattern = Pattern(_parse_size(value), pattern.fps)
             case "fps":
-                asked = Pattern(asked.size, _parse_fps(value))
+                pattern = Pattern(pattern.size, _parse_fps(value))
             case _:
                 raise Invalid(f"pattern: size and fps expected, got {name!r}")
-    return asked
+    return pattern
 
 
 @contextmanager
-def open_pattern(spec: SourceSpec, clock: Clock) -> Iterator[Source]:
+def open_pattern(spec: SourceSpec, _options: SourceOptions, clock: Clock) -> Iterator[Source]:
     """The test picture; it can always be opened."""
     yield PatternSource(parse_pattern(spec.location), clock)
 
@@ -69,17 +68,12 @@ class PatternSource(Source):
         self.size = pattern.size
         self.native_fps = pattern.fps
         self._pace = Pace(clock)
-        self._is_planned = False
         self._number = 0
         self._background = _bars(pattern.size)
 
     def grab(self) -> bool:
-        if not self._is_planned:
-            self._pace.plan(1 / self.native_fps)
-            self._is_planned = True
-        if not self._pace.arrive():
+        if not self._pace.wait(lambda: 1 / self.native_fps):
             return False
-        self._is_planned = False
         self._number += 1
         return True
 

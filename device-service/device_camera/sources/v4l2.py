@@ -1,4 +1,4 @@
-"""USB and built-in cameras through V4L2; one that makes MJPG itself has its pictures passed through."""
+"""USB and built-in cameras through V4L2; MJPG of the camera passes through."""
 
 import contextlib
 import os
@@ -10,10 +10,12 @@ from pathlib import Path
 import cv2
 from edgex_kit.wire.errors import EdgexError, Unavailable
 
+from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, Size, area, is_worth_it
 from device_camera.jpeg import jpeg_end, with_huffman_tables
-from device_camera.sources.factory import Source, SourceOptions, SourceSpec, cause_from_error
+from device_camera.sources.base import Source, SourceOptions, SourceSpec
 from device_camera.sources.opencv import capture_from, fps_of, picture_of, size_of
+from device_camera.timing import Clock
 from device_camera.v4l2.node import open_node
 
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
@@ -21,7 +23,7 @@ _SAME_SHAPE = 0.02  # of the ratio of its sides
 
 
 @contextmanager
-def open_v4l2(spec: SourceSpec, options: SourceOptions) -> Iterator[Source]:
+def open_v4l2(spec: SourceSpec, options: SourceOptions, _clock: Clock) -> Iterator[Source]:
     """The camera at a /dev node. Raises Unavailable: no such file, permission denied, no camera or in use."""
     _check_node(spec)
     capture = capture_from(spec.location, cv2.CAP_V4L2, {})
@@ -43,11 +45,11 @@ class V4l2Source(Source):
         # The pixel format first: sizes and rates depend on it.
         capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
         self._own = size_of(capture)
-        self._modes = _modes_like(self._own, spec) if options.follows else []
+        self._modes = _modes_like(self._own, spec) if options.encoding.follows else []
         self.full_size = self._own if self._modes else None
-        # Asked for; a driver may answer with another, which must not be taken for a wish that has changed.
-        self._mode = mode_for(options.needed, self._own, self._modes, self._own)
-        _set_size(capture, self._mode if self._modes else options.size)
+        # Requested; a driver may answer with another, which must not be taken for a request that has changed.
+        self._mode = mode_for(options.encoding.needed, self._own, self._modes, self._own)
+        _set_size(capture, self._mode if self._modes else options.encoding.size)
         self.is_jpeg = _choose_rate(capture, options)
         self.native_fps = fps_of(capture)
         self.size = size_of(capture)
@@ -68,15 +70,15 @@ class V4l2Source(Source):
 
     def adapt(self, options: SourceOptions) -> bool:
         """Another mode means opening anew, a short gap."""
-        if _asked_of_it(options) != _asked_of_it(self._options):
+        if _requested_of_it(options) != _requested_of_it(self._options):
             return False
-        return not self._modes or mode_for(options.needed, self._own, self._modes, self._mode) == self._mode
+        return not self._modes or mode_for(options.encoding.needed, self._own, self._modes, self._mode) == self._mode
 
 
 def mode_for(needed: Size | None, own: Size, modes: Sequence[Size], now: Size) -> Size:
     """The smallest of a camera's sizes that reaches `needed`; the one it has `now` where little would be gained.
 
-    `own`, which it has unasked, is the largest of them; `modes` are the others.
+    `own`, which it has by default, is the largest of them; `modes` are the others.
     """
     if needed is None:
         return own
@@ -86,9 +88,9 @@ def mode_for(needed: Size | None, own: Size, modes: Sequence[Size], now: Size) -
 
 
 def _modes_like(own: Size, spec: SourceSpec) -> list[Size]:
-    """Smaller sizes of the same shape: another shape shows another part of the world. None where none are told."""
+    """Smaller sizes of the same shape, since another shape shows another part of the scene."""
     with contextlib.suppress(EdgexError), open_node(spec.location) as node:
-        sizes = list(node.sizes(node.pixel_format().fourcc))
+        sizes = list(node.sizes(node.pixel_format()["PixelFormat"]))
         return [size for size in sizes if 0 < area(size) < area(own) and _is_like(size, own)]
     return []
 
@@ -97,12 +99,12 @@ def _is_like(size: Size, own: Size) -> bool:
     return abs(size[0] * own[1] / (size[1] * own[0]) - 1) < _SAME_SHAPE
 
 
-def _asked_of_it(options: SourceOptions) -> tuple[Size | None, float, bool]:
-    return options.size, options.capture_fps, options.follows
+def _requested_of_it(options: SourceOptions) -> tuple[Size | None, float, bool]:
+    return options.encoding.size, options.capture_fps, options.encoding.follows
 
 
 def _choose_rate(capture: cv2.VideoCapture, options: SourceOptions) -> bool:
-    """Set what is asked for; True when the camera delivers MJPG and OpenCV hands it over as it is."""
+    """Set the requested rate; True when the camera delivers MJPG and OpenCV hands it over as it is."""
     if options.capture_fps:
         capture.set(cv2.CAP_PROP_FPS, options.capture_fps)
     return int(capture.get(cv2.CAP_PROP_FOURCC)) == _MJPG and bool(capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))

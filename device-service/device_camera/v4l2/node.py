@@ -1,7 +1,7 @@
-"""What a V4L2 camera says of itself and which of its controls can be set: linux/videodev2.h spoken by ioctl.
+"""A V4L2 camera's properties and controls, read and set by ioctl (linux/videodev2.h).
 
-Opens the node beside whoever streams from it, which V4L2 allows for everything in here. Codes and layouts are those of
-64-bit Linux.
+The node may be open for streaming at the same time, which V4L2 allows for everything in here. Codes and layouts are
+those of 64-bit Linux. The keys of properties are device-usb-camera's.
 """
 
 import contextlib
@@ -9,11 +9,12 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 from edgex_kit.wire.errors import DriverFailed, Invalid, Unavailable
 
-from device_camera.sources.factory import cause_from_error
+from device_camera.errors import cause_from_error
 
 Call = Callable[[int, bytearray], None]
 """One ioctl: its code, and the struct it reads and fills. Raises OSError."""
@@ -53,64 +54,86 @@ CONTROLS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Capability:
-    """Which driver and card a node belongs to."""
-
-    driver: str
-    card: str
-    bus_info: str
-    version: str
-    driver_caps: int
-    device_caps: int
-
-
-@dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How pictures come out now."""
-
-    width: int
-    height: int
-    fourcc: str
-    field: int
-    bytes_per_line: int
-    size_image: int
-    colorspace: int
-    quantization: int
-    xfer_func: int
-    ycbcr_enc: int
-
-
 class Node:
-    """An open V4L2 node. Errors are DriverFailed with the kernel's reason."""
+    """An open V4L2 node. Every call may raise DriverFailed with the kernel's reason. Blocking."""
 
     def __init__(self, name: str, call: Call) -> None:
         self._name = name
         self._call = call
 
-    def capability(self) -> Capability:
+    def info(self) -> dict[str, Any]:
         driver, card, bus, version, caps, device_caps = struct.unpack_from(
             "16s32s32sIII", self._ask(_QUERYCAP, bytearray(104))
         )
-        number = f"{version >> 16}.{version >> 8 & 255}.{version & 255}"
-        own = device_caps if caps & _HAS_DEVICE_CAPS else caps
-        return Capability(_text(driver), _text(card), _text(bus), number, caps, own)
+        return {
+            "Driver": _text(driver),
+            "Card": _text(card),
+            "BusInfo": _text(bus),
+            "Version": f"{version >> 16}.{version >> 8 & 255}.{version & 255}",
+            "DriverCaps": caps,
+            "DeviceCaps": device_caps if caps & _HAS_DEVICE_CAPS else caps,
+        }
 
-    def formats(self) -> Iterator[tuple[str, str]]:
-        """(fourcc, description) of every format the camera can give."""
-        for index in range(_MOST):
-            answer = self._next(_ENUM_FMT, _packed(64, "II", index, _CAPTURE))
-            if answer is None:
-                return
-            description, code = struct.unpack_from("32sI", answer, 12)
-            yield _fourcc(code), _text(description)
+    def status(self) -> int:
+        """0 Ready, 1 No Power, 2 No Signal, 3 No Color: V4L2's bits as device-usb-camera numbers them."""
+        (index,) = struct.unpack_from("I", self._ask(_G_INPUT, bytearray(4)))
+        (bits,) = struct.unpack_from("I", self._ask(_ENUMINPUT, _packed(80, "I", index)), 56)
+        return next((number for number, bit in enumerate((1, 2, 4), 1) if bits & bit), 0)
+
+    def image_formats(self) -> dict[str, Any]:
+        formats = [
+            {
+                "Index": index,
+                "Description": text,
+                "PixelFormat": fourcc,
+                "FrameSizes": [{"Width": width, "Height": height} for width, height in self.sizes(fourcc)],
+            }
+            for index, (fourcc, text) in enumerate(self._formats())
+        ]
+        return {"ImageFormats": formats}
+
+    def frame_rate_formats(self) -> dict[str, Any]:
+        formats = [
+            {
+                "Description": text,
+                "PixelFormat": fourcc,
+                "FrameRates": [
+                    {"Width": width, "Height": height, "Rates": list(self._rates(fourcc, width, height))}
+                    for width, height in self.sizes(fourcc)
+                ],
+            }
+            for fourcc, text in self._formats()
+        ]
+        return {"FrameRateFormats": formats}
+
+    def data_format(self) -> dict[str, Any]:
+        now = self.pixel_format()
+        text = dict(self._formats()).get(now["PixelFormat"], "")
+        return {**now, "PixelFormatDescription": text, "FrameRates": [self.frame_rate()]}
+
+    def frame_rate(self) -> dict[str, Any]:
+        answer = self._ask(_G_PARM, _packed(204, "I", _CAPTURE))
+        return _rate(*struct.unpack_from("II", answer, 12))
+
+    def pixel_format(self) -> dict[str, Any]:
+        """How pictures come out now."""
+        width, height, code, *more = struct.unpack_from("12I", self._ask(_G_FMT, _packed(208, "I", _CAPTURE)), 8)
+        return {
+            "Width": width,
+            "Height": height,
+            "PixelFormat": _fourcc(code),
+            "Field": more[0],
+            "BytesPerLine": more[1],
+            "SizeImage": more[2],
+            "Colorspace": more[3],
+            "Quantization": more[7],
+            "XferFunc": more[8],
+            "YcbcrEnc": more[6],
+        }
 
     def sizes(self, fourcc: str) -> Iterator[tuple[int, int]]:
         """Every size of a format; of a range, its smallest and its largest."""
-        for index in range(_MOST):
-            answer = self._next(_ENUM_FRAMESIZES, _packed(44, "II", index, _code(fourcc)))
-            if answer is None:
-                return
+        for answer in self._list(_ENUM_FRAMESIZES, 44, _code(fourcc)):
             kind, *numbers = struct.unpack_from("I6I", answer, 8)
             if kind == _DISCRETE:
                 yield numbers[0], numbers[1]
@@ -119,34 +142,20 @@ class Node:
                 yield numbers[1], numbers[4]
                 return
 
-    def rates(self, fourcc: str, width: int, height: int) -> Iterator[tuple[int, int]]:
-        """Every frame rate of a size as (numerator, denominator) of frames a second; of a range, its two ends."""
-        for index in range(_MOST):
-            answer = self._next(_ENUM_FRAMEINTERVALS, _packed(52, "IIII", index, _code(fourcc), width, height))
-            if answer is None:
-                return
+    def _formats(self) -> Iterator[tuple[str, str]]:
+        """(fourcc, description) of every format the camera can give."""
+        for answer in self._list(_ENUM_FMT, 64, _CAPTURE):
+            description, code = struct.unpack_from("32sI", answer, 12)
+            yield _fourcc(code), _text(description)
+
+    def _rates(self, fourcc: str, width: int, height: int) -> Iterator[dict[str, Any]]:
+        """Every frame rate of a size; of a range, its two ends."""
+        for answer in self._list(_ENUM_FRAMEINTERVALS, 52, _code(fourcc), width, height):
             kind, *numbers = struct.unpack_from("I6I", answer, 16)
-            yield numbers[1], numbers[0]  # an interval, turned into a rate
+            yield _rate(numbers[0], numbers[1])
             if kind != _DISCRETE:
-                yield numbers[3], numbers[2]
+                yield _rate(numbers[2], numbers[3])
                 return
-
-    def pixel_format(self) -> PixelFormat:
-        answer = self._ask(_G_FMT, _packed(208, "I", _CAPTURE))
-        width, height, code, *more = struct.unpack_from("12I", answer, 8)
-        field, line, size, colorspace = more[:4]
-        return PixelFormat(width, height, _fourcc(code), field, line, size, colorspace, more[7], more[8], more[6])
-
-    def frame_rate(self) -> tuple[int, int]:
-        """(numerator, denominator) of frames a second."""
-        answer = self._ask(_G_PARM, _packed(204, "I", _CAPTURE))
-        numerator, denominator = struct.unpack_from("II", answer, 12)
-        return denominator, numerator
-
-    def status(self) -> int:
-        """V4L2's input status: 0 is ready, 1 no power, 2 no signal, 4 no colour."""
-        (index,) = struct.unpack_from("I", self._ask(_G_INPUT, bytearray(4)))
-        return int(struct.unpack_from("I", self._ask(_ENUMINPUT, _packed(80, "I", index)), 56)[0])
 
     def control(self, name: str) -> int:
         """The value of one of CONTROLS. Raises DriverFailed when the camera has none."""
@@ -161,8 +170,12 @@ class Node:
         self._ask(_S_CTRL, _packed(8, "Ii", CONTROLS[name], value))
 
     def _range(self, name: str) -> tuple[int, int]:
-        answer = self._next(_QUERYCTRL, _packed(68, "I", CONTROLS[name]))
-        if answer is None or struct.unpack_from("I", answer, 56)[0] & _DISABLED:
+        answer = _packed(68, "I", CONTROLS[name])
+        try:
+            self._call(_QUERYCTRL, answer)
+        except OSError as error:
+            raise DriverFailed(f"{self._name} has no {name}") from error
+        if struct.unpack_from("I", answer, 56)[0] & _DISABLED:
             raise DriverFailed(f"{self._name} has no {name}")
         least, most = struct.unpack_from("ii", answer, 40)
         return least, most
@@ -174,13 +187,15 @@ class Node:
             raise DriverFailed(f"{self._name}: {cause_from_error(error)}") from error
         return buffer
 
-    def _next(self, code: int, buffer: bytearray) -> bytearray | None:
-        """None at the end of a list, or for what the camera does not have."""
-        try:
-            self._call(code, buffer)
-        except OSError:
-            return None
-        return buffer
+    def _list(self, code: int, size: int, *key: int) -> Iterator[bytearray]:
+        """The entries of a list, each by its index and the key."""
+        for index in range(_MOST):
+            buffer = _packed(size, f"{1 + len(key)}I", index, *key)
+            try:
+                self._call(code, buffer)
+            except OSError:  # the end of the list
+                return
+            yield buffer
 
 
 @contextlib.contextmanager
@@ -198,6 +213,12 @@ def open_node(path: str) -> Iterator[Node]:
 
 def _ioctl(fd: int, code: int, buffer: bytearray) -> None:
     fcntl.ioctl(fd, code, buffer, True)
+
+
+def _rate(numerator: int, denominator: int) -> dict[str, Any]:
+    """Frames a second of an interval in seconds."""
+    rate = Fraction(denominator, numerator) if numerator else Fraction(0)
+    return {"Numerator": rate.numerator, "Denominator": rate.denominator}
 
 
 def _packed(size: int, layout: str, *values: int) -> bytearray:
