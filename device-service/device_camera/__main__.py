@@ -50,7 +50,9 @@ async def serve(service: Service[CameraService]) -> None:
     registration = Registration(service, devices, partial(provision, service, devices, PACKAGED))
     async with open_cameras(
         devices,
-        settings_for=lambda device: settings_from_device(device, live.now.writable.camera, service.secrets.get),
+        settings_for=lambda device: settings_from_device(
+            device, live.now.writable.camera, service.secrets.get, live.now.images.limits
+        ),
         publish=FrameStream(service, outbox, devices).run,
         listeners=[CameraStates(devices, operating).follow, states.follow],
     ) as cameras:

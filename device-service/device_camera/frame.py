@@ -1,17 +1,18 @@
 """Pictures become frames: a JPEG passes through as it is, pixels are encoded; either can be resized."""
 
 import math
+import re
+import struct
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 import simplejpeg
+from edgex_kit.jpeg import BLOCK_ROWS, EOI, LIMITS, SOI, UPRIGHT, Limits, check_limits, check_size, read_header
 from edgex_kit.wire.errors import Invalid, Malformed
 from edgex_kit.wire.messages import new_id
 from numpy.typing import NDArray
-
-from device_camera.jpeg import check_jpeg
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """One decoded picture: (height, width, 3) BGR, or (height, width) grey."""
@@ -30,10 +31,10 @@ CHROMA = {
     "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
 }
 _LARGEST = 65_500  # libjpeg's limit on a side, JPEG_MAX_DIMENSION
-_EXIF = b"Exif\0\0"
 _PRINT_COLOURS = ("CMYK", "YCCK")  # colours that simplejpeg does not make BGR
-_BLOCK = 16  # rows of the largest coding unit of a JPEG
 _NO_DATA = 128
+_SHORT = 3  # 16 bits in TIFF
+_PNM = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*(\d{1,9})\s(?:\s|#[^\n]*\n)*(\d{1,9})\s")
 _WORTH = 0.8  # of the pixels; saving less than a fifth of them does not justify a change
 
 
@@ -84,12 +85,15 @@ class Encoding:
             raise Invalid(f"size as width x height up to {_LARGEST} expected, got {self.size[0]}x{self.size[1]}")
 
 
-def frame_from_picture(picture: Picture, encoding: Encoding, taken: Moment, full_size: Size | None = None) -> Frame:
+def frame_from_picture(
+    picture: Picture, encoding: Encoding, taken: Moment, full_size: Size | None = None, limits: Limits = LIMITS
+) -> Frame:
     """Pass a JPEG through or encode. `full_size` is of a source that has other modes.
 
-    Raises Malformed for a damaged picture.
+    Width and height are those of the upright picture, as EXIF turns it. Raises Malformed for a damaged picture and for
+    one over `limits`.
     """
-    jpeg, (width, height) = _jpeg_from_picture(picture, encoding)
+    jpeg, (width, height) = _jpeg_from_picture(picture, encoding, limits)
     if encoding.follows and not full_size and not isinstance(picture, bytes):
         full_size = picture.shape[1], picture.shape[0]
     return Frame(jpeg, width, height, taken.seq, new_id(), taken.unix_ns, taken.mono_ns, full_size)
@@ -107,50 +111,106 @@ def encode_jpeg(pixels: Pixels, encoding: Encoding) -> bytes:
     return bytes(jpeg.data)
 
 
-def decode_picture(data: bytes) -> Pixels:
-    """Pixels (BGR) of a JPEG, PNG, BMP, TIFF or WebP. Raises Malformed for anything else."""
+def decode_picture(data: bytes, limits: Limits = LIMITS) -> Pixels:
+    """Pixels (BGR) of a JPEG, PNG, BMP, TIFF, WebP or PNM. Raises Malformed for anything else and over `limits`."""
+    if data.startswith(SOI):
+        check_limits(data, read_header(data), limits)
+    else:
+        check_size(len(data), *picture_size(data), limits)
+    return _decoded(data)
+
+
+def picture_size(data: bytes) -> Size:
+    """(width, height) of a PNG, BMP, TIFF, WebP or PNM by its header. Raises Malformed for anything else."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _size_at(">II", data, 16)
+        if data.startswith(b"BM"):
+            width, height = struct.unpack_from("<ii", data, 18)
+            return abs(width), abs(height)  # a negative height: the first row is the top one
+        if data.startswith((b"II*\0", b"MM\0*")):
+            return _tiff_size(data)
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp_size(data)
+        if header := _PNM.match(data[:1024]):
+            return int(header[1]), int(header[2])
+    except struct.error as error:
+        raise Malformed(f"a picture of {len(data)} bytes ends within its header") from error
+    raise Malformed(f"a JPEG, PNG, BMP, TIFF, WebP or PNM picture expected, {len(data)} bytes came that are none")
+
+
+def _size_at(layout: str, data: bytes, at: int) -> Size:
+    width, height = struct.unpack_from(layout, data, at)
+    return width, height
+
+
+def _tiff_size(data: bytes) -> Size:
+    """Of the first image: tags 256 and 257 (TIFF 6.0, section 2)."""
+    order = "<" if data.startswith(b"II") else ">"
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, at)
+    sides = {}
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        sides[tag] = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), data, entry + 8)[0]
+    return sides.get(256, 0), sides.get(257, 0)
+
+
+def _webp_size(data: bytes) -> Size:
+    """Of a lossy, a lossless or an extended file (RFC 9649, section 2)."""
+    match data[12:16]:
+        case b"VP8 ":
+            width, height = _size_at("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+
+
+def _decoded(data: bytes) -> Pixels:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise Malformed(f"a picture expected, {len(data)} bytes came that cannot be decoded: {error.err}") from error
     if pixels is None:
-        raise Malformed(f"a picture expected, {len(data)} bytes came that are none")
+        raise Malformed(f"a picture expected, {len(data)} bytes came that cannot be decoded")
     return np.asarray(pixels, np.uint8)
 
 
-def decode_jpeg(jpeg: bytes) -> Pixels:
-    """Pixels (BGR) of a JPEG, upright as EXIF says. Raises Malformed where it ends more than its last rows too early.
+def _decode_jpeg(jpeg: bytes, *, is_upright: bool) -> Pixels:
+    """Pixels (BGR) of a JPEG, upright as EXIF says. Raises Malformed where more than its last rows are missing.
 
     Many cameras spoil the last row of each picture, and the rest of these is used. simplejpeg keeps libjpeg from
     printing to stderr, as it does when OpenCV decodes; OpenCV gets only what simplejpeg has read before.
     """
     try:
         if simplejpeg.decode_jpeg_header(jpeg)[2] in _PRINT_COLOURS:
-            return decode_picture(jpeg)
+            return _decoded(jpeg)
         pixels = simplejpeg.decode_jpeg(jpeg, "BGR")
     except ValueError as fault:
-        return _decode_damaged(jpeg, f"a whole JPEG expected, {len(jpeg)} bytes came that are damaged: {fault}")
-    return decode_picture(jpeg) if _EXIF in jpeg else np.asarray(pixels, np.uint8)
+        damage = f"a whole JPEG expected, {len(jpeg)} bytes came that are damaged: {fault}"
+        try:
+            pixels = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
+        except ValueError:
+            raise Malformed(damage) from fault
+        # libjpeg leaves rows without data at the middle of the range
+        is_grey = (pixels == _NO_DATA).all(axis=(1, 2))[::-1]
+        if is_grey.all() or is_grey.argmin() > BLOCK_ROWS:
+            raise Malformed(damage) from fault
+    return np.asarray(pixels, np.uint8) if is_upright else _decoded(jpeg)
 
 
-def _decode_damaged(jpeg: bytes, damage: str) -> Pixels:
-    """Pixels of a damaged JPEG that is nearly whole. Raises Malformed with `damage` otherwise."""
-    try:
-        pixels = simplejpeg.decode_jpeg(jpeg, "BGR", strict=False)
-    except ValueError as fault:
-        raise Malformed(damage) from fault
-    is_grey = (pixels == _NO_DATA).all(axis=(1, 2))[::-1]  # libjpeg leaves rows without data at the middle of the range
-    if is_grey.all() or is_grey.argmin() > _BLOCK:
-        raise Malformed(damage)
-    return decode_picture(jpeg) if _EXIF in jpeg else np.asarray(pixels, np.uint8)
-
-
-def _jpeg_from_picture(picture: Picture, encoding: Encoding) -> tuple[bytes, Size]:
+def _jpeg_from_picture(picture: Picture, encoding: Encoding, limits: Limits) -> tuple[bytes, Size]:
     if isinstance(picture, bytes):
-        own = check_jpeg(picture)
+        header = read_header(picture)
+        check_limits(picture, header, limits)
+        own = header.upright_size
+        if not picture.endswith(EOI) and picture.find(EOI, header.scan) < 0:
+            picture += EOI  # some cameras leave it out
         if _size_from(own, encoding.size) == own:
             return picture, own
-        picture = decode_jpeg(picture)
+        picture = _decode_jpeg(picture, is_upright=header.orientation == UPRIGHT)
     if not picture.size:
         raise Malformed(f"pixels expected, an empty array of {picture.shape} came")
     height, width = picture.shape[:2]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from edgex_kit.jpeg import LIMITS, Limits
 from edgex_kit.supervision import Backoff
 from edgex_kit.wire.devices import Device
 from edgex_kit.wire.durations import parse_duration
@@ -48,7 +49,9 @@ def check_device(device: Device, defaults: CameraDefaults) -> None:
     _settings_from(properties, defaults, credentials=None)
 
 
-def settings_from_device(device: Device, defaults: CameraDefaults, secret: GetSecret) -> CameraSettings:
+def settings_from_device(
+    device: Device, defaults: CameraDefaults, secret: GetSecret, limits: Limits = LIMITS
+) -> CameraSettings:
     """The settings of a device's camera. Raises Invalid, and NotFound for a secret that is not there."""
     properties = _camera_properties(device)
     credentials = None
@@ -57,7 +60,7 @@ def settings_from_device(device: Device, defaults: CameraDefaults, secret: GetSe
         if "username" not in keys or "password" not in keys:
             raise NotFound(f"secret '{name}' needs the keys username and password")
         credentials = Credentials(keys["username"], keys["password"])
-    return _settings_from(properties, defaults, credentials)
+    return replace(_settings_from(properties, defaults, credentials), limits=limits)
 
 
 def parse_size(text: str) -> Size | None:

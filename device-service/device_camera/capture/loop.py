@@ -18,9 +18,9 @@ from edgex_kit.wire.redact import redact
 
 from device_camera.capture.counters import DAMAGED, FAILED, RATE, SNAPSHOT, FrameCounter
 from device_camera.capture.state import Health, State
-from device_camera.frame import Encoding, Frame, Moment, Size, frame_from_picture
+from device_camera.frame import Frame, Moment, Size, frame_from_picture
 from device_camera.settings import CameraSettings
-from device_camera.sources.base import Source, SourceEnded
+from device_camera.sources.base import Source, SourceEnded, SourceOptions
 from device_camera.sources.factory import open_source
 from device_camera.timing import SECOND, Clock, RateGate, ThreadClock
 
@@ -105,13 +105,12 @@ class FrameMaker:
         self._counter = counter
         self._damaged_since: int | None = None  # ns, monotonic; None after a whole picture
         self._warned_ns: int | None = None  # of a damaged picture
-        self.set(0.0, Encoding(), 10.0)
+        self.adopt(SourceOptions())
 
-    def set(self, fps: float, encoding: Encoding, patience: float) -> None:
-        """From now on: frames a second to publish (0: all), encoding, seconds of damaged pictures until it is lost."""
-        self._gate = RateGate(fps)
-        self._encoding = encoding
-        self._patience = patience
+    def adopt(self, options: SourceOptions) -> None:
+        """Other options from now on; damaged pictures for longer than the read time-out lose the source."""
+        self._gate = RateGate(options.fps)
+        self._options = options
 
     def begin(self) -> None:
         """A source was opened anew: damaged pictures of the last one do not count against it."""
@@ -149,8 +148,9 @@ class FrameMaker:
         if frame.is_whole or source.is_jpeg or source.size == (frame.width, frame.height):
             return frame
         taken = Moment(frame.seq, frame.captured_ns, frame.captured_mono_ns)
+        encoding = replace(self._options.encoding, needed=None)
         with contextlib.suppress(Malformed):  # a file that is gone by now
-            return frame_from_picture(source.retrieve(), replace(self._encoding, needed=None), taken)
+            return frame_from_picture(source.retrieve(), encoding, taken, limits=self._options.limits)
         return frame
 
     def _moment(self) -> Moment:
@@ -161,7 +161,8 @@ class FrameMaker:
         """The frame of a grabbed picture; None, and counted, when there is none."""
         dropped = FAILED
         try:
-            self.newest = frame_from_picture(source.retrieve(), self._encoding, taken, source.full_size)
+            options, picture = self._options, source.retrieve()
+            self.newest = frame_from_picture(picture, options.encoding, taken, source.full_size, options.limits)
             self._damaged_since = None
             dropped = ""
             return self.newest
@@ -179,8 +180,9 @@ class FrameMaker:
             self._warned_ns = now
             log.warning("camera %s gave a damaged picture, which is dropped: %s", self._camera, error)
         self._damaged_since = self._damaged_since or now
-        if now - self._damaged_since > self._patience * SECOND:
-            raise Unavailable(f"no whole picture for {self._patience:g} s: {error}") from error
+        patience = self._options.read_timeout
+        if now - self._damaged_since > patience * SECOND:
+            raise Unavailable(f"no whole picture for {patience:g} s: {error}") from error
 
 
 class CaptureLoop:
@@ -286,7 +288,7 @@ class CaptureLoop:
 
     def _adopt(self, settings: CameraSettings) -> None:
         self._settings = settings
-        self._frames.set(settings.fps, settings.encoding, settings.read_timeout)
+        self._frames.adopt(settings)
 
     def _stop(self, reason: str) -> None:
         """The source has come to its own end."""

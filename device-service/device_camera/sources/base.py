@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from edgex_kit.jpeg import LIMITS, Limits
 from edgex_kit.wire.errors import Invalid, Unavailable
 from edgex_kit.wire.redact import redact
 
@@ -57,6 +58,7 @@ class SourceOptions:
     open_timeout: float = 10.0  # seconds until the first answer
     read_timeout: float = 10.0  # seconds without a picture, then the camera is lost
     verify_tls: bool = True  # https: the certificate must be trusted
+    limits: Limits = LIMITS  # of one picture, checked before it is read or decoded
 
     def __post_init__(self) -> None:
         if not (0 <= self.fps <= 1000 and 0 <= self.capture_fps <= 1000):

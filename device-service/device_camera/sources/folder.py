@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgex_kit.jpeg import SOI, check_size
 from edgex_kit.wire.errors import Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, decode_picture
-from device_camera.jpeg import jpeg_size
 from device_camera.sources.base import Source, SourceEnded, SourceOptions, SourceSpec
 from device_camera.timing import Clock, Pace
 
@@ -49,6 +49,7 @@ class FolderSource(Source):
     def retrieve(self) -> Picture:
         picture = self._pictures[self._at]
         try:
+            check_size(picture.stat().st_size, 0, 0, self._limits)
             data = picture.read_bytes()
         except FileNotFoundError as error:
             if not self._path.exists():
@@ -57,12 +58,12 @@ class FolderSource(Source):
         except OSError as error:
             raise Unavailable(f"{picture}: {cause_from_error(error)}") from error
         try:
-            return data if _is_jpeg(data) else decode_picture(data)
+            return data if data.startswith(SOI) else decode_picture(data, self._limits)
         except Malformed as error:
             raise Malformed(f"{picture}: {error}") from error
 
     def adapt(self, options: SourceOptions) -> bool:
-        self._loop = options.loop
+        self._loop, self._limits = options.loop, options.limits
         self.native_fps = options.fps or _UNSAID_FPS
         return True
 
@@ -87,11 +88,6 @@ class FolderSource(Source):
         if not found:
             raise Unavailable(f"{self._spec}: no pictures in it (JPEG, PNG, BMP, TIFF or WebP)")
         return sorted(found, key=_natural)
-
-
-def _is_jpeg(data: bytes) -> bool:
-    """True for JPEG data, whatever the file is called. Raises Malformed for JPEG without headers."""
-    return data[:2] == b"\xff\xd8" and bool(jpeg_size(data))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -1,6 +1,7 @@
 """USB and built-in cameras through V4L2; MJPG of the camera passes through."""
 
 import contextlib
+import functools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -8,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import numpy as np
+from edgex_kit.jpeg import DHT, SOS, segments, trimmed
 from edgex_kit.wire.errors import EdgexError, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, Size, area, is_worth_it
-from device_camera.jpeg import jpeg_end, with_huffman_tables
 from device_camera.sources.base import Source, SourceOptions, SourceSpec
 from device_camera.sources.opencv import capture_from, fps_of, picture_of, size_of
 from device_camera.timing import Clock
@@ -65,8 +67,7 @@ class V4l2Source(Source):
         picture = picture_of(self._capture, self._spec)
         if not self.is_jpeg:
             return picture
-        buffer = picture.tobytes()
-        return with_huffman_tables(buffer[: jpeg_end(buffer)])
+        return with_huffman_tables(trimmed(picture.tobytes()))
 
     def adapt(self, options: SourceOptions) -> bool:
         """Another mode means opening anew, a short gap."""
@@ -85,6 +86,27 @@ def mode_for(needed: Size | None, own: Size, modes: Sequence[Size], now: Size) -
     enough = [size for size in (own, *modes) if size[0] >= needed[0] and size[1] >= needed[1]]
     best = min(enough, key=area, default=own)
     return now if now in enough and not is_worth_it(best, now) else best
+
+
+def with_huffman_tables(jpeg: bytes) -> bytes:
+    """`jpeg` with the standard Huffman tables if it has none.
+
+    USB cameras leave them out of MJPG ("AVI1" JPEG, OpenDML 1.02); many decoders then refuse the picture.
+    """
+    for marker, start, _ in segments(jpeg):
+        if marker == DHT:
+            return jpeg
+        if marker == SOS:
+            return jpeg[:start] + _standard_tables() + jpeg[start:]
+    return jpeg
+
+
+@functools.cache
+def _standard_tables() -> bytes:
+    """The tables of T.81 K.3: libjpeg writes them when it is not asked for better ones."""
+    _, data = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8), [cv2.IMWRITE_JPEG_OPTIMIZE, 0])
+    plain = data.tobytes()
+    return b"".join(plain[start:end] for marker, start, end in segments(plain) if marker == DHT)
 
 
 def _modes_like(own: Size, spec: SourceSpec) -> list[Size]:
