@@ -6,7 +6,7 @@ from functools import cache
 
 import yaml
 from device_camera.frame import Frame
-from device_camera.frame_events import event_from_frame, frame_resource
+from device_camera.publisher import event_from_frame, frame_resource
 from edgex_kit.wire import codec
 from edgex_kit.wire.codec import PLAIN, Encoding, Parts
 from edgex_kit.wire.devices import Device, DeviceProfile, DeviceResource

@@ -6,8 +6,9 @@
 import sys
 import threading
 
-from device_camera.clock import ThreadClock
-from device_camera.sources.factory import SourceOptions, SourceSpec, open_source, parse_source
+from device_camera.sources.base import SourceOptions, SourceSpec
+from device_camera.sources.factory import open_source, parse_source
+from device_camera.timing import ThreadClock
 
 from benchmarks.programs import serve
 

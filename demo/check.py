@@ -23,8 +23,9 @@ def main(source: str, model: str, model_type: str, models_dir: str) -> int:
 
 def check_source(source: str) -> None:
     """Take one picture; raises what it cannot."""
-    from device_camera.clock import ThreadClock
-    from device_camera.sources.factory import Credentials, SourceOptions, open_source, parse_source
+    from device_camera.sources.base import Credentials, SourceOptions
+    from device_camera.sources.factory import open_source, parse_source
+    from device_camera.timing import ThreadClock
 
     login = login_from_environment()
     options = SourceOptions(credentials=Credentials(*login) if login else None)

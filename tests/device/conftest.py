@@ -11,19 +11,18 @@ import cv2
 import pytest
 from device_camera.__main__ import PACKAGED
 from device_camera.capture.camera import Camera
-from device_camera.clock import Clock
-from device_camera.folders import read_folder
 from device_camera.frame import Pixels
-from device_camera.provisioning import profiles_from
+from device_camera.provisioning import profiles_from, read_folder
 from device_camera.settings import CameraSettings
 from device_camera.sources.factory import parse_source
 from device_camera.sources.pattern import PatternSource, parse_pattern
+from device_camera.timing import Clock
 from edgex_kit.supervision import Backoff
 from edgex_kit.wire.devices import Device, DeviceProfile
 from edgex_standin.address import Address
 
 from tests.device.network_cameras import Answer, HttpCamera, RtspCamera, has_rtsp_server
-from tests.device.room import OpenRoom, OpenService, room_opener, service_opener
+from tests.device.parts import OpenParts, OpenService, parts_opener, service_opener
 
 SECOND = 1_000_000_000  # ns
 OpenCamera = Callable[..., Camera]
@@ -154,8 +153,10 @@ def open_camera_service(unique: str, tmp_path: Path) -> OpenService:
 
 
 @pytest.fixture
-def open_room(open_camera_service: OpenService, broker: Address) -> OpenRoom:
-    return room_opener(open_camera_service, broker)
+def open_parts(
+    open_camera_service: OpenService, broker: Address, pattern_device: Device, camera_profile: DeviceProfile
+) -> OpenParts:
+    return parts_opener(open_camera_service, broker, pattern_device, camera_profile)
 
 
 @pytest.fixture

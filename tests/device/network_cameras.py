@@ -1,10 +1,11 @@
-"""Cameras on a network, for the tests of what opens them: over HTTP and over RTSP."""
+"""Cameras on a network, for the tests of what opens them: over HTTP and over RTSP, and servers that are none."""
 
+import contextlib
 import http.server
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Debian's gi belongs to
@@ -76,3 +77,20 @@ def has_rtsp_server() -> bool:
     probe = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstRtsp', '1.0')"
     command = [SYSTEM_PYTHON, "-c", probe]
     return Path(SYSTEM_PYTHON).exists() and not subprocess.run(command, stderr=subprocess.DEVNULL).returncode
+
+
+@contextlib.contextmanager
+def answering(data: bytes) -> Iterator[int]:
+    """The port of a server that answers the first request with `data`; one request has to come within the block."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def speak() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(data)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        yield int(listening.getsockname()[1])
+        thread.join()

@@ -11,7 +11,7 @@ from device_camera.cameras import LOCKED, Cameras, open_cameras
 from device_camera.capture.camera import Camera
 from device_camera.capture.state import State, Status
 from device_camera.config import CameraDefaults
-from device_camera.protocols import Asked, asked_of
+from device_camera.settings import CameraSettings, settings_from_device
 from edgex_kit.device.cache import Devices
 from edgex_kit.wire.devices import Device
 from edgex_kit.wire.errors import DriverFailed, NotFound
@@ -29,8 +29,8 @@ class World:
         self.secrets: dict[str, dict[str, str]] = {}
         self.cameras: Cameras
 
-    def ask(self, device: Device) -> Asked:
-        return asked_of(device, CameraDefaults(), self._secret)
+    def settings_for(self, device: Device) -> CameraSettings:
+        return settings_from_device(device, CameraDefaults(), self._secret)
 
     def tell(self, name: str, status: Status) -> None:
         self.told.append((name, status.state, status.reason))
@@ -51,7 +51,7 @@ class World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     made = World()
-    async with open_cameras(made.devices, made.ask, made.publish, [made.tell]) as cameras:
+    async with open_cameras(made.devices, made.settings_for, made.publish, [made.tell]) as cameras:
         made.cameras = cameras
         yield made
     assert made.publishing == []
@@ -122,7 +122,7 @@ async def test_a_locked_service_locks_what_a_command_has_started_too(world: Worl
 async def test_a_new_device_that_is_locked_does_not_stream(world: World) -> None:
     world.devices.put(device(admin_state="LOCKED"))
     await until_soon(lambda: world.publishing, "its camera is there")
-    assert not world.cameras.get("cam").is_streaming_wanted
+    assert not world.cameras.get("cam").is_streaming_requested
 
 
 async def test_other_settings_take_effect_in_the_camera_that_is_there(world: World) -> None:
@@ -140,10 +140,10 @@ async def test_what_a_command_has_begun_goes_on_when_something_else_changes(worl
     camera = world.cameras.get("cam")
     camera.start_streaming()
     world.devices.put(with_camera(device(), AutoStreaming=False, Fps=3))
-    assert camera.is_streaming_wanted
+    assert camera.is_streaming_requested
     world.devices.put(with_camera(device(), AutoStreaming=True))
     world.devices.put(with_camera(device(), AutoStreaming=False))
-    assert not camera.is_streaming_wanted
+    assert not camera.is_streaming_requested
 
 
 async def test_a_device_whose_camera_cannot_be_has_a_reason(world: World) -> None:
@@ -185,7 +185,7 @@ async def test_publishing_that_fails_goes_on(caplog: pytest.LogCaptureFixture) -
         await asyncio.Event().wait()
 
     devices = Devices("s")
-    async with open_cameras(devices, World().ask, fails_once, []):
+    async with open_cameras(devices, World().settings_for, fails_once, []):
         devices.put(device())
         await until_soon(lambda: len(tries) == 2, "it goes on")
     assert "publishing frames of 'cam' failed" in caplog.text

@@ -3,22 +3,22 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
-from device_camera.discovery import Discovery
+from device_camera.discovery import Discovery, watcher_for
 from device_camera.v4l2.usb import UsbCamera
 from edgex_kit.wire import codec
-from edgex_kit.wire.devices import Device, DeviceService
+from edgex_kit.wire.devices import Device, DeviceService, DiscoveredDevice, ProvisionWatcher
 from edgex_kit.wire.errors import Locked, NotFound, Unavailable
 from edgex_kit.wire.messages import SystemEvent
 
 from tests.conformance.waiting import until_soon
+from tests.device.parts import OpenParts
 
-OpenRoom = Callable[..., AbstractAsyncContextManager[Any]]
-ON = {"Discovery": {"Enabled": True, "Interval": "0s"}}
+ON = {"Device": {"Discovery": {"Enabled": True, "Interval": "0s"}}}
 
 
 def camera(number: int = 0, port: str = "pci-1", serial: str = "") -> UsbCamera:
@@ -26,9 +26,9 @@ def camera(number: int = 0, port: str = "pci-1", serial: str = "") -> UsbCamera:
 
 
 @asynccontextmanager
-async def looking(room: Any, find: Callable[[], list[UsbCamera]]) -> AsyncIterator[tuple[Discovery, list[Any]]]:
+async def looking(parts: Any, find: Callable[[], list[UsbCamera]]) -> AsyncIterator[tuple[Discovery, list[Any]]]:
     """Discovery that runs, and the details of what it says."""
-    service = room.service
+    service = parts.service
     topic = service.topics.system_event(service.name, "device", "discovery", service.name)
     said: list[Any] = []
 
@@ -37,7 +37,7 @@ async def looking(room: Any, find: Callable[[], list[UsbCamera]]) -> AsyncIterat
 
     service.bus.subscribe(topic, hear)
     assert await service.bus.settle(5)
-    discovery = Discovery(service, room.devices, find)
+    discovery = Discovery(service, parts.devices, find)
     running = asyncio.create_task(discovery.run())
     try:
         yield discovery, said
@@ -50,7 +50,7 @@ def progress(said: list[Any]) -> list[int]:
     return [details["progress"] for details in said]
 
 
-async def test_a_run_that_goes_on_is_neither_doubled_nor_stopped_by_a_wrong_id(open_room: OpenRoom) -> None:
+async def test_a_run_that_goes_on_is_neither_doubled_nor_stopped_by_a_wrong_id(open_parts: OpenParts) -> None:
     goes_on, finds = threading.Event(), []
 
     def find() -> list[UsbCamera]:
@@ -58,7 +58,7 @@ async def test_a_run_that_goes_on_is_neither_doubled_nor_stopped_by_a_wrong_id(o
         goes_on.wait(5)
         return []
 
-    async with open_room(Device=ON) as room, looking(room, find) as (discovery, said):
+    async with open_parts(ON) as parts, looking(parts, find) as (discovery, said):
         discovery.stop()  # nothing runs: nothing happens
         discovery.trigger("first")
         await until_soon(lambda: finds, "it looks")
@@ -72,14 +72,14 @@ async def test_a_run_that_goes_on_is_neither_doubled_nor_stopped_by_a_wrong_id(o
         assert said[1] == {"requestId": "first", "progress": 100, "discoveredDeviceCount": 0}
 
 
-async def test_a_run_can_be_stopped(open_room: OpenRoom) -> None:
+async def test_a_run_can_be_stopped(open_parts: OpenParts) -> None:
     goes_on = threading.Event()
 
     def find() -> list[UsbCamera]:
         goes_on.wait(5)
         return []
 
-    async with open_room(Device=ON) as room, looking(room, find) as (discovery, said):
+    async with open_parts(ON) as parts, looking(parts, find) as (discovery, said):
         discovery.trigger("slow")
         await until_soon(lambda: said, "it looks")
         discovery.stop("slow")
@@ -87,7 +87,7 @@ async def test_a_run_can_be_stopped(open_room: OpenRoom) -> None:
         goes_on.set()
 
 
-async def test_a_run_that_fails_says_so_and_the_next_one_works(open_room: OpenRoom) -> None:
+async def test_a_run_that_fails_says_so_and_the_next_one_works(open_parts: OpenParts) -> None:
     answers = iter([OSError("no /sys here"), []])
 
     def find() -> list[UsbCamera]:
@@ -95,7 +95,7 @@ async def test_a_run_that_fails_says_so_and_the_next_one_works(open_room: OpenRo
             raise answer
         return answer
 
-    async with open_room(Device=ON) as room, looking(room, find) as (discovery, said):
+    async with open_parts(ON) as parts, looking(parts, find) as (discovery, said):
         discovery.trigger("one")
         await until_soon(lambda: progress(said) == [0, -1], "it has failed")
         assert "no /sys here" in said[1]["message"]
@@ -103,18 +103,18 @@ async def test_a_run_that_fails_says_so_and_the_next_one_works(open_room: OpenRo
         await until_soon(lambda: progress(said) == [0, -1, 0, 100], "the next one works")
 
 
-async def test_discovery_is_refused_where_it_is_not_wanted(open_room: OpenRoom) -> None:
-    async with open_room() as room, looking(room, list) as (discovery, _):
-        with pytest.raises(Unavailable, match="device discovery disabled"):
+async def test_discovery_is_refused_where_it_is_not_wanted(open_parts: OpenParts) -> None:
+    async with open_parts() as parts, looking(parts, list) as (discovery, _):
+        with pytest.raises(Unavailable, match="disabled"):
             discovery.trigger("x")
-        room.devices.put_service("LOCKED", ())
+        parts.devices.put_service("LOCKED", ())
         with pytest.raises(Locked, match="service locked"):
             discovery.trigger("x")
 
 
-async def test_with_an_interval_it_looks_by_itself(open_room: OpenRoom) -> None:
-    every = {"Discovery": {"Enabled": True, "Interval": "100ms"}}
-    async with open_room(Device=every) as room, looking(room, list) as (_, said):
+async def test_with_an_interval_it_looks_by_itself(open_parts: OpenParts) -> None:
+    every = {"Device": {"Discovery": {"Enabled": True, "Interval": "100ms"}}}
+    async with open_parts(every) as parts, looking(parts, list) as (_, said):
         await until_soon(lambda: progress(said).count(100) >= 3, "it looks again and again")
 
 
@@ -128,15 +128,15 @@ async def test_with_an_interval_it_looks_by_itself(open_room: OpenRoom) -> None:
     ],
 )
 async def test_a_device_follows_its_camera(
-    open_room: OpenRoom, edgex: Any, pattern_device: Device, known: UsbCamera, found: UsbCamera, source: str
+    open_parts: OpenParts, edgex: Any, pattern_device: Device, known: UsbCamera, found: UsbCamera, source: str
 ) -> None:
-    async with open_room(edgex.metadata, Device=ON) as room, looking(room, lambda: [found]) as (discovery, said):
-        metadata = room.service.metadata
-        record = DeviceService(name=room.service.name, base_address="http://127.0.0.1:1", admin_state="UNLOCKED")
+    async with open_parts(ON, edgex.metadata) as parts, looking(parts, lambda: [found]) as (discovery, said):
+        metadata = parts.service.metadata
+        record = DeviceService(name=parts.service.name, base_address="http://127.0.0.1:1", admin_state="UNLOCKED")
         await metadata.put_service(record)
         device = msgspec.structs.replace(pattern_device, profile_name="", protocols=known.protocols)
         await metadata.add_devices([device], bypass_validation=True)
-        room.devices.put(device)
+        parts.devices.put(device)
         discovery.trigger("x")
         await until_soon(lambda: 100 in progress(said), "it has looked")
         stored = await metadata.device(device.name)
@@ -144,10 +144,60 @@ async def test_a_device_follows_its_camera(
         await metadata.delete_device(device.name)
 
 
-async def test_a_device_added_by_hand_is_left_alone(open_room: OpenRoom, pattern_device: Device) -> None:
+async def test_a_device_added_by_hand_is_left_alone(open_parts: OpenParts, pattern_device: Device) -> None:
     by_hand = msgspec.structs.replace(pattern_device, profile_name="", protocols={"Camera": {"Source": "/dev/video0"}})
-    async with open_room(Device=ON) as room, looking(room, lambda: [camera(0, "pci-9")]) as (discovery, said):
-        room.devices.put(by_hand)
+    async with open_parts(ON) as parts, looking(parts, lambda: [camera(0, "pci-9")]) as (discovery, said):
+        parts.devices.put(by_hand)
         discovery.trigger("x")
         await until_soon(lambda: 100 in progress(said), "it has looked")
-        assert room.devices.all() == (by_hand,)
+        assert parts.devices.all() == (by_hand,)
+
+
+CAMERA: dict[str, dict[str, Any]] = {"Camera": {"Source": "v4l2:/dev/video0", "CardName": "C270", "Number": 7}}
+
+
+def watcher(name: str = "w", **fields: Any) -> ProvisionWatcher:
+    defaults: dict[str, Any] = {
+        "identifiers": {"Source": "v4l2"},
+        "admin_state": "UNLOCKED",
+        "discovered_device": DiscoveredDevice(admin_state="UNLOCKED"),
+    }
+    return ProvisionWatcher(name=name, service_name="s", **{**defaults, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_wanted"),
+    [
+        ({}, True),
+        ({"identifiers": {"Source": "video[0-3]$", "CardName": "^C"}}, True),
+        ({"identifiers": {"Source": "v4l2", "CardName": "D"}}, False),
+        ({"identifiers": {"Number": "^7$"}}, True),
+        ({"identifiers": {"Absent": ".*"}}, False),
+        ({"identifiers": {"Source": "("}}, False),
+        ({"admin_state": "LOCKED"}, False),
+        ({"blocking_identifiers": {"CardName": ("C920", "C270")}}, False),
+        ({"blocking_identifiers": {"CardName": ("C2",)}}, True),
+        ({"blocking_identifiers": {"Number": ("7",)}}, False),
+    ],
+)
+def test_a_watcher_wants_a_camera_or_not(fields: dict[str, Any], *, is_wanted: bool) -> None:
+    assert (watcher_for(CAMERA, [watcher(**fields)]) is not None) is is_wanted
+
+
+def test_identifiers_must_be_found_within_one_protocol() -> None:
+    split = {"A": {"Source": "v4l2"}, "B": {"CardName": "C270"}}
+    assert watcher_for(split, [watcher(identifiers={"Source": "v4l2", "CardName": "C270"})]) is None
+
+
+def test_the_first_watcher_that_wants_it_has_it() -> None:
+    first, second = watcher("first", admin_state="LOCKED"), watcher("second")
+    assert watcher_for(CAMERA, [first, second]) is second
+
+
+async def test_discovery_by_rest(open_parts: OpenParts) -> None:
+    async with open_parts() as parts, parts.served() as client:
+        assert (await client.post("/api/v3/discovery")).status_code == 503
+        assert (await client.delete("/api/v3/discovery")).status_code == 200
+        assert (await client.delete("/api/v3/discovery/requestId/7")).json()["requestId"] == "7"
+        for refused in (client.post("/api/v3/profilescan"), client.delete("/api/v3/profilescan/device/name/x")):
+            assert (await refused).status_code == 501

@@ -1,28 +1,40 @@
 """Frames and events out to a real broker: what goes out, what is dropped, and that the sum is always right."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import pytest
 from device_camera.capture.camera import Camera
 from device_camera.config import CameraDefaults, CameraService
-from device_camera.protocols import asked_of
-from device_camera.publisher import BROKER, LARGE, REFUSED, STALE, FrameStream
+from device_camera.frame import Frame
+from device_camera.publisher import (
+    BROKER,
+    LARGE,
+    REFUSED,
+    STALE,
+    FrameStream,
+    event_from_frame,
+    frame_resource,
+    frame_tags,
+)
+from device_camera.settings import settings_from_device
 from edgex_kit.bus.bus import Message
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.events import Outbox
 from edgex_kit.service.service import Service
 from edgex_kit.wire import codec
+from edgex_kit.wire.codec import convert
 from edgex_kit.wire.devices import Device, DeviceProfile
 from edgex_kit.wire.messages import Event
 from edgex_standin.address import Address
 
 from tests.conformance.waiting import until_soon
-
-OpenService = Callable[..., AbstractAsyncContextManager[Service[CameraService]]]
+from tests.device.parts import OpenParts, OpenService, with_camera
 
 
 class Broker(Protocol):
@@ -38,7 +50,7 @@ async def streaming(service: Service[CameraService], device: Device, profile: De
     devices = Devices(service.name)
     devices.put_profile(profile)
     devices.put(device)
-    settings = asked_of(device, CameraDefaults(), service.secrets.get).settings
+    settings = settings_from_device(device, CameraDefaults(), service.secrets.get)
     await service.bus.settle(5)
     with Camera(device.name, settings) as camera:
         task = asyncio.create_task(FrameStream(service, Outbox(service), devices).run(camera))
@@ -100,7 +112,7 @@ async def test_frames_are_dropped_while_there_is_no_broker_and_go_on_with_it(
     ):
         await until_soon(lambda: camera.counters.published >= 5, "frames are published")
         await asyncio.to_thread(private_broker.stop)
-        await until_soon(lambda: camera.counters.dropped.get(BROKER, 0) >= 5, "frames are dropped for want of a broker")
+        await until_soon(lambda: camera.counters.dropped.get(BROKER, 0) >= 5, "frames are dropped without a broker")
         published = camera.counters.published
         await asyncio.to_thread(private_broker.start)
         await until_soon(lambda: camera.counters.published >= published + 5, "frames are published again")
@@ -140,7 +152,7 @@ async def test_a_profile_without_a_stream_publishes_nothing(
         assert_balanced(camera)
 
 
-async def test_an_event_that_is_lost_is_told(
+async def test_an_event_that_is_not_sent_returns_false(
     open_camera_service: OpenService, private_broker: Broker, pattern_device: Device
 ) -> None:
     event = Event(
@@ -162,3 +174,83 @@ async def test_an_event_that_is_lost_is_told(
         await until_soon(lambda: not service.bus.is_connected, "the broker is away")
         assert not outbox.send(msgspec.structs.replace(event, tags=None))
         assert service.metrics.counter("EventsSent").value == 1
+
+
+JPEG = b"\xff\xd8 a picture \xff\xd9"
+FRAME = Frame(JPEG, 640, 480, 41, "frame-1", 1_795_332_391_463_325_606, 7)
+DEVICE = Device(
+    name="cam",
+    admin_state="UNLOCKED",
+    operating_state="UP",
+    service_name="s",
+    profile_name="p",
+    protocols={},
+    tags={"site": "lab", "seq": "of the device"},
+)
+
+
+def profile(function: str) -> DeviceProfile:
+    properties = {"valueType": "Binary", "readWrite": "R", "mediaType": "image/jpeg"}
+    resource = {"name": "Stream", "attributes": {"getFunction": function}, "properties": properties}
+    return convert({"name": "p", "deviceResources": [resource]}, DeviceProfile)
+
+
+def test_the_stream_is_the_resource_that_says_so_whatever_its_name() -> None:
+    found = frame_resource(profile("Frame"))
+    assert found is not None
+    assert found.name == "Stream"
+    assert frame_resource(profile("Snapshot")) is None
+
+
+def test_a_frame_carries_what_follows_it_through_every_service() -> None:
+    resource = frame_resource(profile("Frame"))
+    assert resource is not None
+    event = event_from_frame(FRAME, DEVICE, resource)
+    assert (event.device_name, event.profile_name, event.source_name) == ("cam", "p", "Stream")
+    assert event.tags == {
+        "site": "lab",
+        "frameId": "frame-1",
+        "seq": 41,
+        "captureOrigin": "1795332391463325606",
+        "width": 640,
+        "height": 480,
+    }
+    (reading,) = event.readings
+    assert reading.binary_value is JPEG, "the picture is not copied"
+    assert (reading.origin, reading.media_type) == (1_795_332_391_463_325_606, "image/jpeg")
+    assert event_from_frame(FRAME, DEVICE, resource).origin > event.origin
+
+
+def test_a_frame_says_of_a_camera_that_follows_how_large_it_could_be() -> None:
+    assert "fullSize" not in frame_tags(FRAME)
+    assert frame_tags(dataclasses.replace(FRAME, full_size=(1280, 720)))["fullSize"] == "1280x720"
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+async def test_a_lost_camera_publishes_the_cause_though_its_device_is_down(
+    open_parts: OpenParts, tmp_path: Path, *, is_enabled: bool
+) -> None:
+    sections = {"Device": {"EnableAsyncReadings": is_enabled}}
+    async with open_parts(sections, Source=str(tmp_path / "none"), AutoStreaming=False) as parts:
+        topic = parts.service.topics.event(parts.service.name, "vision-camera", parts.name, "StreamingStatus")
+        async with parts.service.bus.messages(topic) as messages:
+            assert await parts.service.bus.settle(5)
+            sending = asyncio.create_task(parts.state_events.run(parts.commands))
+            parts.devices.put(
+                msgspec.structs.replace(
+                    with_camera(parts.device, Source=str(tmp_path / "none")), operating_state="DOWN"
+                )
+            )
+            try:
+                async with asyncio.timeout(5 if is_enabled else 0.7):
+                    state: Any = {}
+                    while state.get("State") != "lost":
+                        envelope = codec.decode_envelope((await anext(messages)).data)
+                        state = codec.event_of(envelope).readings[0].object_value
+                assert is_enabled
+                assert "no such file" in state["Error"]
+                assert envelope.correlation_id == ""
+            except TimeoutError:
+                assert not is_enabled
+            finally:
+                sending.cancel()

@@ -18,8 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from device_camera.clock import ThreadClock
-from device_camera.sources.factory import SourceOptions, open_source, parse_source
+from device_camera.frame import Encoding
+from device_camera.sources.base import SourceOptions
+from device_camera.sources.factory import open_source, parse_source
+from device_camera.timing import ThreadClock
 from device_camera.v4l2.node import open_node
 from device_camera.v4l2.usb import find_usb_cameras
 from edgex_kit.wire.errors import Unavailable
@@ -35,6 +37,7 @@ _FRAMES = 5  # more of a device, to say that it streams
 _WAIT = 90.0  # seconds for anything of the services, on an emulated processor
 _METADATA, _CAMERA = "http://127.0.0.1:59881/api/v3", "http://127.0.0.1:59985/api/v3"
 _SETTINGS = {"EDGEX_SECURITY_SECRET_STORE": "false", "DEVICE_DISCOVERY_ENABLED": "true", "PYTHONUNBUFFERED": "1"}
+SMALL = SourceOptions(encoding=Encoding(size=(640, 360)))
 
 
 def plug(folder: Path, modules: list[str]) -> None:
@@ -77,7 +80,7 @@ def cameras() -> list[dict[str, Any]]:
 
 
 def stream(node: str, pictures: int) -> dict[str, Any]:
-    with open_source(parse_source(f"v4l2:{node}"), SourceOptions(size=(640, 360)), ThreadClock()) as source:
+    with open_source(parse_source(f"v4l2:{node}"), SMALL, ThreadClock()) as source:
         taken = [source.retrieve() for _ in range(pictures) if source.grab()]
         return {"size": source.size, "is_jpeg": source.is_jpeg, "pictures": len({bytes(it) for it in taken})}
 
@@ -85,7 +88,7 @@ def stream(node: str, pictures: int) -> dict[str, Any]:
 def unplugged_while_streaming(node: str) -> str:
     """How the source says that its camera is gone."""
     try:
-        with open_source(parse_source(f"v4l2:{node}"), SourceOptions(size=(640, 360)), ThreadClock()) as source:
+        with open_source(parse_source(f"v4l2:{node}"), SMALL, ThreadClock()) as source:
             source.grab()
             disconnect(node)
             for _ in range(_MOST):
@@ -192,7 +195,8 @@ def main(folder: Path, modules: list[str]) -> dict[str, Any]:
     said["plugged"] = cameras()
     nodes = [it["node"] for it in said["plugged"]]
     with open_node(nodes[0]) as node:
-        said["driver"], said["formats"] = node.capability().driver, [fourcc for fourcc, _ in node.formats()]
+        formats = node.image_formats()["ImageFormats"]
+        said["driver"], said["formats"] = node.info()["Driver"], [one["PixelFormat"] for one in formats]
     said["streams"] = [stream(node, 5) for node in nodes]
     said["lost"] = unplugged_while_streaming(nodes[0])
     unplug(driver)

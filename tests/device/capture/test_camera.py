@@ -17,7 +17,7 @@ from device_camera.settings import CameraSettings
 from device_camera.sources.factory import parse_source
 from edgex_kit.wire.errors import Invalid
 
-from tests.device.taking import is_right, number_of, states, take
+from tests.device.frames import is_right, number_of, states, take
 
 Eventually = Callable[..., None]
 OpenCamera = Callable[..., Camera]
@@ -80,7 +80,7 @@ def test_a_video_played_once_stops_and_says_why(
     assert [number_of(frame) for frame in take(camera, 4)] == [1, 2, 3, 4]
     eventually(lambda: camera.status.state is State.STOPPED)
     assert "end of file" in camera.status.reason
-    assert not camera.is_streaming_wanted
+    assert not camera.is_streaming_requested
     camera.start_streaming()
     assert [(number_of(frame), frame.seq) for frame in take(camera, 2)] == [(1, 5), (2, 6)]
 

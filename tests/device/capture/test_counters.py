@@ -3,7 +3,7 @@
 import random
 import threading
 
-from device_camera.capture.counters import BUSY, Counters, Tally
+from device_camera.capture.counters import BUSY, Counters, FrameCounter
 
 
 def is_right(counters: Counters) -> bool:
@@ -11,45 +11,45 @@ def is_right(counters: Counters) -> bool:
 
 
 def test_a_replaced_frame_is_dropped_and_the_newer_one_published() -> None:
-    tally = Tally()
-    tally.count_published(replaced=False)
-    tally.count_published(replaced=True)
-    counters = tally.read()
+    counter = FrameCounter()
+    counter.count_published(replaced=False)
+    counter.count_published(replaced=True)
+    counters = counter.read()
     assert (counters.captured, counters.published, dict(counters.dropped)) == (2, 1, {BUSY: 1})
 
 
 def test_a_withdrawn_frame_is_dropped_and_not_published() -> None:
-    tally = Tally()
-    tally.count_published(replaced=False)
-    tally.count_withdrawn("too-large")
-    counters = tally.read()
+    counter = FrameCounter()
+    counter.count_published(replaced=False)
+    counter.count_withdrawn("too-large")
+    counters = counter.read()
     assert (counters.captured, counters.published, dict(counters.dropped)) == (1, 0, {"too-large": 1})
 
 
 def test_what_was_read_does_not_change_later() -> None:
-    tally = Tally()
-    tally.count_dropped("rate")
-    before = tally.read()
-    tally.count_dropped("rate")
+    counter = FrameCounter()
+    counter.count_dropped("rate")
+    before = counter.read()
+    counter.count_dropped("rate")
     assert dict(before.dropped) == {"rate": 1}
 
 
 def test_no_reader_sees_a_frame_counted_on_one_side_only() -> None:
-    tally, done = Tally(), threading.Event()
+    counter, done = FrameCounter(), threading.Event()
     chance = random.Random(1)
 
     def count() -> None:
         for _ in range(20_000):
             if chance.random() < 0.5:
-                tally.count_published(replaced=chance.random() < 0.3)
+                counter.count_published(replaced=chance.random() < 0.3)
             else:
-                tally.count_dropped(chance.choice(["rate", "damaged"]))
+                counter.count_dropped(chance.choice(["rate", "damaged"]))
         done.set()
 
     thread = threading.Thread(target=count)
     thread.start()
     while not done.is_set():
-        assert is_right(tally.read())
+        assert is_right(counter.read())
     thread.join()
-    assert tally.read().captured == 20_000
-    assert is_right(tally.read())
+    assert counter.read().captured == 20_000
+    assert is_right(counter.read())

@@ -6,15 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from device_camera.sources.factory import (
-    Credentials,
-    Kind,
-    SourceOptions,
-    SourceSpec,
-    cause_from_error,
-    open_source,
-    parse_source,
-)
+from device_camera.errors import cause_from_error
+from device_camera.sources.base import Credentials, Kind, SourceOptions, SourceSpec
+from device_camera.sources.factory import open_source, parse_source
 from edgex_kit.wire.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:

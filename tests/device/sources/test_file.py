@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from device_camera.sources.factory import Source, SourceEnded, SourceOptions, open_source, parse_source
+from device_camera.sources.base import Source, SourceEnded, SourceOptions
+from device_camera.sources.factory import open_source, parse_source
 from device_camera.sources.pattern import number_in
 from edgex_kit.wire.errors import Unavailable
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from device_camera.frame import Encoding, Pixels, encode_jpeg
-from device_camera.sources.factory import Source, SourceEnded, SourceOptions, open_source, parse_source
+from device_camera.sources.base import Source, SourceEnded, SourceOptions
+from device_camera.sources.factory import open_source, parse_source
 from device_camera.sources.pattern import number_in
 from edgex_kit.wire.errors import Malformed, Unavailable
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from device_camera.sources.factory import Credentials
+from device_camera.sources.base import Credentials
 from device_camera.sources.http_auth import Challenge, build_authorization, parse_challenges
 
 MUFASA = Credentials("Mufasa", "Circle of Life")  # RFC 7616, section 3.9.1

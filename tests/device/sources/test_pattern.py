@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from device_camera.frame import Encoding, decode_picture, encode_jpeg
-from device_camera.sources.factory import SourceOptions, open_source, parse_source
+from device_camera.sources.base import SourceOptions
+from device_camera.sources.factory import open_source, parse_source
 from device_camera.sources.pattern import Pattern, number_in, parse_pattern
 
 if TYPE_CHECKING:

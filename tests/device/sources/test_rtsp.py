@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from device_camera.clock import ThreadClock
-from device_camera.sources.factory import Credentials, Source, SourceOptions, open_source, parse_source
-from device_camera.sources.rtsp_probe import Answer, fetch_cause, parse_answer
+from device_camera.sources.base import Credentials, Source, SourceOptions
+from device_camera.sources.factory import open_source, parse_source
+from device_camera.sources.rtsp import Answer, fetch_cause, parse_answer
+from device_camera.timing import ThreadClock
 from edgex_kit.wire.errors import Malformed, Unavailable
 
-from tests.device.network_cameras import RtspCamera
-from tests.device.one_answer import answering
+from tests.device.network_cameras import RtspCamera, answering
 
 StartCamera = Callable[..., RtspCamera]
 LOGIN = ("us@er", "p@ss:w/rd? %41#")

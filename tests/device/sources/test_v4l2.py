@@ -3,13 +3,14 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import pytest
 from device_camera.frame import Encoding, Moment, Size, frame_from_picture
 from device_camera.sources import v4l2 as sources_v4l2
-from device_camera.sources.factory import SourceOptions, open_source, parse_source
+from device_camera.sources.base import SourceOptions
+from device_camera.sources.factory import open_source, parse_source
 from device_camera.sources.v4l2 import V4l2Source, mode_for
 from edgex_kit.wire.errors import Unavailable
 
@@ -89,34 +90,40 @@ class Modes:
         return self.has.get(key, 0.0)
 
 
+def needing(options: SourceOptions, needed: Size | None, **changes: Any) -> SourceOptions:
+    return replace(options, encoding=replace(options.encoding, needed=needed), **changes)
+
+
 def opened(options: SourceOptions) -> V4l2Source:
     return V4l2Source(parse_source("v4l2:/dev/video0"), options, Modes())  # type: ignore[arg-type]
 
 
 def test_a_camera_that_follows_is_opened_in_the_mode_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources_v4l2, "_modes_like", lambda *_: MODES)
-    follows = SourceOptions(follows=True, needed=(534, 300))
+    follows = SourceOptions(encoding=Encoding(follows=True, needed=(534, 300)))
     source = opened(follows)
     assert (source.size, source.full_size, source.is_jpeg) == ((576, 324), OWN, True)
-    assert source.adapt(replace(follows, needed=(570, 320), fps=9)), "nothing to be opened anew for"
-    assert not source.adapt(replace(follows, needed=(600, 300)))
-    assert not source.adapt(replace(follows, needed=None))
-    assert not source.adapt(replace(follows, follows=False))
-    assert opened(replace(follows, needed=None)).size == OWN
+    assert source.adapt(needing(follows, (570, 320), fps=9)), "the mode stays"
+    assert not source.adapt(needing(follows, (600, 300)))
+    assert not source.adapt(needing(follows, None))
+    assert not source.adapt(SourceOptions())
+    assert opened(needing(follows, None)).size == OWN
 
 
-def test_a_camera_without_other_modes_tells_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_without_other_modes_has_no_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources_v4l2, "_modes_like", lambda *_: [])
-    source = opened(follows := SourceOptions(follows=True, needed=(534, 300)))
+    source = opened(follows := SourceOptions(encoding=Encoding(follows=True, needed=(534, 300))))
     assert (source.size, source.full_size) == (OWN, None)
-    assert source.adapt(replace(follows, needed=(100, 100)))
-    assert opened(SourceOptions(size=(640, 360))).size == (640, 360), "a size that is set is asked for as ever"
+    assert source.adapt(needing(follows, (100, 100)))
+    assert opened(SourceOptions(encoding=Encoding(size=(640, 360)))).size == (640, 360), (
+        "a size that is set is asked for as ever"
+    )
 
 
 def test_a_driver_that_answers_with_another_mode_is_not_opened_anew_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources_v4l2, "_modes_like", lambda *_: MODES)
     monkeypatch.setattr(sources_v4l2, "size_of", lambda _: OWN)
-    follows = SourceOptions(follows=True, needed=(534, 300))
+    follows = SourceOptions(encoding=Encoding(follows=True, needed=(534, 300)))
     source = opened(follows)
     assert source.size == OWN
     assert source.adapt(replace(follows, fps=9))

@@ -4,7 +4,6 @@ import struct
 from pathlib import Path
 
 import pytest
-from device_camera.description_v4l2 import NodeDescription
 from device_camera.v4l2.node import Node, open_node
 from edgex_kit.wire.errors import DriverFailed, Invalid, Unavailable
 
@@ -97,7 +96,7 @@ def node(driver: Driver) -> Node:
 
 
 def test_a_camera_says_who_it_is(node: Node) -> None:
-    assert NodeDescription(node).info() == {
+    assert node.info() == {
         "Driver": "uvcvideo",
         "Card": "HD Pro Webcam C920",
         "BusInfo": "usb-0000:00:14.0-2",
@@ -108,13 +107,13 @@ def test_a_camera_says_who_it_is(node: Node) -> None:
 
 
 def test_formats_sizes_and_rates_are_listed(node: Node) -> None:
-    formats = NodeDescription(node).image_formats()["ImageFormats"]
+    formats = node.image_formats()["ImageFormats"]
     assert [(one["PixelFormat"], one["Description"]) for one in formats] == [
         ("MJPG", "Motion-JPEG"),
         ("YUYV", "YUYV 4:2:2"),
     ]
     assert formats[0]["FrameSizes"] == [{"Width": 1280, "Height": 720}, {"Width": 640, "Height": 480}]
-    rates = NodeDescription(node).frame_rate_formats()["FrameRateFormats"][1]["FrameRates"]
+    rates = node.frame_rate_formats()["FrameRateFormats"][1]["FrameRates"]
     assert rates == [
         {
             "Width": 640,
@@ -125,7 +124,7 @@ def test_formats_sizes_and_rates_are_listed(node: Node) -> None:
 
 
 def test_the_format_in_force_is_described(node: Node) -> None:
-    found = NodeDescription(node).data_format()
+    found = node.data_format()
     assert (found["Width"], found["Height"], found["PixelFormat"]) == (640, 480, "MJPG")
     assert (found["PixelFormatDescription"], found["SizeImage"], found["Colorspace"]) == ("Motion-JPEG", 614400, 7)
     assert (found["YcbcrEnc"], found["Quantization"], found["XferFunc"]) == (2, 1, 3)
@@ -134,7 +133,6 @@ def test_the_format_in_force_is_described(node: Node) -> None:
 
 def test_the_status_is_counted_as_device_usb_camera_counts(node: Node) -> None:
     assert node.status() == 2
-    assert NodeDescription(node).status() == 2
 
 
 def test_a_control_is_set_within_its_range(node: Node, driver: Driver) -> None:
@@ -160,7 +158,7 @@ def test_a_driver_without_an_end_is_cut_off() -> None:
     def endless(_code: int, buffer: bytearray) -> None:
         struct.pack_into("I32sI", buffer, 8, 0, b"x", MJPG)
 
-    assert len(list(Node("x", endless).formats())) == 256
+    assert len(list(Node("x", endless)._formats())) == 256
 
 
 def test_a_driver_that_does_not_answer_is_named() -> None:
@@ -168,7 +166,7 @@ def test_a_driver_that_does_not_answer_is_named() -> None:
         raise OSError(19, "No such device")
 
     with pytest.raises(DriverFailed, match="/dev/video9: no such device"):
-        Node("/dev/video9", dead).capability()
+        Node("/dev/video9", dead).info()
 
 
 @pytest.fixture
@@ -179,6 +177,6 @@ def plain_file(tmp_path: Path) -> Path:
 
 def test_what_is_no_camera_is_found_out(plain_file: Path, tmp_path: Path) -> None:
     with open_node(str(plain_file)) as node, pytest.raises(DriverFailed, match="inappropriate ioctl"):
-        node.capability()
+        node.info()
     with pytest.raises(Unavailable, match="no such file"), open_node(str(tmp_path / "none")):
         pass

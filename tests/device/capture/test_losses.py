@@ -17,12 +17,13 @@ from device_camera.capture.camera import Camera
 from device_camera.capture.state import State, Status
 from device_camera.frame import Encoding, Pixels, encode_jpeg
 from device_camera.settings import CameraSettings
-from device_camera.sources.factory import Credentials, parse_source
+from device_camera.sources.base import Credentials
+from device_camera.sources.factory import parse_source
 from edgex_kit.supervision import Backoff
 from edgex_kit.wire.errors import Unavailable
 
+from tests.device.frames import is_right, states, take
 from tests.device.network_cameras import HttpCamera, RtspCamera
-from tests.device.taking import is_right, states, take
 
 Eventually = Callable[..., None]
 OpenCamera = Callable[..., Camera]
@@ -119,7 +120,7 @@ def test_closing_does_not_wait_for_a_silent_http_camera(
 def test_closing_does_not_hang_on_a_dead_rtsp_server(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(capture, "_CLOSING", 0.3)
+    monkeypatch.setattr(capture, "_CLOSE_WAIT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as dead:
         url = f"rtsp://127.0.0.1:{dead.getsockname()[1]}/live"
         with Camera("dead", CameraSettings(source=parse_source(url), open_timeout=2)) as camera:
@@ -128,7 +129,7 @@ def test_closing_does_not_hang_on_a_dead_rtsp_server(
             began = time.monotonic()
         assert time.monotonic() - began < 1
         assert camera.status.state is State.STOPPED
-        assert "does not let go" in caplog.text
+        assert "does not close" in caplog.text
         with pytest.raises(Unavailable, match="closed"):
             camera.snapshot(1)
 

@@ -9,12 +9,11 @@ import pytest
 from device_camera.capture.camera import Camera
 from device_camera.capture.state import State, Status
 from device_camera.frame import Encoding, Frame, Pixels, encode_jpeg
-from device_camera.tuning import with_need
 from edgex_kit.supervision import Backoff
 from edgex_kit.wire.errors import TimedOut, Unavailable
 
+from tests.device.frames import is_right, number_of
 from tests.device.network_cameras import HttpCamera
-from tests.device.taking import is_right, number_of
 
 Eventually = Callable[..., None]
 OpenCamera = Callable[..., Camera]
@@ -50,7 +49,7 @@ def test_a_snapshot_right_after_a_lease_has_ended_is_in_full(open_camera: OpenCa
     eventually(lambda: camera.newest is not None)
     assert camera.newest is not None
     assert camera.newest.width == 400
-    camera.change(with_need(camera.settings, None))
+    camera.change(camera.settings)
     assert camera.snapshot(5).width == 640
 
 

@@ -1,10 +1,10 @@
-"""device_camera.pacing: when a picture comes and which frame is due, by a clock that obeys."""
+"""device_camera.timing: when a picture comes and which frame is due, by a clock that obeys."""
 
 import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from device_camera.pacing import Pace, RateGate
+from device_camera.timing import Pace, RateGate
 
 if TYPE_CHECKING:
     from tests.device.conftest import FakeClock
@@ -16,8 +16,7 @@ def arrivals(pace: Pace, clock: "FakeClock", count: int, step: float, work: floa
     """Seconds at which pictures came, each followed by `work` seconds of the taker."""
     came = []
     for _ in range(count):
-        pace.plan(step)
-        assert pace.arrive()
+        assert pace.wait(lambda: step)
         came.append(clock.now / SECOND)
         clock.pass_by(work)
     return [at - came[0] for at in came]
@@ -45,17 +44,15 @@ def test_a_wake_ends_the_wait_and_the_picture_still_comes_on_time(clock: "FakeCl
     pace = Pace(clock)
     arrivals(pace, clock, 1, 0.1)
     start = clock.now
-    pace.plan(0.1)
     clock.wakes = 2
-    assert [pace.arrive(), pace.arrive(), pace.arrive()] == [False, False, True]
+    assert [pace.wait(lambda: 0.1) for _ in range(3)] == [False, False, True]
     assert clock.now - start == SECOND // 10
 
 
 def test_steps_may_differ(clock: "FakeClock") -> None:
     pace, came = Pace(clock), []
     for step in (0.5, 0.1, 0.3, 0.02):
-        pace.plan(step)
-        pace.arrive()
+        pace.wait(lambda step=step: step)
         came.append((clock.now - 5 * SECOND) / SECOND)
     assert came == pytest.approx([0, 0.1, 0.4, 0.42])
 
