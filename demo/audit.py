@@ -14,9 +14,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from app_inference.cli.gateway import Gateway
-from edgex_kit.bus.bus import Message, open_bus
-from edgex_kit.bus.connection import BusSettings
+from app_inference.cli.client import Gateway
+from edgex_kit.bus.bus import BusSettings, Message, open_bus
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import EdgexError, NotFound
 from edgex_kit.wire.topics import Topics

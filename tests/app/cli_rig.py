@@ -1,45 +1,39 @@
-"""What tests of `edgex-models` on this machine's disk stand on: the command, and nobody who answers."""
+"""`edgex-models` in this process, on the models of a folder; neither app-inference nor EdgeX answers."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from app_inference.cli.app import app
 from click.testing import Result
 from edgex_standin.address import free_port
 from typer.testing import CliRunner
 
 BuildModel = Callable[..., Path]
-Run = Callable[..., Result]  # words, and the exit code they are to end with
 INFO = {"model_type": "Classification", "labels": "blue green red", "license": "MIT"}
 
 
-def open_command(models: Path) -> Run:
-    """`edgex-models` in this process on the models of a folder; neither app-inference nor EdgeX answers."""
-    environment = {
-        "INFERENCE_MODELSDIR": str(models),
-        **{f"EDGEX_{name}_URL": f"http://127.0.0.1:{free_port('127.0.0.1')}" for name in ("MODELS", "KEEPER")},
-        "COLUMNS": "100",
-    }
+class Command:
+    """The command line, with its services at the given addresses."""
 
-    def invoke(*words: object, code: int = 0) -> Result:
-        done = CliRunner().invoke(app, list(map(str, words)), env=environment)
+    def __init__(self, models: Path, **urls: str) -> None:
+        self._environment = {"INFERENCE_MODELSDIR": str(models), "COLUMNS": "100"}
+        for name in ("models", "keeper", "command"):
+            nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
+            self._environment[f"EDGEX_{name.upper()}_URL"] = urls.get(name, nobody)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for a process of its own."""
+        return dict(self._environment)
+
+    def __call__(self, *words: object, code: int = 0) -> Result:
+        """Run it with these words; it has to end with this exit code."""
+        done = CliRunner().invoke(app, list(map(str, words)), env=self._environment)
         assert done.exit_code == code, (words, done.output, done.exception)
         return done
 
-    return invoke
-
-
-def said(done: Result) -> Any:
-    """What it said with --json."""
-    return json.loads(done.stdout)
-
-
-def write_red(folder: Path) -> Path:
-    """A red picture."""
-    path = folder / "red.png"
-    cv2.imwrite(str(path), np.full((40, 60, 3), (10, 20, 200), np.uint8))
-    return path
+    def json(self, *words: object, code: int = 0) -> Any:
+        """What it prints with --json."""
+        return json.loads(self(*words, "--json", code=code).stdout)

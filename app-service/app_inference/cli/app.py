@@ -5,34 +5,19 @@ from typing import Annotated
 import typer
 from edgex_kit import __version__
 
-from app_inference.cli import (
-    add as adding,
-)
-from app_inference.cli import (
-    bench as benching,
-)
-from app_inference.cli import (
-    deploy as deploying,
-)
-from app_inference.cli import (
-    list_models as listing,
-)
-from app_inference.cli import (
-    plan as planning,
-)
-from app_inference.cli import (
-    tags as keeping,
-)
-from app_inference.cli import (
-    verify as verifying,
-)
-from app_inference.cli import (
-    watch as watching,
-)
+from app_inference.cli.add import add_model, golden, pull
+from app_inference.cli.bench import bench
+from app_inference.cli.deploy import deploy, pause, promote, rollback
+from app_inference.cli.inspect import inspect
+from app_inference.cli.list import list_models
+from app_inference.cli.plan import plan
+from app_inference.cli.tags import alias, pin_version, remove
+from app_inference.cli.verify import verify
+from app_inference.cli.watch import watch
 
 app = typer.Typer(
     name="edgex-models",
-    help="Models of EdgeX Vision: bring them in, look at them, and let them serve while frames flow.",
+    help="Models of EdgeX Vision: add them, inspect them, and deploy them while frames flow.",
     epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 a service does not answer.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -43,27 +28,27 @@ app = typer.Typer(
 _DISK, _SYSTEM = "On this machine's disk", "In the running system"
 
 for name, action, panel in (
-    ("list", listing.list_models, _DISK),
-    ("inspect", listing.inspect, _DISK),
-    ("pull", adding.pull, _DISK),
-    ("add", adding.add_model, _DISK),
-    ("golden", adding.golden, _DISK),
-    ("verify", verifying.verify, _DISK),
-    ("bench", benching.bench, _DISK),
-    ("alias", keeping.alias, _DISK),
-    ("pin", keeping.pin_version, _DISK),
-    ("remove", keeping.remove, _DISK),
-    ("plan", planning.plan, _SYSTEM),
-    ("deploy", deploying.deploy, _SYSTEM),
-    ("watch", watching.watch, _SYSTEM),
-    ("promote", deploying.promote, _SYSTEM),
-    ("pause", deploying.pause, _SYSTEM),
-    ("rollback", deploying.rollback, _SYSTEM),
+    ("list", list_models, _DISK),
+    ("inspect", inspect, _DISK),
+    ("pull", pull, _DISK),
+    ("add", add_model, _DISK),
+    ("golden", golden, _DISK),
+    ("verify", verify, _DISK),
+    ("bench", bench, _DISK),
+    ("alias", alias, _DISK),
+    ("pin", pin_version, _DISK),
+    ("remove", remove, _DISK),
+    ("plan", plan, _SYSTEM),
+    ("deploy", deploy, _SYSTEM),
+    ("watch", watch, _SYSTEM),
+    ("promote", promote, _SYSTEM),
+    ("pause", pause, _SYSTEM),
+    ("rollback", rollback, _SYSTEM),
 ):
     app.command(name, rich_help_panel=panel)(action)
 
 
-def _say_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"edgex-models {__version__}")
         raise typer.Exit
@@ -72,11 +57,11 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def about(
     version: Annotated[
-        bool, typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Models of EdgeX Vision: bring them in, look at them, and let them serve while frames flow."""
-    del version  # said by its callback, before a command is asked for
+    """Models of EdgeX Vision: add them, inspect them, and deploy them while frames flow."""
+    del version  # its callback has printed it
 
 
 def main() -> None:

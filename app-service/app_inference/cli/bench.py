@@ -1,4 +1,4 @@
-"""`bench`: what a model costs on this machine, and two of them side by side."""
+"""`bench`: measure a model on this machine, or compare two."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,21 +8,20 @@ import typer
 from edgex_kit.wire.errors import Invalid
 from rich.filesize import decimal
 
-from app_inference.cli import options as o
-from app_inference.cli.outcome import command
+from app_inference.cli import command as o
 from app_inference.cli.output import say, say_json, say_table, working
 from app_inference.inference.benchmark import MAX_PICTURES, Cost, Job, measure, pictures
-from app_inference.inference.runtime import PRECISIONS, Runtime
+from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository, StoredModel
 from app_inference.vision.agreement import agreement, mean_agreement
 
 _KINDS = (".jpg", ".jpeg", ".png")
 
 
-@command
+@o.command
 def bench(
     model: o.WantedModel,
-    other: Annotated[str, typer.Argument(metavar="[OTHER]", help="A second one to compare with the first.")] = "",
+    other: Annotated[str, typer.Argument(metavar="[OTHER]", help="A second one, to compare.")] = "",
     images: Annotated[Path | None, typer.Option("--pictures", help="Folder of JPEG or PNG pictures.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="For latency, and again for throughput.")] = 5.0,
     device: o.Device = "CPU",
@@ -31,9 +30,7 @@ def bench(
     models_dir: o.ModelsDir = o.MODELS_DIR,
     as_json: o.AsJson = False,
 ) -> None:
-    """Measure frames a second, latency and memory; of two models also how far they agree on your pictures."""
-    if precision not in PRECISIONS:
-        raise Invalid(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
+    """Measure frames a second, latency and memory; for two models also their agreement on your pictures."""
     repository = Repository(models_dir)
     stored = [repository.find(it) for it in (model, other) if it]
     overrides = {"type": model_type} if model_type else {}
@@ -65,7 +62,7 @@ def _pictures(folder: Path | None) -> list[Path]:
         return []
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in _KINDS) if folder.is_dir() else []
     if not found:
-        raise Invalid(f"{folder}: no pictures ({', '.join(_KINDS)}) there")
+        raise Invalid(f"{folder}: no pictures ({', '.join(_KINDS)}) in it")
     return found[:MAX_PICTURES]
 
 
@@ -83,7 +80,7 @@ def _agreement(
 
 
 def _compared(costs: list[Cost]) -> dict[str, float]:
-    """Of the second against the first."""
+    """Ratios of the second to the first."""
     one, other = costs
     return {
         "speedRatio": round(other.frames_per_second / one.frames_per_second, 3),
@@ -99,23 +96,14 @@ def _say(costs: list[Cost], found: dict[str, Any]) -> None:
          f"{it.memory_mb:.0f} MB", f"{it.load_ms:.0f} ms", decimal(it.bytes))
         for it in costs
     ]  # fmt: skip
-    columns = (
-        "model",
-        "precision",
-        "device",
-        "frames/s",
-        "p50 ms",
-        "p99 ms",
-        "pre/infer/post",
-        "memory",
-        "load",
-        "size",
-    )
+    columns = ("model", "precision", "device", "frames/s", "p50 ms", "p99 ms", "pre/infer/post", "memory", "load",
+               "size")  # fmt: skip
     say_table(columns, rows, right=columns[3:])
     if len(costs) < 2:
         return
-    agreed = found["agreement"]
-    said = "not compared: give --pictures" if not found["pictures"] else "nothing found by either"
-    said = f"{agreed:.3f} on {found['pictures']} pictures" if agreed is not None else said
+    if found["agreement"] is not None:
+        agreed = f"{found['agreement']:.3f} on {found['pictures']} pictures"
+    else:
+        agreed = "neither found anything" if found["pictures"] else "not compared: give --pictures"
     speed, size = found["speedRatio"], found["sizeRatio"]
-    say(f"the second: {speed:.2f} times the frames, {size:.2f} times the size; agreement {said}")
+    say(f"the second: {speed:.2f} times the frames, {size:.2f} times the size; agreement {agreed}")

@@ -1,30 +1,30 @@
-"""`deploy`, `rollback`, `promote` and `pause`: wishes for the running system."""
+"""`deploy`, `rollback`, `promote` and `pause`: requests to the running system."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
 import typer
 from edgex_kit.wire.errors import Conflict, Invalid, NotFound, Unreachable
 
-from app_inference.cli import options as o
-from app_inference.cli.gateway import Gateway
-from app_inference.cli.outcome import REFUSED, command
+from app_inference.cli import command as o
+from app_inference.cli.client import Client
 from app_inference.cli.output import say, say_json, warn
 from app_inference.cli.watch import Ended, until_ended
 from app_inference.models.repository import Repository
 from app_inference.models.version_numbers import chosen, is_floating
-from app_inference.rollout.desired import CanaryOptions, Desired, ModelRequest, ObserveOptions
+from app_inference.rollout.desired import CanaryOptions, ModelRequest, ObserveOptions
 from app_inference.rollout.reported import ModelReport
 from app_inference.rollout.steps import Step
 
 StrategyOption = Annotated[
     Literal["swap", "canary", "shadow"], typer.Option(help="swap at once, canary for some cameras first, or shadow.")
 ]
-Percent = Annotated[float, typer.Option(min=0.01, max=100, help="Share of the cameras a canary serves.")]
-Cameras = Annotated[str, typer.Option(help="These cameras are the canary's, comma separated.")]
-MinFrames = Annotated[int, typer.Option(min=1, help="Frames with something in them before the gate may pass it.")]
-Hold = Annotated[float, typer.Option(min=0, help="Seconds the gate looks at least.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit code 1 when it goes back.")]
+Percent = Annotated[float, typer.Option(min=0.01, max=100, help="Share of the cameras in the canary.")]
+Cameras = Annotated[str, typer.Option(help="Cameras in the canary, comma separated.")]
+MinFrames = Annotated[int, typer.Option(min=1, help="Frames with objects that the gate compares at least.")]
+Hold = Annotated[float, typer.Option(min=0, help="Seconds that the gate observes at least.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the outcome; exit code 1 when it is rolled back.")]
 Patience = Annotated[float, typer.Option("--timeout", min=1, help="Seconds --wait waits.")]
 By = Annotated[str, typer.Option("--by", help="Who asks, for the audit log.")]
 Via = Annotated[
@@ -33,7 +33,7 @@ Via = Annotated[
 ]
 
 
-@command
+@o.command
 def deploy(
     model: o.WantedModel,
     strategy: StrategyOption = "swap",
@@ -41,10 +41,10 @@ def deploy(
     cameras: Cameras = "",
     min_frames: MinFrames = 200,
     hold: Hold = 30.0,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Live threshold instead of its own.")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try a version that went into quarantine again.")] = False,
-    allow_label_change: Annotated[bool, typer.Option("--allow-label-change", help="Labels may be others.")] = False,
-    hold_on_fail: Annotated[bool, typer.Option("--hold-on-fail", help="Stop there instead of going back.")] = False,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Threshold instead of the model's own.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try a quarantined version again.")] = False,
+    allow_label_change: Annotated[bool, typer.Option("--allow-label-change", help="Accept other labels.")] = False,
+    hold_on_fail: Annotated[bool, typer.Option("--hold-on-fail", help="Stop instead of rolling back.")] = False,
     by: By = "edgex-models",
     via: Via = "keeper",
     wait: Wait = False,
@@ -55,12 +55,13 @@ def deploy(
     service: o.Service = o.SERVICE,
     as_json: o.AsJson = False,
 ) -> None:
-    """Wish a version of a model; app-inference follows while frames flow."""
-    name, version = _wanted(Repository(models_dir), model)
-    wish = ModelRequest(
+    """Request a model version; app-inference follows while frames flow."""
+    repository = Repository(models_dir)
+    name, version = _requested(repository, model)
+    request = ModelRequest(
         version=version,
         strategy=strategy,
-        canary=CanaryOptions(percent=percent, cameras=tuple(filter(None, (it.strip() for it in cameras.split(","))))),
+        canary=canary(percent, cameras),
         observe=ObserveOptions(min_frames=min_frames, hold_seconds=hold),
         on_fail="hold" if hold_on_fail else "rollback",
         threshold=threshold,
@@ -68,26 +69,26 @@ def deploy(
         allow_label_change=allow_label_change,
         asked_by=by,
     )
-    gateway = Gateway("", keeper_url, command_url, service)
-    before = gateway.report(name)
-    meant = _meant(gateway, name, version)
+    client = Client(keeper_url=keeper_url, command_url=command_url, service=service)
+    before = client.report(name)
+    resolved = _resolved(client, name, version)
     if before is not None and not retry:
-        _check_quarantine(name, meant, before)
+        _check_quarantine(name, resolved, before)
     if via == "command":
-        gateway.command(name, "Deploy", {"Deploy": msgspec.json.encode(wish).decode()})
+        client.command(name, "Deploy", {"Deploy": msgspec.json.encode(request).decode()})
     else:
-        if not meant:
-            _warn_of_absence(Repository(models_dir), name, version)
-        gateway.wish(name, wish)
+        if not resolved:
+            _warn_of_absence(repository, name, version)
+        client.request(name, request)
         if before is None:
-            warn(f"{service} has reported nothing on a model '{name}': the wish is kept until a pipeline names it")
-    _follow(gateway, name, before, timeout if wait else 0.0, as_json)
+            warn(f"{service} has reported no model '{name}': the request waits until a pipeline names it")
+    _finish(client, name, before, timeout if wait else 0.0, as_json)
 
 
-@command
+@o.command
 def rollback(
     name: o.ModelName,
-    to: Annotated[str, typer.Option(help="This version; else the one before.")] = "",
+    to: Annotated[str, typer.Option(help="This version instead of the previous one.")] = "",
     by: By = "edgex-models",
     wait: Wait = False,
     timeout: Patience = 600.0,
@@ -96,18 +97,23 @@ def rollback(
     service: o.Service = o.SERVICE,
     as_json: o.AsJson = False,
 ) -> None:
-    """Go back to the version before: at once while it is still warm."""
-    gateway = Gateway("", keeper_url, command_url, service)
-    before = gateway.report(name)
+    """Go back to the previous version: at once while it is still loaded."""
+
+    def instead() -> ModelRequest | None:
+        target = _previous(before) if before else ""
+        return ModelRequest(version=target, promoted=True, asked_by=by) if target else None
+
+    client = Client(keeper_url=keeper_url, command_url=command_url, service=service)
+    before = client.report(name)
     if to:
-        _meant(gateway, name, to)
-        gateway.wish(name, ModelRequest(version=to, promoted=True, asked_by=by))
+        _resolved(client, name, to)
+        client.request(name, ModelRequest(version=to, promoted=True, asked_by=by))
     else:
-        _go_back(gateway, name, before, by)
-    _follow(gateway, name, before, timeout if wait else 0.0, as_json)
+        _command_or_request(client, name, "Rollback", instead)
+    _finish(client, name, before, timeout if wait else 0.0, as_json)
 
 
-@command
+@o.command
 def promote(
     name: o.ModelName,
     keeper_url: o.KeeperUrl = o.KEEPER_URL,
@@ -115,100 +121,99 @@ def promote(
     service: o.Service = o.SERVICE,
     by: By = "edgex-models",
 ) -> None:
-    """Let a candidate pass the gate on your word."""
-    gateway = Gateway("", keeper_url, command_url, service)
-    try:
-        gateway.command(name, "Promote", {"Promote": "true"})
-    except (Unreachable, NotFound) as error:
-        now = gateway.desired().models.get(name)
-        if now is None:
-            raise
-        warn(f"{error}; the desired state is written instead")
-        gateway.wish(name, msgspec.structs.replace(now, promoted=True, asked_by=by))
+    """Approve the candidate manually."""
+
+    def instead() -> ModelRequest | None:
+        now = client.desired().models.get(name)
+        return now and msgspec.structs.replace(now, promoted=True, asked_by=by)
+
+    client = Client(keeper_url=keeper_url, command_url=command_url, service=service)
+    _command_or_request(client, name, "Promote", instead)
     say(f"{name}: promoted")
 
 
-@command
+@o.command
 def pause(
     name: o.ModelName,
-    off: Annotated[bool, typer.Option("--off", help="Go on.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Continue.")] = False,
     keeper_url: o.KeeperUrl = o.KEEPER_URL,
     service: o.Service = o.SERVICE,
     by: By = "edgex-models",
 ) -> None:
-    """Hold a rollout where it is, or let it go on."""
-    gateway = Gateway("", keeper_url, "", service)
-    now = gateway.desired().models.get(name)
+    """Pause a rollout, or continue it."""
+    client = Client(keeper_url=keeper_url, service=service)
+    now = client.desired().models.get(name)
     if now is None:
-        raise NotFound(f"nothing is wished of model '{name}'")
-    gateway.wish(name, msgspec.structs.replace(now, paused=not off, asked_by=by))
-    say(f"{name}: {'goes on' if off else 'paused'}")
+        raise NotFound(f"no version of model '{name}' is requested")
+    client.request(name, msgspec.structs.replace(now, paused=not off, asked_by=by))
+    say(f"{name}: {'continues' if off else 'paused'}")
 
 
-def _go_back(gateway: Gateway, name: str, report: ModelReport | None, by: str) -> None:
-    """Through the model's device, which knows what it came from; else to what is reported as the version before."""
+def canary(percent: float, cameras: str) -> CanaryOptions:
+    """From the options; `cameras` is comma separated."""
+    return CanaryOptions(percent=percent, cameras=tuple(filter(None, map(str.strip, cameras.split(",")))))
+
+
+def _command_or_request(client: Client, name: str, command: str, instead: Callable[[], ModelRequest | None]) -> None:
+    """Command the model's device; where it cannot be reached, write what `instead` returns as the desired state."""
     try:
-        gateway.command(name, "Rollback", {"Rollback": "true"})
+        client.command(name, command, {command: "true"})
     except (Unreachable, NotFound) as error:
-        target = _returning_to(report) if report else ""
-        if not target:
+        request = instead()
+        if request is None:
             raise
         warn(f"{error}; the desired state is written instead")
-        gateway.wish(name, ModelRequest(version=target, promoted=True, asked_by=by))
+        client.request(name, request)
 
 
-def _follow(gateway: Gateway, name: str, before: ModelReport | None, patience: float, as_json: bool) -> None:
-    """Say what is wished now, and follow it to its end where that is asked."""
-    desired = gateway.desired()
-    wish = desired.models.get(name)
-    if wish is None:
-        raise Conflict(f"the wish for model '{name}' was taken out again by somebody else")
+def _finish(client: Client, name: str, before: ModelReport | None, patience: float, as_json: bool) -> None:
+    """Print what is requested now, or with `patience` in seconds, wait for its outcome."""
+    desired = client.desired()
+    request = desired.models.get(name)
+    if request is None:
+        raise Conflict(f"somebody else has removed the request for model '{name}'")
     if not patience:
-        _say_sent(name, wish, desired, as_json)
+        if as_json:
+            say_json({"model": name, "generation": desired.generation, "request": request})
+        else:
+            what = f"{name}@{request.version} ({request.strategy})"
+            say(f"generation {desired.generation} requests {what}; see `edgex-models watch {name}`")
         return
-    version = (is_floating(wish.version) and _meant(gateway, name, wish.version)) or wish.version
-    end = until_ended(gateway, name, version, desired.generation, before, patience, is_quiet=as_json)
+    version = (is_floating(request.version) and _resolved(client, name, request.version)) or request.version
+    end = until_ended(client, name, version, desired.generation, before, patience, is_quiet=as_json)
     if as_json:
         say_json({"model": name, "version": version, "generation": desired.generation, "outcome": end.outcome,
                   "reason": end.reason})  # fmt: skip
     else:
         say(f"{name}@{version} {end.outcome}{': ' if end.reason else ''}{end.reason}")
     if end.outcome != Ended.SERVES:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(o.REFUSED)
 
 
-def _say_sent(name: str, wish: ModelRequest, desired: Desired, as_json: bool) -> None:
-    if as_json:
-        say_json({"model": name, "generation": desired.generation, "wish": wish})
-        return
-    wished = f"generation {desired.generation} wishes {name}@{wish.version} ({wish.strategy})"
-    say(f"{wished}; see `edgex-models watch {name}`")
-
-
-def _wanted(repository: Repository, model: str) -> tuple[str, str]:
-    """Name and version; the newest on this disk when none is said."""
+def _requested(repository: Repository, model: str) -> tuple[str, str]:
+    """Name and version; the newest version on this disk when none is given."""
     name, _, version = model.partition("@")
     if "/" in name:
-        raise Invalid(f"{model}: a model is deployed by its name; bring a file in with `edgex-models add`")
+        raise Invalid(f"{model}: a model is deployed by its name; add the file with `edgex-models add`")
     return name, version or repository.newest(name).version
 
 
-def _meant(gateway: Gateway, name: str, version: str) -> str:
-    """The version of app-inference that is wished, where an alias or a range is too; "" where that cannot be asked.
+def _resolved(client: Client, name: str, version: str) -> str:
+    """The version that app-inference would take for a version, alias or range; "" where its device does not answer.
 
-    Raises NotFound when it has none, and Invalid for what is no way to say a version.
+    Raises NotFound when it has none, and Invalid for text that is no version, alias or range.
     """
-    available = gateway.available(name)
+    available = client.available(name)
     if available is None:
         return ""
     try:
         return chosen(version, available.versions, available.aliases)
     except NotFound as error:
-        raise NotFound(f"model '{name}' of {gateway.service}: {error}") from error
+        raise NotFound(f"model '{name}' of {client.service}: {error}") from error
 
 
 def _check_quarantine(name: str, version: str, report: ModelReport) -> None:
-    """Raise Conflict for a version that would not be tried; one that serves need not be."""
+    """Raise Conflict for a version that would not be tried; the one that serves need not be."""
     serving = report.active.version if report.active else ""
     if version == serving or version not in report.quarantined:
         return
@@ -217,18 +222,18 @@ def _check_quarantine(name: str, version: str, report: ModelReport) -> None:
 
 
 def _warn_of_absence(repository: Repository, name: str, version: str) -> None:
-    """It may be on the disk of app-inference all the same."""
+    """The version may be on the disk of app-inference all the same."""
     if name not in repository.names():
         return
     try:
         repository.chosen(name, version)
     except NotFound:
-        there = f"{name}@{version} is not in {repository.root}"
-        warn(f"{there}; if that is not the folder of app-inference, all is well")
+        warn(f"{name}@{version} is not in {repository.root}; app-inference may read another folder")
 
 
-def _returning_to(report: ModelReport) -> str:
+def _previous(report: ModelReport) -> str:
+    """The version to go back to; "" if there is none."""
     serving = report.active.version if report.active else ""
     if report.state not in (Step.IDLE, Step.COMMIT, Step.SWITCH, Step.OBSERVE):
-        return serving  # what serves all the while
+        return serving  # the candidate does not serve yet
     return report.previous.version if report.previous and report.previous.version != serving else ""

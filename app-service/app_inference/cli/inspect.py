@@ -1,34 +1,58 @@
-"""All that is known of one model, gathered and shown."""
+"""`inspect`: all that is known of one model."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import typer
 from edgex_kit.wire.errors import EdgexError
 from rich.filesize import decimal
 
-from app_inference.cli.output import say, say_facts, say_table, warn
+from app_inference.cli import command as o
+from app_inference.cli.output import say, say_facts, say_json, say_table, warn
 from app_inference.decoders import DECODERS, Decoder, TensorSpec
 from app_inference.errors import ModelRejected
-from app_inference.inference.model import OpenedModel, open_model, ports
 from app_inference.models.metadata.provenance import license_warning
+from app_inference.models.repository import Repository, StoredModel
 from app_inference.models.resolution import DEFAULT
-from app_inference.models.version import StoredModel
+
+if TYPE_CHECKING:
+    from app_inference.inference.model import OpenedModel
 
 _MOST_LABELS = 12  # shown in a row
 _OBJECTS = ("detection", "instance_segmentation", "keypoints")
-_FOR: Mapping[str, tuple[str, ...]] = {  # shown to people for these tasks, and where somebody set them
+_TASKS: Mapping[str, tuple[str, ...]] = {  # keys that are shown only for these tasks, or where somebody set them
     **dict.fromkeys(("iou", "agnostic_nms", "max_detections", "box_units"), _OBJECTS),
     **dict.fromkeys(("top_k", "multilabel"), ("classification",)),
     **dict.fromkeys(("image_threshold", "pixel_threshold", "normalization_scale"), ("anomaly",)),
 }
 
 
-def inspection(stored: StoredModel, model_type: str = "") -> dict[str, Any]:
-    """As plain data; `error` says why it cannot be used, empty when it can."""
+@o.command
+def inspect(
+    model: o.WantedModel,
+    models_dir: o.ModelsDir = o.MODELS_DIR,
+    model_type: o.ModelType = "",
+    as_json: o.AsJson = False,
+) -> None:
+    """Show every setting of a model with its origin, inputs, outputs, licence and digests. Nothing is compiled."""
+    stored = Repository(models_dir).find(model)
+    found = _inspection(stored, model_type)
+    if as_json:
+        say_json(found)
+    else:
+        _say(found)
+    if found["error"]:
+        raise typer.Exit(o.REFUSED)
+
+
+def _inspection(stored: StoredModel, model_type: str) -> dict[str, Any]:
+    """As plain data; `error` is the reason why it cannot be used, empty when it can."""
+    from app_inference.inference.model import open_model
+
     found: dict[str, Any] = {
         "name": stored.name, "version": stored.version, "path": str(stored.path), "bytes": stored.size(),
         "digest": "", "error": "", "settings": {}, "inputs": [], "outputs": [], "fits": [], "provenance": {},
-        "warnings": [], "files": _files(stored), "golden": _golden(stored),
+        "warnings": [], "files": _files(stored), "golden": len(stored.manifest.golden) if stored.manifest else 0,
     }  # fmt: skip
     try:
         found["digest"] = stored.verified_digest()
@@ -37,8 +61,7 @@ def inspection(stored: StoredModel, model_type: str = "") -> dict[str, Any]:
         return found | {"error": str(error)} | _unopened(stored)
 
 
-def say_inspection(found: dict[str, Any]) -> None:
-    """For people."""
+def _say(found: dict[str, Any]) -> None:
     say_facts(
         {
             "model": f"{found['name']}@{found['version']}",
@@ -56,7 +79,7 @@ def say_inspection(found: dict[str, Any]) -> None:
         rows = [
             (key, _short(it["value"]), it["origin"])
             for key, it in found["settings"].items()
-            if task in _FOR.get(key, (task,)) or it["origin"] != DEFAULT
+            if task in _TASKS.get(key, (task,)) or it["origin"] != DEFAULT
         ]
         say_table(("key", "value", "decided by"), rows)
     for text in found["warnings"]:
@@ -67,7 +90,7 @@ def say_inspection(found: dict[str, Any]) -> None:
             warn(f"its outputs would fit the types {', '.join(found['fits'])}")
 
 
-def _opened(opened: OpenedModel) -> dict[str, Any]:
+def _opened(opened: "OpenedModel") -> dict[str, Any]:
     values = opened.resolved.values()
     origins = opened.resolved.origins
     licence = license_warning(opened.provenance)
@@ -81,7 +104,9 @@ def _opened(opened: OpenedModel) -> dict[str, Any]:
 
 
 def _unopened(stored: StoredModel) -> dict[str, Any]:
-    """Inputs and outputs, and the types they could be, for who has to say one."""
+    """Inputs, outputs, and the model types that would fit them."""
+    from app_inference.inference.model import ports
+
     try:
         inputs, outputs = ports(stored)
     except EdgexError:
@@ -101,10 +126,6 @@ def _accepts(decoder: Decoder, outputs: list[TensorSpec]) -> bool:
 def _files(stored: StoredModel) -> list[dict[str, Any]]:
     listed = stored.manifest.files if stored.manifest else []
     return [{"name": file.name, "bytes": file.size, "sha256": file.sha256, "source": file.source} for file in listed]
-
-
-def _golden(stored: StoredModel) -> int:
-    return len(stored.manifest.golden) if stored.manifest else 0
 
 
 def _short(value: Any) -> str:

@@ -1,8 +1,9 @@
-"""What is said to a person: tables, lines and progress; or JSON to a program."""
+"""Tables, lines and progress for a person, JSON for a program."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,37 +15,37 @@ from rich.text import Text
 
 _GAP = "  "  # between two columns
 _INDENT = 4
-_PIPED = 2000  # columns where no terminal says how many there are
+_PIPED = 2000  # columns where there is no terminal
 
 
 def console() -> Console:
-    """Standard output; as wide as the terminal, or wide enough for programs that read it."""
+    """Standard output: as wide as the terminal, or wide enough for a program that reads it."""
     return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else _PIPED)
 
 
 def say(text: str) -> None:
-    """A line, as it is."""
+    """Print a line."""
     console().print(Text(text), soft_wrap=True)
 
 
 def complain(text: str) -> None:
-    """A line on standard error."""
+    """Print an error on standard error."""
     Console(stderr=True, highlight=False).print(Text.assemble(("edgex-models: ", "bold red"), text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """A line on standard error about something that stops nothing."""
+    """Print a note on standard error."""
     Console(stderr=True, highlight=False).print(Text.assemble(("note: ", "yellow"), text), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
-    """One JSON document."""
+    """Print one JSON document."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """A table that fits the terminal: the first column stays whole, longer texts are folded between words. Where that
-    cannot be, each row is a small paragraph."""
+    """Print a table that fits the terminal: the first column stays whole, longer texts are folded between words.
+    Where words would have to be broken, each row is a paragraph."""
     shown = console()
     if _least_width(columns, rows, right) > shown.width:
         for row in rows:
@@ -59,7 +60,7 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: S
 
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> int:
-    """Characters that a table needs so that no word of it is broken."""
+    """Characters that a table needs so that none of its words is broken."""
     widths = []
     for number, column in enumerate(columns):
         is_whole = number == 0 or column in right
@@ -69,7 +70,7 @@ def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]], right: S
 
 
 def _say_paragraph(shown: Console, columns: Sequence[str], row: Sequence[str]) -> None:
-    """The first column, and below it what there is in the others, as many to a line as fit."""
+    """The first column, and below it the other columns that have a value, as many on a line as fit."""
     lines: list[str] = []
     for column, value in zip(columns[1:], row[1:], strict=True):
         if not value:
@@ -85,7 +86,7 @@ def _say_paragraph(shown: Console, columns: Sequence[str], row: Sequence[str]) -
 
 
 def say_facts(facts: Mapping[str, str]) -> None:
-    """Names and values, one a line; those without a value are left out."""
+    """Print names and values, one a line; those without a value are left out."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -97,36 +98,36 @@ def say_facts(facts: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def bytes_progress(what: str, total: int, *, is_quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while bytes are read or written; gives what is to be told of each piece."""
-    if is_quiet or not sys.stderr.isatty():
-        yield lambda _size: None
-        return
-    with _bar() as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda size: progress.advance(task, size)
+    """A bar on standard error; yields a function that takes the bytes of each piece as it is read or written."""
+    with _bar(is_quiet) as bar:
+        yield partial(bar.advance, bar.add_task(what, total=total))
 
 
 @contextlib.contextmanager
 def download_progress(what: str, *, is_quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """The same while something is downloaded whose size is known only then: gives what is to be told done and all."""
-    if is_quiet or not sys.stderr.isatty():
-        yield lambda _done, _all: None
-        return
-    with _bar() as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    """A bar on standard error; yields a function that takes the bytes that are here, and all bytes."""
+    with _bar(is_quiet) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar(is_quiet: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    is_off = is_quiet or not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=is_off)
 
 
 @contextlib.contextmanager
-def working(what: str, *, is_quiet: bool) -> Iterator[None]:
-    """A spinner on standard error while something takes as long as it takes."""
+def working(what: str, *, is_quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A spinner on standard error; yields `say` for meanwhile: the spinner is taken away before the line is printed."""
     if is_quiet or not sys.stderr.isatty():
-        yield
+        yield say
         return
-    with Console(stderr=True).status(what):
-        yield
+    with Console(stderr=True).status(what) as spinner:
 
+        def say_between(text: str) -> None:
+            spinner.stop()
+            say(text)
+            spinner.start()
 
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+        yield say_between

@@ -1,4 +1,4 @@
-"""`verify`: whether every file on this machine's disk is what it was when it came."""
+"""`verify`: compare every file on this machine's disk with its digest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import typer
 from edgex_kit.wire.errors import EdgexError, NotFound
 
-from app_inference.cli import options as o
-from app_inference.cli.missing import MISSING, NOT_PULLED, Absence, absence, catalogued
-from app_inference.cli.outcome import REFUSED, command
+from app_inference.cli import command as o
+from app_inference.cli.list import MISSING, NOT_PULLED, Absence, absence, in_catalogue
 from app_inference.cli.output import bytes_progress, complain, say_json, say_table
 from app_inference.models.repository import Repository, StoredModel
 
@@ -17,18 +16,18 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is to be read, and what of it cannot be: one version that is not there keeps no other from it."""
+    """The versions to read, and those that cannot be opened; one of the latter does not stop the others."""
 
     stored: tuple[StoredModel, ...] = ()
     absent: tuple[Absence, ...] = ()
 
     @property
-    def is_offer(self) -> bool:
-        """Whether nothing of it was ever pulled."""
+    def is_not_pulled(self) -> bool:
+        """Whether none of it was ever pulled."""
         return not self.stored and all(it.state == NOT_PULLED for it in self.absent)
 
 
-@command
+@o.command
 def verify(
     models: o.WantedModels = None,
     models_dir: o.ModelsDir = o.MODELS_DIR,
@@ -45,16 +44,16 @@ def verify(
         say_json(rows)
     else:
         _say(rows)
-    # Who asks for a model by its name may not take silence for a yes; who asks for all asks for what is there.
-    offers = [it for scope in scopes if models and scope.is_offer for it in scope.absent]
-    for offer in offers:
-        complain(f"{offer.model} is not pulled yet: {offer.about}")
-    if offers or any(row["state"] in (DAMAGED, MISSING) for row in rows):
-        raise typer.Exit(REFUSED)
+    # A model that was named has to be here; without names, what was never pulled is not part of the question.
+    absent = [it for scope in scopes if models and scope.is_not_pulled for it in scope.absent]
+    for it in absent:
+        complain(f"{it.model} is not pulled yet: {it.about}")
+    if absent or any(row["state"] in (DAMAGED, MISSING) for row in rows):
+        raise typer.Exit(o.REFUSED)
 
 
 def _named(repository: Repository, model: str) -> Scope:
-    """All versions of a name, the one version of anything else. Raises what `Repository.find` does for nothing."""
+    """All versions of a name, or the one version that is meant. Raises what `Repository.find` raises."""
     name, _, version = model.partition("@")
     is_known = name in repository.names()
     try:
@@ -64,7 +63,7 @@ def _named(repository: Repository, model: str) -> Scope:
             return _versions(repository, [(name, it) for it in repository.versions(name)])
         return Scope((repository.find(model),))
     except NotFound:
-        offer = catalogued(model)
+        offer = in_catalogue(model)
         if offer is None:
             raise
         return Scope(absent=(offer,))

@@ -1,4 +1,4 @@
-"""`watch`: what becomes of wishes, live; and waiting for the end of one."""
+"""`watch`: the progress of rollouts, live; and waiting for the outcome of one."""
 
 import time
 from dataclasses import dataclass
@@ -13,61 +13,60 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app_inference.cli import options as o
-from app_inference.cli.gateway import Gateway
-from app_inference.cli.outcome import command
+from app_inference.cli import command as o
+from app_inference.cli.client import Client
 from app_inference.cli.output import console, say, working
 from app_inference.rollout.reported import ModelReport, Reported, VersionReport
 from app_inference.rollout.steps import Step
 
-EVERY = 0.3  # seconds between two looks
+EVERY = 0.3  # seconds between two reads of the reported state
 _SERVED = (Step.SHADOW, Step.CANARY, Step.SWITCH, Step.OBSERVE, Step.ROLLBACK)
 
 
 class Ended(StrEnum):
-    """How a wish ends."""
+    """The outcome of a request."""
 
     SERVES = "serves"
     REFUSED = "was refused"
-    WENT_BACK = "went back"
-    OPEN = "is not through yet"
+    ROLLED_BACK = "was rolled back"
+    OPEN = "is not finished yet"
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a wish ended, and why."""
+    """An outcome and its reason."""
 
     outcome: Ended
     reason: str = ""
 
 
-@command
+@o.command
 def watch(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="The model; all if none.")] = "",
-    seconds: Annotated[float, typer.Option(help="End after so long; 0 goes on until Ctrl-C.")] = 0.0,
+    seconds: Annotated[float, typer.Option(help="End after this time; 0: until Ctrl-C.")] = 0.0,
     keeper_url: o.KeeperUrl = o.KEEPER_URL,
     service: o.Service = o.SERVICE,
     as_json: o.AsJson = False,
 ) -> None:
-    """Show what is wished and what became of it, as it changes. On a pipe: a line a change."""
-    gateway = Gateway("", keeper_url, "", service)
+    """Show the state of rollouts as it changes. On a pipe: one line for each change."""
+    client = Client(keeper_url=keeper_url, service=service)
     end = time.monotonic() + seconds if seconds else float("inf")
-    first = _told(gateway, name)  # nobody there is said at once; later on it is waited out
+    first = _first(client, name)  # fails at once where core-keeper does not answer; later that is waited out
     if console().is_terminal and not as_json:
-        _watch_live(gateway, name, first, end)
+        _watch_live(client, name, first, end)
     else:
-        _watch_lines(gateway, name, first, end, as_json)
+        _watch_lines(client, name, first, end, as_json)
 
 
 def until_ended(
-    gateway: Gateway, name: str, version: str, generation: int, before: ModelReport | None, patience: float, *,
+    client: Client, name: str, version: str, generation: int, before: ModelReport | None, patience: float, *,
     is_quiet: bool,
 ) -> End:  # fmt: skip
-    """Follow a wish to its end. `before` is what was reported before it was written."""
-    deadline, said, did_serve = time.monotonic() + patience, "", False
-    with working(f"{name}@{version} …", is_quiet=is_quiet):
+    """Follow a request to its outcome, for `patience` seconds. `before` was reported before the request was written."""
+    deadline, printed, did_serve = time.monotonic() + patience, "", False
+    with working(f"{name}@{version} …", is_quiet=is_quiet) as say_line:
         while time.monotonic() < deadline:
-            reported = gateway.reported()
+            reported = client.reported()
             report = reported.models.get(name)
             if report is not None and reported.generation_seen >= generation and is_news(report, version, before):
                 did_serve = did_serve or report.state in _SERVED
@@ -75,50 +74,50 @@ def until_ended(
                 if end is not None:
                     return end
                 line = f"{report.state} {report.reason}".strip()
-                if line != said and not is_quiet:
-                    say(line)
-                said = line
+                if line != printed and not is_quiet:
+                    say_line(line)
+                printed = line
             time.sleep(EVERY)
-    return End(Ended.OPEN, said or "nobody follows the wish: does a pipeline use the model?")
+    return End(Ended.OPEN, printed or "no service follows the request: does a pipeline use the model?")
 
 
 def is_news(report: ModelReport, version: str, before: ModelReport | None) -> bool:
-    """Whether a report may be about the wish: the document can be newer while this model was not yet looked at."""
+    """Whether a report may be about the request: the document can be newer than its row of this model."""
     if report.active is not None and report.active.version == version:
         return True
     return report.state != Step.IDLE or report != before
 
 
 def ended(report: ModelReport, version: str, *, did_serve: bool) -> End | None:
-    """How the wish for `version` ended by what is reported; None while it goes on."""
+    """The outcome of the request for `version` in a report; None while it is under way."""
     if report.state != Step.IDLE:
         return None
     if report.active and report.active.version == version:
         return End(Ended.SERVES)
     if not report.reason:
         return None
-    return End(Ended.WENT_BACK if did_serve else Ended.REFUSED, report.reason)
+    return End(Ended.ROLLED_BACK if did_serve else Ended.REFUSED, report.reason)
 
 
-def _told(gateway: Gateway, name: str) -> Reported:
-    reported = gateway.reported()
+def _first(client: Client, name: str) -> Reported:
+    reported = client.reported()
     if name and name not in reported.models:
-        there = ", ".join(reported.models) or "none"
-        raise NotFound(f"nothing is reported of model '{name}'; reported are {there}")
+        known = ", ".join(reported.models) or "none"
+        raise NotFound(f"nothing is reported of model '{name}'; reported are {known}")
     return reported
 
 
-def _watch_live(gateway: Gateway, name: str, reported: Reported, end: float) -> None:
+def _watch_live(client: Client, name: str, reported: Reported, end: float) -> None:
     with Live(_picture(reported, name), console=console(), auto_refresh=False) as live:
         while time.monotonic() < end:
             time.sleep(EVERY)
             try:
-                live.update(_picture(gateway.reported(), name), refresh=True)
+                live.update(_picture(client.reported(), name), refresh=True)
             except Unreachable as error:
                 live.update(Text(str(error), style="red"), refresh=True)
 
 
-def _watch_lines(gateway: Gateway, name: str, reported: Reported, end: float, as_json: bool) -> None:
+def _watch_lines(client: Client, name: str, reported: Reported, end: float, as_json: bool) -> None:
     seen: dict[str, ModelReport] = {}
     if not reported.models and not as_json:
         say("nothing is reported yet")
@@ -131,20 +130,20 @@ def _watch_lines(gateway: Gateway, name: str, reported: Reported, end: float, as
             return
         time.sleep(EVERY)
         try:
-            reported = gateway.reported()
-        except EdgexError:  # it comes back, or the person ends this
+            reported = client.reported()
+        except EdgexError:  # until it answers again, or Ctrl-C
             continue
 
 
 def _picture(reported: Reported, name: str) -> Group:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "state", "serves", "before", "tried", "gate", "why"):
+    for column in ("model", "state", "serves", "previous", "candidate", "gate", "why"):
         table.add_column(column, overflow="fold", no_wrap=column in ("model", "state"))
     for key, report in reported.models.items():
         if name in ("", key):
             table.add_row(*map(Text, (key, report.state, *_versions(report), _gate(report), report.why)))
-    told = [Text(reported.refusal, style="red")] if reported.refusal else []
-    return Group(Text(f"generation {reported.generation_seen}", style="dim"), table, *told)
+    refusal = [Text(reported.refusal, style="red")] if reported.refusal else []
+    return Group(Text(f"generation {reported.generation_seen}", style="dim"), table, *refusal)
 
 
 def _versions(report: ModelReport) -> tuple[str, str, str]:
@@ -162,8 +161,8 @@ def _gate(report: ModelReport) -> str:
 
 
 def _line(name: str, report: ModelReport) -> str:
-    serves, before, tried = _versions(report)
-    facts = {"serves": serves, "before": before, "tried": tried, "gate": _gate(report), "why": report.why,
+    serves, previous, candidate = _versions(report)
+    facts = {"serves": serves, "previous": previous, "candidate": candidate, "gate": _gate(report), "why": report.why,
              "quarantined": ", ".join(report.quarantined)}  # fmt: skip
     return f"{name} {report.state}  " + "  ".join(f"{key}: {value}" for key, value in facts.items() if value)
 
