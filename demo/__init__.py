@@ -1,1 +1,1 @@
-"""`make run`: the whole path on one machine, from a camera to results on the page and in the terminal."""
+"""`make run`: EdgeX core, camera service and inference service on this machine, and a table of what they do."""

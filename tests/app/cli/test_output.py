@@ -1,30 +1,30 @@
-"""What is said to a person fits the terminal there is."""
+"""Tables fit the terminal."""
 
 import pytest
-from app_inference.cli import output as show
+from app_inference.cli import output
 from rich.console import Console
 
 COLUMNS = ("model", "task", "size", "what it finds")
 LONG = ("single_pose_lightning_of_somebody@1.0.0", "keypoints", "2.9 MB", "Bodies and their seventeen joints")
 
 
-def said(
+def printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, *rows: tuple[str, ...]
 ) -> list[str]:
-    monkeypatch.setattr(show, "console", lambda: Console(highlight=False, width=width))
-    show.say_table(COLUMNS, rows, right=("size",))
+    monkeypatch.setattr(output, "console", lambda: Console(highlight=False, width=width))
+    output.say_table(COLUMNS, rows, right=("size",))
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_table_that_fits_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(monkeypatch, capsys, 80, ("meter@1.0.0", "detection", "2.9 kB", "lamps"))
+    lines = printed(monkeypatch, capsys, 80, ("meter@1.0.0", "detection", "2.9 kB", "lamps"))
     assert lines == ["model        task         size  what it finds", "meter@1.0.0  detection  2.9 kB  lamps"]
 
 
 def test_one_that_would_break_words_becomes_paragraphs_within_the_width(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = said(monkeypatch, capsys, 60, LONG, ("meter@1.0.0", "", "2.9 kB", ""))
+    lines = printed(monkeypatch, capsys, 60, LONG, ("meter@1.0.0", "", "2.9 kB", ""))
     assert lines == [
         "single_pose_lightning_of_somebody@1.0.0",
         "    task: keypoints  size: 2.9 MB",
@@ -38,4 +38,4 @@ def test_one_that_would_break_words_becomes_paragraphs_within_the_width(
 def test_no_line_is_wider_than_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
-    assert max(map(len, said(monkeypatch, capsys, width, LONG))) <= width
+    assert max(map(len, printed(monkeypatch, capsys, width, LONG))) <= width

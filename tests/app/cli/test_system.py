@@ -1,4 +1,4 @@
-"""`edgex-models` against an app-inference and a core that run."""
+"""`edgex-models` with a running app-inference and core."""
 
 import contextlib
 import json
@@ -15,46 +15,31 @@ import numpy as np
 import openvino as ov
 import pytest
 import requests
-from app_inference.cli.app import app
 from app_inference.models.importer import Wanted, add
 from app_inference.models.repository import Repository
-from click.testing import Result
 from edgex_standin.address import free_port
 from openvino import opset13 as op
-from typer.testing import CliRunner
 
-pytestmark = pytest.mark.timeout(180)
+from tests.app.cli_rig import Command
+from tests.conformance.peers import until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 LABELS = "blue green red"
-READY, PATIENCE = 60.0, 60.0  # seconds
+READY = PATIENCE = 60.0  # seconds
+WAIT = ("--wait", "--timeout", "40")
 
 
 @dataclass(frozen=True)
 class Running:
-    """A core, an app-inference with one pipeline on model `gauge`, and its models."""
+    """A core, an app-inference with one pipeline on model `gauge`, and the command line for them."""
 
-    folder: Path
     url: str
     keeper: str
-    command: str
+    run: Command
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "EDGEX_MODELS_URL": self.url,
-            "EDGEX_KEEPER_URL": self.keeper,
-            "EDGEX_COMMAND_URL": self.command,
-            "INFERENCE_MODELSDIR": str(self.folder / "models"),
-        }
-
-    def models(self, *args: str) -> Result:
-        """`edgex-models` with these words, in this process."""
-        return CliRunner().invoke(app, list(args), env=self.environment)
-
-    def said(self, *args: str, code: int = 0) -> Any:
-        """What it says with --json."""
-        done = self.models(*args, "--json")
-        assert done.exit_code == code, done.output
-        return json.loads(done.stdout)
+    def shown(self) -> Any:
+        """The line of `watch` for the model."""
+        return self.run.json("watch", "gauge", "--seconds", "0.1")
 
 
 def gauge(path: Path, labels: str, weight: float = 1.0) -> Path:
@@ -93,7 +78,8 @@ def running(tmp_path_factory: pytest.TempPathFactory, open_standin: Callable[...
             for version, labels, weight in (("1.1.0", LABELS, 1.01), ("2.0.0", "red green blue", 1.0)):
                 path = gauge(folder / f"v{version}" / "gauge.xml", labels, weight)
                 add(Repository(folder / "models"), Wanted(path, version=version))
-            yield Running(folder, url, edgex.keeper, edgex.command)
+            command = Command(folder / "models", models=url, keeper=edgex.keeper, command=edgex.command)
+            yield Running(url, edgex.keeper, command)
         finally:
             process.terminate()
             process.wait(20)
@@ -111,181 +97,168 @@ def _until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> Non
     raise AssertionError(log.read_text())
 
 
-def test_what_is_on_disk_and_what_serves_is_listed(running: Running) -> None:
-    rows = {row["version"]: row["state"] for row in running.said("list")}
+def test_versions_on_disk_are_listed_with_their_roles(running: Running) -> None:
+    rows = {row["version"]: row["state"] for row in running.run.json("list")}
     assert rows == {"1.0.0": "serving", "1.1.0": "", "2.0.0": ""}
 
 
 @pytest.mark.goal(50)
-def test_a_plan_says_what_would_change_and_changes_nothing(running: Running) -> None:
-    before = running.said("list")
-    plan = running.said("plan", "gauge@2.0.0", "--no-measure")
+def test_a_plan_shows_what_would_change_and_changes_nothing(running: Running) -> None:
+    before = running.run.json("list")
+    plan = running.run.json("plan", "gauge@2.0.0", "--no-measure")
     assert (plan["from"], plan["to"]) == ("1.0.0", "2.0.0")
     assert plan["steps"][:4] == ["RESOLVE", "VERIFY", "LOAD", "SELFTEST"]
     assert [(it["key"], it["holdsTheUpdate"]) for it in plan["changes"]] == [("labels", True)]
-    assert running.said("list") == before
+    assert running.run.json("list") == before
 
 
 @pytest.mark.goal(7)
-def test_a_version_that_does_not_fit_is_refused_with_the_reason_and_exit_code_1(running: Running) -> None:
-    outcome = running.said("deploy", "gauge@2.0.0", "--wait", "--timeout", "40", code=1)
+def test_a_version_that_does_not_fit_is_refused_and_quarantined(running: Running) -> None:
+    reason = "label 0 is 'red', 'blue' is expected"
+    outcome = running.run.json("deploy", "gauge@2.0.0", *WAIT, code=1)
     assert outcome["outcome"] == "was refused"
-    assert "label 0 is 'red', 'blue' is expected" in outcome["reason"]
-    why = running.models("watch", "gauge", "--seconds", "0.1").stdout.partition("why: ")[2]
-    assert why.startswith("2.0.0: ")
-
-
-@pytest.mark.goal(7)
-def test_a_quarantined_version_is_refused_at_once_with_the_reason_unless_it_is_retried(running: Running) -> None:
-    running.models("deploy", "gauge@2.0.0", "--wait", "--timeout", "40")
-    before = running.said("watch", "gauge", "--seconds", "0.1")
+    assert reason in outcome["reason"]
+    assert reason in running.run("watch", "gauge", "--seconds", "0.1").stdout
+    before = running.shown()
     for words in (("gauge@2.0.0",), ("gauge@latest", "--wait"), ("gauge@2.0.0", "--via", "command")):
-        refused = running.models("deploy", *words)
-        assert (refused.exit_code, refused.stdout) == (1, ""), words
-        assert refused.stderr.count("gauge@2.0.0 is quarantined: ") == 1
-        assert "label 0 is 'red', 'blue' is expected" in refused.stderr
-        assert "--retry tries it again" in refused.stderr
-    assert running.said("watch", "gauge", "--seconds", "0.1") == before, "nothing was wished"
-    retried = running.said("deploy", "gauge@2.0.0", "--retry", "--wait", "--timeout", "40", code=1)
-    assert "does not fit" in retried["reason"]
+        refused = running.run("deploy", *words, code=1)
+        assert refused.stdout == ""
+        assert all(text in refused.stderr for text in ("gauge@2.0.0 is quarantined", reason, "--retry"))
+    assert running.shown() == before, "nothing was requested"
+    retried = running.run.json("deploy", "gauge@2.0.0", "--retry", *WAIT, code=1)
+    assert reason in retried["reason"]
 
 
 @pytest.mark.goal(50)
-def test_a_version_is_deployed_promoted_watched_and_taken_back(running: Running) -> None:
-    assert running.models("deploy", "gauge@2.0.0", "--wait", "--timeout", "40").exit_code == 1  # it is on record as bad
-    plan = running.said("plan", "gauge@1.1.0", "--no-measure")
-    wished = running.said("deploy", "gauge@1.1.0", "--min-frames", "1", "--hold", "0")
-    assert wished["wish"]["askedBy"] == "edgex-models"
+def test_a_version_is_deployed_promoted_watched_and_rolled_back(running: Running) -> None:
+    running.run("deploy", "gauge@2.0.0", *WAIT, code=1)  # its quarantine stays on record
+    plan = running.run.json("plan", "gauge@1.1.0", "--no-measure")
+    requested = running.run.json("deploy", "gauge@1.1.0", "--min-frames", "1", "--hold", "0")
+    assert requested["request"]["askedBy"] == "edgex-models"
     seen = states_until(running, "OBSERVE")
-    observed = running.said("watch", "gauge", "--seconds", "0.1")
+    observed = running.shown()
     assert (observed["active"]["version"], observed["previous"]["version"]) == ("1.1.0", "1.0.0")
-    assert running.models("promote", "gauge").exit_code == 0
+    running.run("promote", "gauge")
     seen += states_until(running, "IDLE")
     assert [step for step in plan["steps"] if step in seen] == seen, "the plan is what happens, in its order"
-    back = running.said("rollback", "gauge", "--wait", "--timeout", "40")
+    back = running.run.json("rollback", "gauge", *WAIT)
     assert (back["outcome"], back["version"]) == ("serves", "1.0.0")
-    listed = {row["version"]: row["state"] for row in running.said("list")}
+    listed = {row["version"]: row["state"] for row in running.run.json("list")}
     assert (listed["1.0.0"], listed["1.1.0"]) == ("serving", "previous")
-    assert listed["2.0.0"].startswith("quarantined: gauge@2.0.0 does not fit: label 0"), "the reason outlives the rest"
-    line = running.models("watch", "gauge", "--seconds", "0.1").stdout
+    assert "label 0 is 'red'" in listed["2.0.0"]
+    line = running.run("watch", "gauge", "--seconds", "0.1").stdout
     assert line.startswith("gauge IDLE  serves: 1.0.0")
     assert "quarantined: 2.0.0" in line
 
 
 def test_a_deployment_goes_through_core_command_too(running: Running) -> None:
-    outcome = running.said("deploy", "gauge@1.0.0", "--via", "command", "--wait", "--timeout", "40")
-    assert outcome["outcome"] == "serves"
-    refused = running.models("deploy", "nobody@1.0.0", "--via", "command")
-    assert refused.exit_code == 1
+    assert running.run.json("deploy", "gauge@1.0.0", "--via", "command", *WAIT)["outcome"] == "serves"
+    refused = running.run("deploy", "nobody@1.0.0", "--via", "command", code=1)
     assert "model-app-inference-nobody" in refused.stderr
 
 
-def test_a_wish_for_a_model_nobody_has_heard_of_is_kept_and_says_so(running: Running) -> None:
-    wished = running.models("deploy", "unheard@1.0.0")
-    assert wished.exit_code == 0
-    assert "has reported nothing on a model 'unheard'" in wished.stderr
+def test_a_request_for_an_unknown_model_waits_and_is_reported(running: Running) -> None:
+    assert "'unheard'" in running.run("deploy", "unheard@1.0.0").stderr
 
 
 @pytest.mark.goal(3, 7)
-def test_a_version_that_is_nowhere_is_refused_at_once_with_those_there_are(running: Running) -> None:
-    before = running.said("watch", "gauge", "--seconds", "0.1")
+def test_a_version_that_does_not_exist_is_refused_at_once(running: Running) -> None:
+    before = running.shown()
     for words in (("deploy", "gauge@9.9.9"), ("deploy", "gauge@^9.0.0"), ("rollback", "gauge", "--to", "9.9.9")):
-        refused = running.models(*words)
-        assert (refused.exit_code, refused.stdout) == (1, ""), words
-        assert "model 'gauge' of app-inference: no version" in refused.stderr
+        refused = running.run(*words, code=1)
+        assert refused.stdout == ""
         assert "there are 2.0.0, 1.1.0, 1.0.0" in refused.stderr
-        assert "all is well" not in refused.stderr
-    assert "no alias 'steady'; there are latest" in running.models("deploy", "gauge@steady").stderr
-    assert running.said("watch", "gauge", "--seconds", "0.1") == before, "nothing was wished"
+    assert "there are latest" in running.run("deploy", "gauge@steady", code=1).stderr
+    assert running.shown() == before, "nothing was requested"
 
 
-def test_a_version_is_wished_unseen_where_only_core_keeper_answers(running: Running) -> None:
-    nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
-    wished = running.models("deploy", "gauge@9.9.9", "--command-url", nobody)
-    assert wished.exit_code == 0
-    assert "gauge@9.9.9 is not in " in wished.stderr
-    assert running.said("deploy", "gauge@1.0.0", "--wait", "--timeout", "40")["outcome"] == "serves"
+def test_a_version_is_requested_unchecked_where_only_core_keeper_answers(running: Running) -> None:
+    assert "gauge@9.9.9 is not in " in running.run("deploy", "gauge@9.9.9", "--command-url", nobody()).stderr
+    assert running.run.json("deploy", "gauge@1.0.0", *WAIT)["outcome"] == "serves"
 
 
 @pytest.mark.goal(3)
-def test_an_alias_is_deployed_and_not_deleted_while_it_is_wished(running: Running) -> None:
-    assert running.models("alias", "gauge@1.0.0", "stable").exit_code == 0
-    assert running.said("deploy", "gauge@stable")["wish"]["version"] == "stable"
-    refused = running.models("alias", "gauge", "stable", "--delete")
-    assert (refused.exit_code, refused.stdout) == (1, "")
-    assert "gauge@stable is in use: it is wished, `edgex-models deploy gauge@1.2.3` wishes" in refused.stderr
-    assert running.said("deploy", "gauge@>=1.0.0 <1.1.0")["wish"]["version"] == ">=1.0.0 <1.1.0"
+def test_an_alias_is_deployed_and_not_deleted_while_it_is_requested(running: Running) -> None:
+    running.run("alias", "gauge@1.0.0", "stable")
+    assert running.run.json("deploy", "gauge@stable")["request"]["version"] == "stable"
+    refused = running.run("alias", "gauge", "stable", "--delete", code=1)
+    assert refused.stdout == ""
+    assert "requested" in refused.stderr
+    assert running.run.json("deploy", "gauge@>=1.0.0 <1.1.0")["request"]["version"] == ">=1.0.0 <1.1.0"
     for words in ("gauge@stable", "gauge@~1.0.0"):
-        there = running.models("deploy", words, "--wait", "--timeout", "10")
-        assert (there.exit_code, there.stderr) == (0, ""), there.output
-        assert there.stdout.endswith("gauge@1.0.0 serves\n"), "it did already"
-    deleted = running.models("alias", "gauge", "stable", "--delete")
-    assert (deleted.exit_code, deleted.stderr) == (0, "")
+        done = running.run("deploy", words, "--wait", "--timeout", "10")
+        assert (done.stderr, done.stdout.splitlines()[-1]) == ("", "gauge@1.0.0 serves"), "it did already"
+    assert running.run("alias", "gauge", "stable", "--delete").stderr == ""
 
 
-def test_a_wish_for_an_alias_or_a_range_is_followed_until_the_version_that_it_means_serves(running: Running) -> None:
-    assert running.models("alias", "gauge@1.0.0", "steady").exit_code == 0
+def test_a_request_for_an_alias_or_a_range_is_followed_until_the_version_serves(running: Running) -> None:
+    running.run("alias", "gauge@1.0.0", "steady")
     for wanted, meant in (("~1.1.0", "1.1.0"), ("steady", "1.0.0")):
-        words = ("deploy", f"gauge@{wanted}", "--wait", "--timeout", "40", "--json")
-        with subprocess.Popen(
-            [sys.executable, "-m", "app_inference.cli", *words], stdout=subprocess.PIPE, text=True,
-            env={**os.environ, **running.environment},
-        ) as deploying:  # fmt: skip
+        with started(running, "deploy", f"gauge@{wanted}", *WAIT, "--json") as deploying:
             states_until(running, "OBSERVE")
-            assert running.models("promote", "gauge").exit_code == 0
+            running.run("promote", "gauge")
             outcome = json.loads(deploying.communicate(timeout=50)[0])
         assert (deploying.returncode, outcome["outcome"], outcome["version"]) == (0, "serves", meant)
-    assert running.models("deploy", "gauge@1.0.0").exit_code == 0  # the alias is free again
-    assert running.models("alias", "gauge", "steady", "--delete").exit_code == 0
+    running.run("deploy", "gauge@1.0.0")  # the alias is free again
+    running.run("alias", "gauge", "steady", "--delete")
 
 
 def test_an_alias_is_not_deleted_while_a_pipeline_names_it(running: Running) -> None:
-    assert running.models("alias", "gauge@1.0.0", "held").exit_code == 0
+    running.run("alias", "gauge@1.0.0", "held")
     key = f"{running.keeper}/api/v3/kvs/key/edgex/v4/app-inference/Writable/Pipelines/Held"
     for name, value in (("Enabled", "false"), ("Model", "gauge@held")):
         requests.put(f"{key}/{name}", json={"value": value}, timeout=5).raise_for_status()
-    deadline = time.monotonic() + PATIENCE
-    while "Held" not in requests.get(f"{running.url}/api/v3/vision/status", timeout=5).json()["pipelines"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    refused = running.models("alias", "gauge", "held", "--delete")
-    assert refused.exit_code == 1
-    assert "gauge@held is in use: pipeline 'Held' names it" in refused.stderr
+    status = f"{running.url}/api/v3/vision/status"
+    until(lambda: "Held" in requests.get(status, timeout=5).json()["pipelines"], "the pipeline is in force", PATIENCE)
+    assert "pipeline 'Held'" in running.run("alias", "gauge", "held", "--delete", code=1).stderr
 
 
 def test_a_version_in_use_is_not_removed(running: Running) -> None:
-    refused = running.models("remove", "gauge@1.0.0")
-    assert (refused.exit_code, refused.stdout) == (1, "")
-    assert "gauge@1.0.0 is in use" in refused.stderr
+    assert "gauge@1.0.0 is in use" in running.run("remove", "gauge@1.0.0", code=1).stderr
 
 
-def test_who_does_not_answer_is_said_with_exit_code_3(running: Running) -> None:
-    nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
-    for words in (
-        ("deploy", "gauge@1.0.0", "--keeper-url", nobody),
-        ("rollback", "gauge", "--keeper-url", nobody),
-        ("watch", "--keeper-url", nobody),
-        ("plan", "gauge", "--url", nobody),
-        ("plan", "gauge", "--url", running.keeper),
-    ):
-        done = running.models(*words)
-        assert done.exit_code == 3, (words, done.stdout, done.stderr)
-        assert done.stderr.startswith("edgex-models: ")
-    assert running.models("list", "--url", nobody).exit_code == 0
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("deploy", "gauge@1.0.0"), "--keeper-url"),
+        (("rollback", "gauge"), "--keeper-url"),
+        (("watch",), "--keeper-url"),
+        (("plan", "gauge"), "--url"),
+    ],
+)
+def test_a_service_that_does_not_answer_is_exit_code_3(running: Running, words: tuple[str, ...], option: str) -> None:
+    assert running.run(*words, option, nobody(), code=3).stderr.startswith("edgex-models: ")
 
 
-def test_a_pause_is_wished(running: Running) -> None:
-    assert running.models("pause", "gauge").exit_code == 0
-    assert running.models("pause", "gauge", "--off").stdout == "gauge: goes on\n"
-    assert running.models("pause", "nobody").exit_code == 1
+def test_another_service_is_not_taken_for_app_inference(running: Running) -> None:
+    running.run("plan", "gauge", "--url", running.keeper, code=3)
+    running.run("list", "--url", nobody())
+
+
+def test_a_rollout_is_paused(running: Running) -> None:
+    for words in (("gauge",), ("gauge", "--off")):
+        running.run("pause", *words)
+    running.run("pause", "nobody", code=1)
+
+
+def nobody() -> str:
+    """An address where no service answers."""
+    return f"http://127.0.0.1:{free_port('127.0.0.1')}"
+
+
+@contextlib.contextmanager
+def started(running: Running, *words: str) -> "Iterator[subprocess.Popen[str]]":
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "app_inference.cli", *words]
+    environment = {**os.environ, **running.run.environment}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        yield process
 
 
 def states_until(running: Running, wanted: str) -> list[str]:
     """The states `watch` shows, up to `wanted`."""
-    environment = {**os.environ, **running.environment}
-    command = [sys.executable, "-m", "app_inference.cli", "watch", "gauge", "--json", "--seconds", str(PATIENCE)]
     seen: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as watching:
+    with started(running, "watch", "gauge", "--json", "--seconds", str(PATIENCE)) as watching:
         for line in watching.stdout or ():
             report = json.loads(line)
             if report["state"] != "IDLE" or seen or wanted == "IDLE":

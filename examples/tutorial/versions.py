@@ -1,7 +1,6 @@
-"""Versions of the driver's model for the tutorial on updates: a good one, and three that must not stay.
+"""`python -m examples.tutorial.versions`: versions of the driver's model, one good, three bad.
 
-`python -m demo.versions` puts them beside the run that is going on, into run/versions: each a folder that
-`edgex-models add` takes, a real network, made from the sample's own with OpenVINO.
+Each is a folder below run/versions that `edgex-models add` takes: a real network, changed with OpenVINO.
 """
 
 import argparse
@@ -28,8 +27,8 @@ from demo.options import CACHE, ROOT
 from demo.samples import SAMPLES, sample_video
 
 SAMPLE = SAMPLES["driver"]
-SCORES = "classificators"  # the network's output that says how sure it is of each anchor
-SANE_PICTURES = 200  # after so many a forgetful version loses its mind
+SCORES = "classificators"  # the output with the score of each anchor
+SANE_PICTURES = 200  # after these, the version 0.9.0 reports a face everywhere
 TOLERANCE = 0.02  # of golden results: FP16 and FP32 round differently
 
 
@@ -44,12 +43,12 @@ class Change:
     has_golden: bool = True
 
 
-def as_it_is(_network: ov.Model) -> None:
-    """The network stays as it is: as OpenVINO IR it is ready sooner."""
+def keep(_network: ov.Model) -> None:
+    """The same network; as OpenVINO IR it loads faster."""
 
 
 def shuffle_weights(network: ov.Model) -> None:
-    """The right shapes, the right values, in the wrong order: what a mixed-up export looks like."""
+    """The right shapes and values in the wrong order, as after a wrong export."""
     order = np.random.default_rng(0)
     for node in network.get_ops():
         if node.get_type_name() not in ("Convolution", "GroupConvolution"):
@@ -59,24 +58,24 @@ def shuffle_weights(network: ov.Model) -> None:
         weights.output(0).replace(op.constant(mixed, dtype=weights.data.dtype).output(0))
 
 
-def go_mad_later(network: ov.Model) -> None:
-    """It counts its pictures, and from one on is sure of every anchor: no test before that can know."""
+def fail_later(network: ov.Model) -> None:
+    """Count the pictures, and report every anchor after SANE_PICTURES: no earlier test can notice."""
     count = op.read_value(op.constant(np.zeros(1, np.float32)), "pictures", ov.Type.f32, ov.PartialShape([1]))
     counted = op.add(count, op.constant(np.ones(1, np.float32)))
-    is_mad = op.convert(op.greater(counted, op.constant(np.array([SANE_PICTURES], np.float32))), "f32")
+    is_broken = op.convert(op.greater(counted, op.constant(np.array([SANE_PICTURES], np.float32))), "f32")
     result = network.output(SCORES).node
     sane = result.input_value(0)
-    scores = op.add(sane, op.multiply(is_mad, op.constant(np.array([1e3], np.float32))))
+    scores = op.add(sane, op.multiply(is_broken, op.constant(np.array([1e3], np.float32))))
     scores.output(0).set_names({SCORES})
     result.input(0).replace_source_output(scores.output(0))
     network.add_sinks([op.assign(counted, "pictures")])
 
 
 CHANGES = (
-    Change("0.7.0", 2, "The same network as OpenVINO IR, with a golden picture", as_it_is),
-    Change("0.8.0", 3, "Wrong weights, and a golden picture that tells", shuffle_weights),
+    Change("0.7.0", 2, "The same network as OpenVINO IR, with a golden picture", keep),
+    Change("0.8.0", 3, "Wrong weights, and a golden picture that shows it", shuffle_weights),
     Change("0.8.1", 4, "Wrong weights, and no golden picture", shuffle_weights, has_golden=False),
-    Change("0.9.0", 5, f"Goes mad after {SANE_PICTURES} pictures", go_mad_later),
+    Change("0.9.0", 5, f"Fails after {SANE_PICTURES} pictures", fail_later),
 )
 
 
@@ -86,7 +85,7 @@ def make_versions(repository: Repository, video: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     picture = folder / "driver.png"
     _save_first_frame(video, picture)
-    with load_model(sample) as model:  # what the serving version says of a picture is what others must say of it
+    with load_model(sample) as model:  # the result of the serving version is the expected one
         golden = make_golden(model, folder, picture, TOLERANCE)
     for change in CHANGES:
         place = folder / change.version
@@ -100,9 +99,9 @@ def make_versions(repository: Repository, video: Path, folder: Path) -> None:
 
 
 def _manifest(sample: StoredModel, change: Change, golden: Golden) -> str:
-    """That of the sample's model, about other files, which `edgex-models add` lists."""
+    """The manifest of the sample's model without files; `edgex-models add` lists them."""
     assert sample.manifest is not None
-    said = msgspec.structs.replace(
+    changed = msgspec.structs.replace(
         sample.manifest,
         version=change.version,
         release=change.release,
@@ -110,7 +109,7 @@ def _manifest(sample: StoredModel, change: Change, golden: Golden) -> str:
         files=[],
         golden=[golden] if change.has_golden else [],
     )
-    return manifest_text(said)
+    return manifest_text(changed)
 
 
 def _save_first_frame(video: Path, target: Path) -> None:
@@ -123,7 +122,7 @@ def _save_first_frame(video: Path, target: Path) -> None:
 
 
 def _constant_behind(value: ov.Output) -> ov.Node:
-    """The weights a convolution uses: behind the reshaping and converting that belongs to them."""
+    """The weights of a convolution, in front of their reshaping and conversion."""
     node = value.get_node()
     while node.get_type_name() != "Constant":
         node = node.input_value(0).get_node()
@@ -131,19 +130,20 @@ def _constant_behind(value: ov.Output) -> ov.Node:
 
 
 def _from_here(folder: Path) -> Path:
-    """As short as a command typed here can take it."""
+    """Relative to the current folder where that is possible."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m demo.versions", description=__doc__)
-    parser.add_argument("--run", type=Path, default=ROOT / "run", help="folder of the run; run/ if not said")
-    run = parser.parse_args(argv).run
-    folder = run / "versions"
+    parser = argparse.ArgumentParser(prog="python -m examples.tutorial.versions", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=ROOT / "run/versions", help="where they are written")
+    parser.add_argument("--models", type=Path, default=ROOT / "models", help="folder of the models")
+    known = parser.parse_args(argv)
+    folder = known.folder
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        make_versions(Repository(run / "models"), sample_video(SAMPLE, CACHE), folder)
+        make_versions(Repository(known.models), sample_video(SAMPLE, CACHE), folder)
         for change in CHANGES:
             print(f"{_from_here(folder / change.version)}  {change.description}")
     except EdgexError as error:

@@ -1,0 +1,1 @@
+"""What the documentation runs beside the product."""
