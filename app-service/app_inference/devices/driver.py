@@ -19,8 +19,7 @@ from app_inference.devices.model_state import ModelState, ModelStates
 from app_inference.devices.startup import MODEL_PROFILE
 from app_inference.errors import ModelRejected
 from app_inference.inference.model import Model
-from app_inference.models.repository import Repository
-from app_inference.models.version import StoredModel
+from app_inference.models.repository import Repository, StoredModel
 from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.engine import Engine
 from app_inference.rollout.selftest import self_test

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from app_inference.inference.model import Model
-from app_inference.models.version import SUFFIXES
+from app_inference.models.repository import SUFFIXES
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.samples import Summary, summarise
 from app_inference.pipeline.serving import Models

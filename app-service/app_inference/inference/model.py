@@ -30,12 +30,11 @@ from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.inference.input_shape import InputShape, input_shape
 from app_inference.inference.runtime import Runtime
 from app_inference.inference.session import Session, Timings, short_cause
-from app_inference.models.file_signature import check_kind, unreadable
-from app_inference.models.metadata.graph_metadata import below, facts_from
-from app_inference.models.metadata.provenance import Told, provenance
-from app_inference.models.metadata.release import check_release, warnings
-from app_inference.models.metadata.ultralytics import export_from_props
-from app_inference.models.repository import StoredModel
+from app_inference.models.metadata.exports import export_from_props
+from app_inference.models.metadata.model_info import below, facts_from
+from app_inference.models.metadata.openvino import check_release, warnings
+from app_inference.models.metadata.provenance import Statement, provenance
+from app_inference.models.repository import StoredModel, check_signature
 from app_inference.models.resolution import ResolvedModel, resolve, state
 from app_inference.vision.image import Size, image_from_pixels
 
@@ -56,7 +55,7 @@ class OpenedModel:
     outputs: tuple[TensorSpec, ...]
     shape: InputShape
     resolved: ResolvedModel
-    provenance: dict[str, Told]
+    provenance: dict[str, Statement]
     warnings: tuple[str, ...]  # what may go wrong, and does not stop it
 
 
@@ -231,11 +230,14 @@ def _core() -> ov.Core:
 
 
 def _read(path: Path) -> ov.Model:
-    check_kind(path)
+    check_signature(path)
     try:
         return _core().read_model(path)
     except RuntimeError as error:
-        raise unreadable(path, short_cause(error)) from error
+        cause = short_cause(error)
+        if cause.startswith("Unable to read the model"):  # then comes a list of its readers, and nothing that is wrong
+            cause = "it is damaged, or of another kind than its name says"
+        raise ModelRejected(f"{path}: OpenVINO cannot read it: {cause}") from error
 
 
 def _only_input(model: ov.Model) -> TensorSpec:

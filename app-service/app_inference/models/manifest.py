@@ -1,7 +1,6 @@
 """`manifest.yaml`: what a model cannot say of itself. Only schema, name and version are needed, and the type of a model
 that does not name it; the rest is optional. Every key is described in docs/reference/manifest.md. Pure."""
 
-import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -9,6 +8,7 @@ import msgspec
 import yaml
 
 from app_inference.errors import ModelRejected
+from app_inference.models.versions import parse_version
 
 SCHEMA: Literal["vision.model/1"] = "vision.model/1"
 FILE_NAME = "manifest.yaml"
@@ -24,14 +24,6 @@ Layout = Literal["NCHW", "NHWC"]
 Color = Literal["RGB", "BGR"]
 Resize = Literal["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]
 Channels = Annotated[list[float], msgspec.Meta(min_length=1, max_length=3)]
-
-# https://semver.org: three numbers, then perhaps a pre-release and build data. A single number, as model servers name
-# their version folders, stands for the first of the three.
-_SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
-_NUMBER = re.compile(r"\d{1,18}")
-_FORMS = "of the form 1.2.3, 1.2.3-rc.1 or 3"
-
-VersionKey = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -88,7 +80,6 @@ class Limits(Struct, frozen=True):
 
     latency_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None  # 99th percentile
     memory_mb: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    error_rate: Share | None = None
 
 
 class Provenance(Struct, frozen=True):
@@ -108,7 +99,6 @@ class Manifest(Struct, frozen=True):
     name: Name
     version: str  # semantic versioning, or one number
     type: str | None = None  # of our decoders, or what the model's maker calls it; None: the model says it itself
-    release: Annotated[int, msgspec.Meta(ge=0)] | None = None  # counts up, never back
     task: Task | None = None  # checked against what the type does
     description: str = ""
     labels: list[str] | None = None
@@ -145,30 +135,25 @@ def manifest_text(manifest: Manifest) -> str:
     return yaml.safe_dump(msgspec.to_builtins(manifest), sort_keys=False, allow_unicode=True, width=120)
 
 
-def version_key(version: str) -> VersionKey:
-    """Sorts versions by precedence (semver.org, 11); raises ModelRejected for one that is none."""
-    if _NUMBER.fullmatch(version):
-        return int(version), 0, 0, True, ()
-    match = _SEMVER.fullmatch(version)
-    if match is None:
-        raise ModelRejected(f"version {version!r} is not {_FORMS}")
-    major, minor, patch, before = match.groups()
-    marks = tuple((not m.isdigit(), int(m) if m.isdigit() else 0, m) for m in (before or "").split(".") if m)
-    return int(major), int(minor), int(patch), before is None, marks
-
-
 def parse_labels(text: str) -> tuple[str, ...]:
     """One label a line; empty lines at the end are no labels."""
     return tuple(line.strip() for line in text.rstrip().splitlines())
 
 
 def _document(text: str | bytes) -> Any:
-    return yaml.safe_load(text) or {}
+    document = yaml.safe_load(text) or {}
+    if isinstance(document, dict):  # earlier manifests have two keys that nothing read
+        document.pop("release", None)
+        if isinstance(limits := document.get("limits"), dict):
+            limits.pop("error_rate", None)
+    return document
 
 
 def _complaint(manifest: Manifest) -> str | None:
-    if not (_SEMVER.fullmatch(manifest.version) or _NUMBER.fullmatch(manifest.version)):
-        return f"version {manifest.version!r} is not {_FORMS}"
+    try:
+        parse_version(manifest.version)
+    except ModelRejected as error:
+        return str(error)
     if manifest.labels is not None and manifest.labels_file is not None:
         return "labels and labels_file are both given; say one"
     if any(len(values or [0]) == 2 for values in (manifest.input.mean, manifest.input.scale)):

@@ -13,7 +13,7 @@ from edgex_kit.wire.errors import Conflict, EdgexError, NotFound
 from app_inference.background import in_background
 from app_inference.inference.model import Model
 from app_inference.models.repository import StoredModel
-from app_inference.models.version_numbers import is_floating
+from app_inference.models.versions import is_version
 from app_inference.pipeline.slot import ServedModel
 from app_inference.rollout.boot import end_well
 from app_inference.rollout.deployment_queue import Deployment
@@ -214,7 +214,7 @@ class Engine:
 
     def _meant(self, name: str, version: str) -> str:
         """The version that a wish means now; what nothing fits stays as it is, and is refused by its rollout."""
-        if not is_floating(version):
+        if is_version(version):
             return version
         try:
             return self._preparer.repository.chosen(name, version)

@@ -21,9 +21,9 @@ from app_inference.background import in_background
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.inference.model import Model, digests_in_use, load_model
 from app_inference.inference.runtime import Runtime
-from app_inference.models.manifest import version_key
 from app_inference.models.repository import Repository, StoredModel
 from app_inference.models.retention import prune
+from app_inference.models.versions import parse_version
 from app_inference.rollout.compatibility import differences
 from app_inference.rollout.selftest import self_test
 
@@ -102,7 +102,7 @@ def _verified(stored: StoredModel) -> str:
 def _prune(
     repository: Repository, name: str, keep: int, active: str, needed: Callable[[], Collection[str]]
 ) -> list[str]:
-    newer = {it for it in repository.versions(name) if version_key(it) > version_key(active)}
+    newer = {it for it in repository.versions(name) if parse_version(it) > parse_version(active)}
     return prune(repository, name, keep, lambda: {*needed(), *newer, *repository.aliases(name).values()})
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from edgex_kit.wire.errors import EdgexError
 
-from app_inference.models.repository import Repository, StoredModel
-from app_inference.models.version import check_digest, check_size
+from app_inference.models.repository import Repository, StoredModel, check_digest, check_size
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from app_inference.errors import ImageBroken, InferenceFailed, ModelRejected, ModelUnavailable
 from app_inference.inference.model import Model, Session
 from app_inference.models.manifest import Golden
-from app_inference.models.version import StoredModel
+from app_inference.models.repository import StoredModel
 from app_inference.rollout.golden import Expected, complaint, expected_from, expected_text, parse_expected
 from app_inference.rollout.timing import median_ms, noise
 from app_inference.vision.formats import image_from_bytes

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.models.catalogue import Entry, catalogue, find, is_there, pull_model
-from app_inference.models.manifest import parse_manifest
-from app_inference.models.pull import Pullable, pull
+from app_inference.models.catalogue import Catalogue, Entry, catalogue, find, pull
+from app_inference.models.manifest import File, parse_manifest
 from app_inference.models.repository import Repository
 from edgex_kit.wire.errors import NotFound
 
@@ -71,27 +70,27 @@ def test_what_the_catalogue_has_not_is_said_with_what_it_has() -> None:
 
 def test_a_model_is_pulled_whole_and_only_once(tmp_path: Path, index: Path) -> None:
     repository = Repository(tmp_path / "models")
-    assert not is_there(repository, entry())
-    stored = pull_model(repository, entry())
+    assert not Catalogue(repository).has(entry())
+    stored = Catalogue(repository).install(entry())
     assert (stored.folder / "model.onnx").read_bytes() == DATA
     assert sorted(path.name for path in stored.folder.iterdir()) == ["manifest.yaml", "model.onnx"]
     assert sorted(path.name for path in repository.root.iterdir()) == ["tiny"]
     assert stored.listed_digest() == stored.digest()
     for wheel in index.iterdir():
         wheel.unlink()
-    assert pull_model(repository, entry()).folder == stored.folder  # nothing is asked for again
+    assert Catalogue(repository).install(entry()).folder == stored.folder  # nothing is asked for again
 
 
 def test_a_damaged_or_outdated_version_is_replaced(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "models")
-    path = pull_model(repository, entry()).folder / "model.onnx"
+    path = Catalogue(repository).install(entry()).folder / "model.onnx"
     path.chmod(0o644)
     path.write_bytes(DATA[:-1])
-    assert not is_there(repository, entry())
-    assert pull_model(repository, entry()).path.read_bytes() == DATA
+    assert not Catalogue(repository).has(entry())
+    assert Catalogue(repository).install(entry()).path.read_bytes() == DATA
     newer = entry(text=MANIFEST + "description: with words\n")
-    assert not is_there(repository, newer)
-    manifest = pull_model(repository, newer).manifest
+    assert not Catalogue(repository).has(newer)
+    manifest = Catalogue(repository).install(newer).manifest
     assert manifest is not None
     assert manifest.description == "with words"
 
@@ -100,13 +99,13 @@ def test_a_manifest_whose_weights_are_missing_is_filled_up(tmp_path: Path) -> No
     folder = tmp_path / "models" / "tiny" / "1.5.0"
     folder.mkdir(parents=True)
     (folder / "manifest.yaml").write_bytes(entry().text)
-    assert pull_model(Repository(tmp_path / "models"), entry()).path.read_bytes() == DATA
+    assert Catalogue(Repository(tmp_path / "models")).install(entry()).path.read_bytes() == DATA
 
 
 def test_what_is_not_the_file_that_was_described_is_thrown_away(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "models")
     with pytest.raises(ModelRejected, match=r"net.onnx of .*whl is not the expected file: sha256 "):
-        pull_model(repository, entry(sha256="f" * 64))
+        Catalogue(repository).install(entry(sha256="f" * 64))
     assert list(repository.root.iterdir()) == []
 
 
@@ -120,7 +119,7 @@ def test_what_is_not_the_file_that_was_described_is_thrown_away(tmp_path: Path) 
     ],
 )
 def test_what_cannot_be_had_is_said(tmp_path: Path, source: str, error: type[Exception], said: str) -> None:
-    wanted = Pullable(source, len(DATA), hashlib.sha256(DATA).hexdigest())
+    wanted = File(name="net.onnx", size=len(DATA), sha256=hashlib.sha256(DATA).hexdigest(), source=source)
     with pytest.raises(error, match=said):
         pull(wanted, tmp_path / "out" / "net.onnx")
     assert not (tmp_path / "out" / "net.onnx").exists()
@@ -135,6 +134,6 @@ def test_an_index_that_does_not_answer_is_said_and_no_version_is_blamed(
     monkeypatch.delenv("PIP_NO_INDEX", raising=False)
     monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-    wanted = Pullable("pypi:no-such-sample==1.0#model.onnx", 1, "0" * 64)
+    wanted = File(name="model.onnx", size=1, sha256="0" * 64, source="pypi:no-such-sample==1.0#model.onnx")
     with pytest.raises(ModelUnavailable, match="the package index does not answer"):
         pull(wanted, tmp_path / "model.onnx")

@@ -2,7 +2,7 @@
 
 import pytest
 from app_inference.errors import ModelRejected
-from app_inference.models.manifest import manifest_text, parse_labels, parse_manifest, version_key
+from app_inference.models.manifest import manifest_text, parse_labels, parse_manifest
 
 SMALL = """
 schema: vision.model/1
@@ -54,7 +54,6 @@ def test_name_and_version_are_enough_and_a_type_where_the_model_has_none() -> No
 
 def test_every_key_is_read() -> None:
     manifest = parse_manifest(FULL)
-    assert manifest.release == 3
     assert manifest.input.size == (416, 320)
     assert manifest.input.scale == [1, 2, 3]
     assert manifest.thresholds.top_k == 3
@@ -72,7 +71,6 @@ def test_every_key_is_read() -> None:
         (("version: 1.0.0", "version: 1.0"), r"Expected `str`, got `float` - at `\$.version`"),
         (("version: 1.0.0", "version: newest"), "version 'newest' is not of the form"),
         (("name: yolox-nano", "name: ../secret"), r"\$.name"),
-        (("release: 3", "release: -1"), r"\$.release"),
         (("release: 3", "relaese: 3"), "unknown field `relaese`"),
         (("size: [416, 320]", "size: [416]"), r"\$.input.size"),
         (("size: [416, 320]", "size: [0, 320]"), r"\$.input.size"),
@@ -104,27 +102,9 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
         parse_manifest(text)
 
 
-def test_versions_sort_by_precedence() -> None:
-    rising = ["0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2",
-              "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0", "2.0.0"]  # fmt: skip
-    assert sorted(set(rising), key=version_key) == rising
-    assert version_key("1.0.0+build.5") == version_key("1.0.0")
-
-
-def test_a_single_number_is_a_version_too() -> None:
-    assert sorted(["3", "10", "9.9.9", "1.2.3", "2"], key=version_key) == ["1.2.3", "2", "3", "9.9.9", "10"]
-    assert parse_manifest(SMALL.replace("1.0.0", "'7'")).version == "7"
-
-
 def test_a_written_manifest_reads_as_it_was() -> None:
     for text in (SMALL, FULL):
         assert parse_manifest(manifest_text(parse_manifest(text))) == parse_manifest(text)
-
-
-@pytest.mark.parametrize("text", ["1.0", "-1", "v1.0.0", "1.0.0.0", "", "newest", "1.0.x"])
-def test_what_is_no_version_is_refused(text: str) -> None:
-    with pytest.raises(ModelRejected, match="is not of the form"):
-        version_key(text)
 
 
 def test_labels_are_lines() -> None:

@@ -6,7 +6,7 @@ import cv2
 import pytest
 from app_inference.errors import ModelUnavailable
 from app_inference.inference.model import Model, load_model
-from app_inference.models.catalogue import find, pull_model
+from app_inference.models.catalogue import Catalogue, find
 from app_inference.models.repository import Repository
 from app_inference.vision.detections import Detections
 from app_inference.vision.image import image_from_jpeg, image_from_pixels
@@ -21,7 +21,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 def pulled(repository: Repository, name: str) -> Model:
     try:
-        return load_model(pull_model(repository, find(name)))
+        return load_model(Catalogue(repository).install(find(name)))
     except ModelUnavailable as error:
         pytest.skip(str(error))
 

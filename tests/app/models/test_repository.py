@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.models.repository import Repository, StoredModel, load_manifest, stored_model
+from app_inference.inference.model import ports
+from app_inference.models.repository import Repository, StoredModel, check_signature, load_manifest, stored_model
 from edgex_kit.wire.errors import NotFound
 
 MANIFEST = "schema: vision.model/1\nname: {name}\nversion: {version}\ntype: yolox\n"
@@ -195,3 +196,29 @@ def test_the_manifest_that_comes_with_us_is_sound() -> None:
         assert path.parent.parent.name == manifest.name
         assert manifest.license
         assert all(file.source for file in manifest.files)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("net.onnx", b"", "net.onnx: the file is empty"),
+        ("net.tflite", b"\0" * 64, "net.tflite: no TFLite file: it lacks the mark TFL3"),
+        ("net.xml", b"<html>", "net.xml: no OpenVINO IR"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_with_what_it_lacks(
+    tmp_path: Path, name: str, data: bytes, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ModelRejected, match=said):
+        ports(stored_model(tmp_path / name))
+    assert capfd.readouterr() == ("", "")  # OpenVINO's readers were not asked
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("net.tflite", b"\x1c\0\0\0TFL3"), ("net.xml", b"<?xml?><net>"), ("n.pb", b"x")]
+)
+def test_what_could_be_one_is_left_to_openvino(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    check_signature(tmp_path / name)
+    check_signature(tmp_path)

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-import app_inference.models.version as stored_module
+import app_inference.models.repository as stored_module
 import pytest
 import yaml
 from app_inference.inference.model import load_model

@@ -11,8 +11,7 @@ from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.inference.model import load_model
 from app_inference.models.importer import Wanted, add
 from app_inference.models.manifest import Golden, Limits, Manifest
-from app_inference.models.repository import Repository, StoredModel
-from app_inference.models.version import stored_model
+from app_inference.models.repository import Repository, StoredModel, stored_model
 from app_inference.rollout.selftest import make_golden, self_test
 from numpy.typing import NDArray
 from openvino import opset13 as op

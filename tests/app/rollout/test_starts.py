@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from app_inference.models.version import file_digest
+from app_inference.models.repository import file_digest
 from app_inference.rollout.journal import Journal, Record
 from edgex_standin.address import Address
 

@@ -18,7 +18,7 @@ _TOOLS = {"otx_version": "OTX", "getitune_version": "Geti", "anomalib_version": 
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Statement:
     """A text, and where it stands."""
 
     text: str
@@ -27,23 +27,23 @@ class Told:
 
 def provenance(
     manifest: Manifest | None, export: Export | None, facts: Mapping[str, str] | None = None
-) -> dict[str, Told]:
+) -> dict[str, Statement]:
     """What is told of `KEYS`; `facts` are what tools left in the file: `model_info`'s keys and `nncf/version`."""
     layers = [("manifest", _manifested(manifest)), *_exported(export), ("model_info", _marked(facts or {}))]
     told = {}
     for key in KEYS:
         found = next(((name, layer[key]) for name, layer in layers if layer.get(key)), None)
         if found is not None:
-            told[key] = Told(found[1], found[0])
+            told[key] = Statement(found[1], found[0])
     return told
 
 
-def missing(told: Mapping[str, Told], required: Iterable[str]) -> list[str]:
+def missing(told: Mapping[str, Statement], required: Iterable[str]) -> list[str]:
     """Which of the required keys nothing is told of."""
     return [key for key in required if key not in told]
 
 
-def license_warning(told: Mapping[str, Told]) -> str:
+def license_warning(told: Mapping[str, Statement]) -> str:
     """A sentence where the licence asks more of an operator than naming the author; empty where it does not."""
     licence = told.get("license")
     if licence is None:

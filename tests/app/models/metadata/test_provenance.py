@@ -3,7 +3,7 @@
 import pytest
 from app_inference.models.manifest import parse_manifest
 from app_inference.models.metadata.exports import Export
-from app_inference.models.metadata.provenance import Told, license_warning, missing, provenance
+from app_inference.models.metadata.provenance import Statement, license_warning, missing, provenance
 
 MANIFEST = parse_manifest(
     "schema: vision.model/1\nname: net\nversion: 1.0.0\nlicense: MIT\nsource: https://example.org/net\n"
@@ -15,15 +15,15 @@ EXPORT = Export("metadata.yaml", license="AGPL-3.0", trainer="Ultralytics 8.4.1"
 @pytest.mark.goal(31)
 def test_the_stronger_word_counts_and_names_itself() -> None:
     told = provenance(MANIFEST, EXPORT, {"license": "BSD-3-Clause", "otx_version": "2.2.0", "nncf/version": "2.13"})
-    assert told["license"] == Told("MIT", "manifest")
-    assert told["trainer"] == Told("Ultralytics 8.4.1", "metadata.yaml")
-    assert told["dataset"] == Told("street-2026", "manifest")
+    assert told["license"] == Statement("MIT", "manifest")
+    assert told["trainer"] == Statement("Ultralytics 8.4.1", "metadata.yaml")
+    assert told["dataset"] == Statement("street-2026", "manifest")
     assert told["commit"].text == "abc123"
-    assert provenance(None, EXPORT)["license"] == Told("AGPL-3.0", "metadata.yaml")
+    assert provenance(None, EXPORT)["license"] == Statement("AGPL-3.0", "metadata.yaml")
     found = provenance(None, None, {"license": "BSD-3-Clause", "otx_version": "2.2.0", "nncf/version": "2.13"})
     assert found == {
-        "license": Told("BSD-3-Clause", "model_info"),
-        "trainer": Told("OTX 2.2.0, NNCF 2.13", "model_info"),
+        "license": Statement("BSD-3-Clause", "model_info"),
+        "trainer": Statement("OTX 2.2.0, NNCF 2.13", "model_info"),
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import openvino as ov
-from app_inference.models.metadata.graph_metadata import below, facts_from
+from app_inference.models.metadata.model_info import below, facts_from
 
 BuildModel = Callable[..., Path]
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from app_inference.errors import ModelRejected
 from app_inference.models.repository import Repository
-from app_inference.models.version_numbers import chosen, is_floating
+from app_inference.models.versions import chosen, is_version, parse_version
 from edgex_kit.wire.errors import Invalid, NotFound
 
 VERSIONS = ["2.1.0-rc.1", "2.0.0", "1.10.0", "1.2.3", "1.2.0", "0.9.0"]
@@ -27,6 +28,7 @@ ALIASES = {"stable": "1.2.3", "candidate": "2.1.0-rc.1", "gone": "7.0.0"}
         (">=1.0.0, <=2.0.0", "2.0.0"),
         ("<1.0.0", "0.9.0"),
         ("=1.2.0", "1.2.0"),
+        ("1.x", "1.10.0"),
     ],
 )
 def test_what_is_wanted_means_one_version(wanted: str, meant: str) -> None:
@@ -44,17 +46,14 @@ def test_what_is_wanted_means_one_version(wanted: str, meant: str) -> None:
         ("unheard", NotFound, "no alias 'unheard'; there are latest, candidate, gone, stable"),
         ("gone", NotFound, r"no version '7\.0\.0'"),
         ("^one", Invalid, "version '\\^one'"),
-        ("1.*", Invalid, "a range such as"),
+        ("", Invalid, "a range such as"),
+        ("*", Invalid, "a range such as"),
         (">=1.0.0 or so", Invalid, "a range such as"),
     ],
 )
 def test_what_means_nothing_is_refused_with_what_there_is(wanted: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         chosen(wanted, VERSIONS, ALIASES)
-
-
-def test_only_a_number_means_the_same_for_ever() -> None:
-    assert [is_floating(it) for it in ("1.2.3", "7", "latest", "stable", "^1.0.0")] == [False, False, True, True, True]
 
 
 @pytest.mark.goal(3)
@@ -75,3 +74,16 @@ def test_a_pipeline_may_name_a_number_an_alias_or_a_range(tmp_path: Path) -> Non
     ):
         with pytest.raises(error):
             repository.point("net", alias, version)
+
+
+def test_versions_sort_by_precedence() -> None:
+    rising = ["0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2",
+              "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0", "2", "3", "10"]  # fmt: skip
+    assert sorted(set(rising), key=parse_version) == rising
+
+
+@pytest.mark.parametrize("text", ["1.0", "-1", "v1.0.0", "1.0.0.0", "", "newest", "1.0.x", "1.0.0\n", "9" * 5000])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    assert not is_version(text)
+    with pytest.raises(ModelRejected):
+        parse_version(text)

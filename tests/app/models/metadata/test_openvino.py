@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from app_inference.errors import ModelRejected
-from app_inference.models.metadata.release import check_release, release_of, warnings
+from app_inference.models.metadata.openvino import check_release, release_of, warnings
 from app_inference.models.repository import stored_model
 
 BuildModel = Callable[..., Path]
