@@ -1,10 +1,13 @@
-"""Requests that come as a JSON array and are answered one by one in a 207 (contract 2.11)."""
+"""Request bodies of the core services: JSON arrays that are answered one by one in a 207, and uploaded files."""
 
 from collections.abc import Awaitable, Callable
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import HTTP
 from typing import Any
 
 from edgex_kit.service.rest import Json
-from edgex_kit.wire.errors import EdgexError
+from edgex_kit.wire.errors import EdgexError, Invalid
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -42,3 +45,15 @@ async def answer_each(requests: list[Taken], status: int, act: Callable[[Taken],
         except EdgexError as error:
             answers.append(refused(request_id, error))
     return Json(answers or None, 207)
+
+
+def file_of(content_type: str, body: bytes, field: str) -> bytes | None:
+    """The bytes of `field`; None where it is missing. Raises Invalid for a body of another kind."""
+    form = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body, policy=HTTP)
+    if not isinstance(form, EmailMessage) or not form.is_multipart():
+        raise Invalid(f"a multipart/form-data body was expected, not '{content_type}'")
+    for part in form.iter_parts():
+        if part.get_param("name", header="content-disposition") == field:
+            data = part.get_payload(decode=True)
+            return data if isinstance(data, bytes) else None
+    return None

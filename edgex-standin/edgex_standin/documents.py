@@ -13,7 +13,7 @@ import msgspec
 from edgex_kit.wire.errors import Invalid, NotFound
 from edgex_kit.wire.messages import new_id
 
-from edgex_standin.paging import Page
+from edgex_standin.web import Page
 
 Kind = Literal["device", "deviceprofile", "deviceservice", "provisionwatcher", "registration"]
 Doc = dict[str, Any]

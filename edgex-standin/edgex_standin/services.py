@@ -7,23 +7,48 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from edgex_kit.config.settings import Tree
+from edgex_kit.service.rest import Endpoint, Json
 from edgex_kit.service.server import serve_on
+from edgex_kit.wire import codec
+from edgex_kit.wire.errors import Invalid, Malformed
+from edgex_kit.wire.messages import API, JSON, SecretRequest
+from edgex_kit.wire.topics import escape_name
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from edgex_standin.command.command import Commands
+from edgex_standin.command.command import Commands, Relay, open_relay
 from edgex_standin.command.command_bus import CommandBus
 from edgex_standin.core import COMMAND, DATA, KEEPER, METADATA, Core
-from edgex_standin.data.event_routes import Events
 from edgex_standin.data.intake import Intake
-from edgex_standin.data.reading_routes import Readings
+from edgex_standin.data.routes import Events, Readings
+from edgex_standin.keeper import kv
 from edgex_standin.keeper.common_config import configuration_of
-from edgex_standin.keeper.core_secrets import secret_of
-from edgex_standin.keeper.health import HealthChecks, open_health_checks
 from edgex_standin.keeper.keeper import Keys
-from edgex_standin.keeper.registry import Registry, register_ourselves
+from edgex_standin.keeper.registry import HealthChecks, Registry, open_health_checks, register_ourselves
 from edgex_standin.metadata.metadata import metadata_routes
-from edgex_standin.relay import Relay, open_relay
+from edgex_standin.store import Store
 from edgex_standin.web import app_of, route
+
+
+def secret_of(store: Store, service: str) -> Endpoint:
+    """The endpoint for one service."""
+
+    async def secret(request: Request) -> Response:
+        try:
+            wanted = codec.convert(codec.decode_body(JSON, await request.body()), SecretRequest)
+        except Malformed as error:  # its text could quote the secret
+            raise Invalid("JSON decode failed") from error
+        values = {pair.key: pair.value for pair in wanted.secret_data}
+        if not wanted.secret_name.strip() or not values or not all((*values.keys(), *values.values())):
+            raise Invalid("JSON decode failed")
+        tree = {"SecretName": wanted.secret_name, "SecretData": values}
+        key = f"edgex/v4/{service}/Writable/InsecureSecrets/{escape_name(wanted.secret_name)}"
+        await store.run(lambda db: kv.put_flat(db, key, tree))
+        head = {"requestId": wanted.request_id} if wanted.request_id else {}
+        return Json({"apiVersion": API, **head, "statusCode": 201}, 201)
+
+    return secret
 
 
 @contextlib.asynccontextmanager

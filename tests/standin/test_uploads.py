@@ -1,7 +1,7 @@
 import pytest
 import requests
 from edgex_kit.wire.errors import Invalid
-from edgex_standin.uploads import file_of
+from edgex_standin.batches import file_of
 
 YAML = 'name: "käse"\r\nlabels: [a,\tb]\n\n'.encode()
 

@@ -1,26 +1,101 @@
-"""core-command over REST (contract 8.2). Over the bus it is `command_bus`."""
+"""core-command over REST; over the bus it is `command_bus`.
 
+Device services are called on threads of their own, so that a slow device delays nobody else."""
+
+import asyncio
+import contextlib
 import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+import requests
+from edgex_kit.clients.http import open_session
 from edgex_kit.service.rest import Json, name_of
 from edgex_kit.wire import codec
-from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, error_from_status
-from edgex_kit.wire.messages import CBOR, JSON
+from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, Unavailable, error_from_status
+from edgex_kit.wire.messages import CBOR, JSON, new_id
 from edgex_kit.wire.topics import escape_name
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from edgex_standin import documents
-from edgex_standin.command.core_commands import commands_of
 from edgex_standin.core import COMMAND, Core
 from edgex_standin.documents import EVERYTHING, Doc
 from edgex_standin.metadata.services import known_service
-from edgex_standin.paging import Page, page_of
-from edgex_standin.relay import Answer, Relay
-from edgex_standin.web import answer, listing, route
+from edgex_standin.web import Page, answer, listing, page_of, route
+
+
+def commands_of(device: str, profile: Doc, url: str) -> list[dict[str, Any]]:
+    """Device commands, then the resources no command is named after; without what is hidden."""
+    commands, resources = profile.get("deviceCommands") or (), profile.get("deviceResources") or ()
+    kinds = {one["name"]: one["properties"]["valueType"] for one in resources}
+    found = {}
+    for command in commands:
+        if not command["isHidden"]:
+            used = [operation["deviceResource"] for operation in command["resourceOperations"]]
+            found[command["name"]] = _command(device, command["name"], command["readWrite"], used, kinds, url)
+    for resource in resources:
+        name = resource["name"]
+        if not resource["isHidden"] and name not in found:
+            found[name] = _command(device, name, resource["properties"]["readWrite"], [name], kinds, url)
+    return list(found.values())
+
+
+def _command(device: str, name: str, access: str, used: list[str], kinds: dict[str, str], url: str) -> dict[str, Any]:
+    get, put = ({"get": True} if "R" in access else {}), ({"set": True} if "W" in access else {})
+    path = f"/api/v3/device/name/{device}/{name}"  # as it is called, not as it is escaped: Go's way
+    parameters = [{"resourceName": resource, "valueType": kinds[resource]} for resource in used if resource in kinds]
+    return {"name": name, **get, **put, "path": path, "url": url, "parameters": parameters}
+
+
+AT_ONCE = 16  # commands on their way
+GRACE = 0.5  # seconds, so that the limit of the HTTP request itself comes first
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a device service said."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Relay:
+    """Made by `open_relay`."""
+
+    def __init__(self, threads: ThreadPoolExecutor, wait: float) -> None:
+        self._threads = threads
+        self._wait = wait + GRACE
+        self._local = threading.local()  # a requests session belongs to one thread
+
+    async def call(self, method: str, url: str, query: str, body: bytes | None = None) -> Answer:
+        """The answer, whatever its status. Raises Unavailable without one."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._call, method, f"{url}?{query}" if query else url, body)
+
+    def _call(self, method: str, url: str, body: bytes | None) -> Answer:
+        session = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = open_session()
+        headers = {"X-Correlation-ID": new_id(), "Content-Type": JSON}  # a new id: core-command does not pass it on
+        try:
+            answer = session.request(method, url, data=body, headers=headers, timeout=self._wait)
+        except (requests.RequestException, ValueError) as error:  # ValueError: a baseAddress that is no URL
+            raise Unavailable("failed to send a http request") from error
+        return Answer(answer.status_code, answer.headers.get("Content-Type", ""), answer.content)
+
+
+@contextlib.contextmanager
+def open_relay(wait: float) -> Iterator[Relay]:
+    """A relay for the length of the block; a command has `wait` seconds."""
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="relay") as threads:
+        yield Relay(threads, wait)
 
 
 class Commands:

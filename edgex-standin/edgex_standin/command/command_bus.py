@@ -16,7 +16,7 @@ from edgex_kit.wire.messages import API, Envelope
 
 from edgex_standin.command.command import commands_of_all, commands_of_one, device_of
 from edgex_standin.core import COMMAND, Core
-from edgex_standin.paging import Page, parse_integer
+from edgex_standin.web import Page, parse_integer
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,9 @@ import msgspec
 from edgex_kit.wire.errors import EdgexError
 from edgex_kit.wire.messages import API
 
-from edgex_standin.data.event_shape import Event, Reading
-from edgex_standin.data.reading_values import as_text, scalar_of
+from edgex_standin.data.values import Event, Reading, as_text, scalar_of
 from edgex_standin.documents import encode_json
-from edgex_standin.paging import Page
+from edgex_standin.web import Page
 
 MAX_ORIGIN = 2**63 - 1
 Write = Callable[[str, str], Any]  # how a value's text is given back: text and type to JSON

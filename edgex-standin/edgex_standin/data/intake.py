@@ -17,8 +17,8 @@ from edgex_kit.wire.messages import CBOR, JSON
 
 from edgex_standin.core import Core
 from edgex_standin.data import events
-from edgex_standin.data.event_shape import Event, take_event
 from edgex_standin.data.events import Limits
+from edgex_standin.data.values import Event, take_event
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,8 @@ from starlette.routing import BaseRoute
 
 from edgex_standin.core import Core
 from edgex_standin.keeper import kv
-from edgex_standin.paging import boolean
 from edgex_standin.shapes import UNREADABLE
-from edgex_standin.web import answer, correlation_of, json_of, route
+from edgex_standin.web import answer, boolean, correlation_of, json_of, route
 
 log = logging.getLogger(__name__)
 

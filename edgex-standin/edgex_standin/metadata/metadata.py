@@ -11,7 +11,6 @@ from starlette.routing import BaseRoute
 
 from edgex_standin.core import Core
 from edgex_standin.metadata.devices import Devices
-from edgex_standin.metadata.profile_parts import ProfileParts
 from edgex_standin.metadata.profiles import Profiles
 from edgex_standin.metadata.services import DeviceServices
 from edgex_standin.metadata.watchers import Watchers
@@ -19,9 +18,9 @@ from edgex_standin.web import answer, route
 
 
 def metadata_routes(core: Core) -> list[BaseRoute]:
-    """Parts of profiles before profiles: `/deviceprofile/basicinfo/all` is no profile called all."""
-    rooms = (DeviceServices(core), ProfileParts(core), Profiles(core), Devices(core), Watchers(core))
-    return [one for room in rooms for one in room.routes()] + [route("GET", "/uom", _units_of_measure)]
+    """All routes of core-metadata."""
+    parts = (DeviceServices(core), Profiles(core), Devices(core), Watchers(core))
+    return [one for part in parts for one in part.routes()] + [route("GET", "/uom", _units_of_measure)]
 
 
 async def _units_of_measure(_request: Request) -> Response:

@@ -12,10 +12,9 @@ from edgex_standin import documents
 from edgex_standin.batches import Taken, answer_each, requests_of
 from edgex_standin.core import Core
 from edgex_standin.documents import Doc, Where
-from edgex_standin.metadata import shapes as metadata_shapes
-from edgex_standin.paging import page_of
-from edgex_standin.system_events import SystemEvents
-from edgex_standin.web import answer, correlation_of, listing, route
+from edgex_standin.metadata import structs
+from edgex_standin.metadata.messages import SystemEvents
+from edgex_standin.web import answer, correlation_of, listing, page_of, route
 
 
 class DeviceServices:
@@ -43,7 +42,7 @@ class DeviceServices:
             events.service("add", service)  # as it was sent: without id and times (contract 1.12)
             return str(stored["id"])
 
-        return await answer_each(await requests_of(request, metadata_shapes.ADD_SERVICE), 201, one)
+        return await answer_each(await requests_of(request, structs.ADD_SERVICE), 201, one)
 
     async def patch(self, request: Request) -> Response:
         events = SystemEvents(self._core, correlation_of(request))
@@ -52,7 +51,7 @@ class DeviceServices:
             events.service("update", await self._core.store.run(lambda db: _patch(db, taken["service"])))
             return ""
 
-        return await answer_each(await requests_of(request, metadata_shapes.UPDATE_SERVICE), 200, one)
+        return await answer_each(await requests_of(request, structs.UPDATE_SERVICE), 200, one)
 
     async def get(self, request: Request) -> Response:
         name = name_of(request, "name")
@@ -89,7 +88,7 @@ def _insert(db: sqlite3.Connection, service: Doc) -> Doc:
 def _patch(db: sqlite3.Connection, change: Doc) -> Doc:
     """The changed record, with the time stamp it had before: that is what Go announces."""
     service = documents.by_id_or_name(db, "deviceservice", change, "device service")
-    changed = metadata_shapes.SERVICE.tidy({**service, **{key: value for key, value in change.items() if key != "id"}})
+    changed = structs.SERVICE.tidy({**service, **{key: value for key, value in change.items() if key != "id"}})
     documents.replace(db, "deviceservice", service["name"], changed)
     return changed
 

@@ -12,10 +12,9 @@ from edgex_standin import documents
 from edgex_standin.batches import Taken, answer_each, requests_of
 from edgex_standin.core import Core
 from edgex_standin.documents import Doc, Where
-from edgex_standin.metadata import shapes as metadata_shapes
-from edgex_standin.paging import page_of
-from edgex_standin.system_events import SystemEvents
-from edgex_standin.web import answer, correlation_of, listing, route
+from edgex_standin.metadata import structs
+from edgex_standin.metadata.messages import SystemEvents
+from edgex_standin.web import answer, correlation_of, listing, page_of, route
 
 
 class Watchers:
@@ -46,7 +45,7 @@ class Watchers:
             events.watcher("add", watcher)  # as it was sent: without id and times (contract 1.12)
             return str(stored["id"])
 
-        return await answer_each(await requests_of(request, metadata_shapes.ADD_WATCHER), 201, one)
+        return await answer_each(await requests_of(request, structs.ADD_WATCHER), 201, one)
 
     async def patch(self, request: Request) -> Response:
         events = SystemEvents(self._core, correlation_of(request))
@@ -58,7 +57,7 @@ class Watchers:
             events.watcher("update", watcher)
             return ""
 
-        return await answer_each(await requests_of(request, metadata_shapes.UPDATE_WATCHER), 200, one)
+        return await answer_each(await requests_of(request, structs.UPDATE_WATCHER), 200, one)
 
     async def get(self, request: Request) -> Response:
         name = name_of(request, "name")
@@ -106,7 +105,7 @@ def _patch(db: sqlite3.Connection, change: Doc) -> tuple[Doc, Doc]:
     known = documents.by_id_or_name(db, "provisionwatcher", change, "provision watcher")
     watcher = {**known, **{key: value for key, value in change.items() if key != "id"}}
     watcher["discoveredDevice"] = {**known["discoveredDevice"], **change.get("discoveredDevice", {})}
-    watcher = metadata_shapes.WATCHER.tidy(watcher)
+    watcher = structs.WATCHER.tidy(watcher)
     documents.replace(db, "provisionwatcher", known["name"], watcher)
     return known, watcher
 

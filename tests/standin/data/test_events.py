@@ -8,7 +8,7 @@ from edgex_kit.wire.messages import new_id
 from edgex_standin import store
 from edgex_standin.data import events
 from edgex_standin.data.events import EVERYTHING, Limits, Which
-from edgex_standin.paging import Page
+from edgex_standin.web import Page
 
 PLENTY = Limits(1000, 1 << 20)
 ALL = Page(0, 1000)

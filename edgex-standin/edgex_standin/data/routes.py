@@ -1,9 +1,11 @@
-"""core-data's events over REST (contract 8.1)."""
+"""core-data's events and readings over REST (edgex-go openapi/core-data.yaml)."""
 
 import base64
 import logging
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,18 +13,60 @@ from edgex_kit.service.rest import Json, name_of
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import Invalid, Malformed, NotFound, TooLarge
 from edgex_kit.wire.messages import API, CBOR, Envelope
+from edgex_kit.wire.values import FLOATS, INTEGERS, NUMBERS
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from edgex_standin.core import Core
 from edgex_standin.data import events
-from edgex_standin.data.event_shape import take_event
-from edgex_standin.data.events import Limits, Which
-from edgex_standin.data.reading_values import as_text, number_of
-from edgex_standin.paging import page_of, time_range
-from edgex_standin.rules import is_uuid
-from edgex_standin.web import answer, correlation_of, is_true, json_of, listing, route
+from edgex_standin.data.events import Limits, Which, Write
+from edgex_standin.data.values import Reading, as_text, number_of, take_event
+from edgex_standin.shapes import is_uuid
+from edgex_standin.web import Page, answer, correlation_of, is_true, json_of, listing, page_of, route, time_range
+
+_FUNCTIONS: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "MIN": min,
+    "MAX": max,
+    "SUM": sum,
+    "COUNT": len,
+    "AVG": lambda numbers: sum(numbers) / len(numbers),
+}
+
+
+def aggregate(db: sqlite3.Connection, which: Which, page: Page, name: str) -> list[Reading]:
+    """Aggregated readings, by device. Part of a store job. Raises Invalid for a function there is not."""
+    function = name.upper()
+    if function not in _FUNCTIONS:
+        raise Invalid("invalid aggregate function specified")
+    where, values = which.sql()
+    groups: dict[tuple[str, str, str, str], list[Any]] = {}
+    query = f"select device, resource, profile, type, value from reading where {where} order by device"  # noqa: S608
+    for device, resource, profile, kind, text in db.execute(query, values):
+        numbers = groups.setdefault((device, resource, profile, kind), [])
+        if kind in NUMBERS and text is not None:
+            numbers.append(number_of(text, kind))
+    found = list(groups.items())[page.offset : page.offset + page.limit]
+    return [_reading(group, function, numbers) for group, numbers in found]
+
+
+def _reading(group: tuple[str, str, str, str], function: str, numbers: list[Any]) -> Reading:
+    """What has no numbers has a count of 0 and otherwise an empty value of its own type."""
+    device, resource, profile, kind = group
+    head = {"deviceName": device, "resourceName": resource, "profileName": profile}
+    if not numbers and function != "COUNT":
+        return {**head, "valueType": kind, "value": ""}
+    return {**head, "valueType": _type_of(function, kind), "value": _FUNCTIONS[function](numbers)}
+
+
+def _type_of(function: str, kind: str) -> str:
+    """Counts are Uint64, averages Float64, anything else the widest of its family."""
+    if function == "COUNT":
+        return "Uint64"
+    if function == "AVG" or kind in FLOATS:
+        return "Float64"
+    return "Uint64" if INTEGERS[kind][0] == 0 else "Int64"
+
 
 log = logging.getLogger(__name__)
 
@@ -149,3 +193,63 @@ def _id_of(request: Request, refusal: str) -> str:
     if not is_uuid(ident):
         raise Invalid(refusal)
     return ident
+
+
+_RANGE = "/start/{start}/end/{end}"
+
+
+class Readings:
+    """The /reading routes."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def routes(self) -> list[BaseRoute]:
+        lists = (
+            "/reading/all",
+            f"/reading{_RANGE}",
+            "/reading/resourceName/{resource}",
+            f"/reading/resourceName/{{resource}}{_RANGE}",
+            "/reading/device/name/{name}",
+            f"/reading/device/name/{{name}}{_RANGE}",
+            "/reading/device/name/{name}/resourceName/{resource}",
+            f"/reading/device/name/{{name}}/resourceName/{{resource}}{_RANGE}",
+        )
+        counts = ("/reading/count", "/reading/count/device/name/{name}")
+        return [
+            *(route("GET", path, self.all) for path in lists),
+            *(route("GET", path, self.count) for path in counts),
+        ]
+
+    async def all(self, request: Request) -> Response:
+        which = await _which_of(request)
+        page = page_of(request.query_params, self._core.max_results, least_offset=-1)
+        function = request.query_params.get("aggregateFunc", "")
+        if function:
+            found = await self._core.store.run(lambda db: aggregate(db, which, page.from_start(), function))
+            return answer(aggregateFunc=function, readings=found)
+        return await self._list(which, page, number_of if is_true(request, "numeric") else as_text)
+
+    async def count(self, request: Request) -> Response:
+        which = which_of(request)
+        return answer(count=await self._core.store.run(lambda db: events.count_readings(db, which)))
+
+    async def _list(self, which: Which, page: Page, write: Write) -> Response:
+        def job(db: sqlite3.Connection) -> tuple[list[Any], int]:
+            return page.of(
+                lambda: events.count_readings(db, which), lambda part: events.select_readings(db, which, part, write)
+            )
+
+        return listing("readings", *await self._core.store.run(job))
+
+
+async def _which_of(request: Request) -> Which:
+    """What the path selects; a body may narrow a device and time range down to some resources."""
+    which = which_of(request)
+    if which.device is None or which.resources or "start" not in request.path_params or not await request.body():
+        return which
+    body = await json_of(request)
+    names = body.get("resourceNames", []) if isinstance(body, dict) else []
+    if not isinstance(names, list):
+        raise Invalid("query criteria [resourceNames] not in expected format")
+    return replace(which, resources=tuple(name for name in names if isinstance(name, str)))
