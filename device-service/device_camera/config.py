@@ -72,7 +72,7 @@ class CameraSection(DeviceSection, kw_only=True, frozen=True):
 
 
 class DriverSection(Section, kw_only=True, frozen=True):
-    """Where discovery looks for cameras."""
+    """Where discovery finds cameras."""
 
     sysfs: str = "/sys"
     dev: str = "/dev"

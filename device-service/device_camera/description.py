@@ -112,7 +112,7 @@ def streaming_status(camera: Camera, capture_fps: float) -> dict[str, Any]:
 
 
 def size_of(camera: Camera) -> Size:
-    """Of the newest frame, or as the source says before there is one; (0, 0) when it is not known."""
+    """Of the newest frame, or of the open source before there is one; (0, 0) when it is not known."""
     if newest := camera.newest:
         return newest.width, newest.height
     return camera.facts.size if camera.facts else (0, 0)

@@ -164,7 +164,7 @@ def _setter(change: Callable[[CameraSettings, Any], CameraSettings]) -> Setter:
 
 
 def _described(read: Callable[[Description], Any]) -> Getter:
-    """A getter of the camera's description, which asks its driver."""
+    """A getter of the camera's description, read from its driver in a thread."""
 
     def blocking(camera: Camera) -> Any:
         with open_description(camera) as description:

@@ -20,11 +20,11 @@ from tests.conformance.waiting import until_soon
 
 
 class World:
-    """Devices, their cameras, and what was told of them."""
+    """Devices, their cameras, and the statuses that were reported."""
 
     def __init__(self) -> None:
         self.devices = Devices("s")
-        self.told: list[tuple[str, State, str]] = []
+        self.reported: list[tuple[str, State, str]] = []
         self.publishing: list[str] = []
         self.secrets: dict[str, dict[str, str]] = {}
         self.cameras: Cameras
@@ -33,7 +33,7 @@ class World:
         return settings_from_device(device, CameraDefaults(), self._secret)
 
     def tell(self, name: str, status: Status) -> None:
-        self.told.append((name, status.state, status.reason))
+        self.reported.append((name, status.state, status.reason))
 
     async def publish(self, camera: Camera) -> None:
         self.publishing.append(camera.name)
@@ -148,7 +148,7 @@ async def test_what_a_command_has_begun_goes_on_when_something_else_changes(worl
 
 async def test_a_device_whose_camera_cannot_be_has_a_reason(world: World) -> None:
     world.devices.put(with_camera(device(), SecretName="gate"))
-    assert world.told == [("cam", State.LOST, "no secret named 'gate'")]
+    assert world.reported == [("cam", State.LOST, "no secret named 'gate'")]
     with pytest.raises(DriverFailed, match="device 'cam' has no camera: no secret named 'gate'"):
         world.cameras.get("cam")
     world.secrets["gate"] = {"username": "u", "password": "p"}
@@ -165,11 +165,11 @@ async def test_a_source_that_becomes_wrong_closes_the_camera(world: World) -> No
     await until_soon(lambda: world.publishing == [], "its frames are no longer published")
 
 
-async def test_a_lost_camera_is_told_of_and_found_again(world: World, tmp_path: Path) -> None:
+async def test_a_lost_camera_is_reported_of_and_found_again(world: World, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     world.devices.put(msgspec.structs.replace(device(), protocols={"Camera": {"Source": str(pictures)}}))
-    await until_soon(lambda: any(state is State.LOST for _, state, _ in world.told), "it is lost")
-    name, _, reason = next(one for one in world.told if one[1] is State.LOST)
+    await until_soon(lambda: any(state is State.LOST for _, state, _ in world.reported), "it is lost")
+    name, _, reason = next(one for one in world.reported if one[1] is State.LOST)
     assert name == "cam"
     assert "no such file" in reason
     assert str(pictures) in reason

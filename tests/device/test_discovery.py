@@ -26,7 +26,7 @@ def camera(number: int = 0, port: str = "pci-1", serial: str = "") -> UsbCamera:
 
 
 @asynccontextmanager
-async def looking(parts: Any, find: Callable[[], list[UsbCamera]]) -> AsyncIterator[tuple[Discovery, list[Any]]]:
+async def running(parts: Any, find: Callable[[], list[UsbCamera]]) -> AsyncIterator[tuple[Discovery, list[Any]]]:
     """Discovery that runs, and the details of what it says."""
     service = parts.service
     topic = service.topics.system_event(service.name, "device", "discovery", service.name)
@@ -38,12 +38,12 @@ async def looking(parts: Any, find: Callable[[], list[UsbCamera]]) -> AsyncItera
     service.bus.subscribe(topic, hear)
     assert await service.bus.settle(5)
     discovery = Discovery(service, parts.devices, find)
-    running = asyncio.create_task(discovery.run())
+    task = asyncio.create_task(discovery.run())
     try:
         yield discovery, said
     finally:
-        running.cancel()
-        await asyncio.wait([running])
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def progress(said: list[Any]) -> list[int]:
@@ -58,10 +58,10 @@ async def test_a_run_that_goes_on_is_neither_doubled_nor_stopped_by_a_wrong_id(o
         goes_on.wait(5)
         return []
 
-    async with open_parts(ON) as parts, looking(parts, find) as (discovery, said):
+    async with open_parts(ON) as parts, running(parts, find) as (discovery, said):
         discovery.stop()  # nothing runs: nothing happens
         discovery.trigger("first")
-        await until_soon(lambda: finds, "it looks")
+        await until_soon(lambda: finds, "it runs")
         discovery.trigger("second")
         with pytest.raises(NotFound, match="discovery second is not running"):
             discovery.stop("second")
@@ -79,9 +79,9 @@ async def test_a_run_can_be_stopped(open_parts: OpenParts) -> None:
         goes_on.wait(5)
         return []
 
-    async with open_parts(ON) as parts, looking(parts, find) as (discovery, said):
+    async with open_parts(ON) as parts, running(parts, find) as (discovery, said):
         discovery.trigger("slow")
-        await until_soon(lambda: said, "it looks")
+        await until_soon(lambda: said, "it runs")
         discovery.stop("slow")
         await until_soon(lambda: progress(said) == [0, -1], "it has stopped")
         goes_on.set()
@@ -95,7 +95,7 @@ async def test_a_run_that_fails_says_so_and_the_next_one_works(open_parts: OpenP
             raise answer
         return answer
 
-    async with open_parts(ON) as parts, looking(parts, find) as (discovery, said):
+    async with open_parts(ON) as parts, running(parts, find) as (discovery, said):
         discovery.trigger("one")
         await until_soon(lambda: progress(said) == [0, -1], "it has failed")
         assert "no /sys here" in said[1]["message"]
@@ -104,7 +104,7 @@ async def test_a_run_that_fails_says_so_and_the_next_one_works(open_parts: OpenP
 
 
 async def test_discovery_is_refused_where_it_is_not_wanted(open_parts: OpenParts) -> None:
-    async with open_parts() as parts, looking(parts, list) as (discovery, _):
+    async with open_parts() as parts, running(parts, list) as (discovery, _):
         with pytest.raises(Unavailable, match="disabled"):
             discovery.trigger("x")
         parts.devices.put_service("LOCKED", ())
@@ -112,10 +112,10 @@ async def test_discovery_is_refused_where_it_is_not_wanted(open_parts: OpenParts
             discovery.trigger("x")
 
 
-async def test_with_an_interval_it_looks_by_itself(open_parts: OpenParts) -> None:
+async def test_with_an_interval_it_runs_by_itself(open_parts: OpenParts) -> None:
     every = {"Device": {"Discovery": {"Enabled": True, "Interval": "100ms"}}}
-    async with open_parts(every) as parts, looking(parts, list) as (_, said):
-        await until_soon(lambda: progress(said).count(100) >= 3, "it looks again and again")
+    async with open_parts(every) as parts, running(parts, list) as (_, said):
+        await until_soon(lambda: progress(said).count(100) >= 3, "it runs again and again")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_with_an_interval_it_looks_by_itself(open_parts: OpenParts) -> Non
 async def test_a_device_follows_its_camera(
     open_parts: OpenParts, edgex: Any, pattern_device: Device, known: UsbCamera, found: UsbCamera, source: str
 ) -> None:
-    async with open_parts(ON, edgex.metadata) as parts, looking(parts, lambda: [found]) as (discovery, said):
+    async with open_parts(ON, edgex.metadata) as parts, running(parts, lambda: [found]) as (discovery, said):
         metadata = parts.service.metadata
         record = DeviceService(name=parts.service.name, base_address="http://127.0.0.1:1", admin_state="UNLOCKED")
         await metadata.put_service(record)
@@ -138,7 +138,7 @@ async def test_a_device_follows_its_camera(
         await metadata.add_devices([device], bypass_validation=True)
         parts.devices.put(device)
         discovery.trigger("x")
-        await until_soon(lambda: 100 in progress(said), "it has looked")
+        await until_soon(lambda: 100 in progress(said), "it has run")
         stored = await metadata.device(device.name)
         assert stored.protocols["Camera"]["Source"] == source
         await metadata.delete_device(device.name)
@@ -146,10 +146,10 @@ async def test_a_device_follows_its_camera(
 
 async def test_a_device_added_by_hand_is_left_alone(open_parts: OpenParts, pattern_device: Device) -> None:
     by_hand = msgspec.structs.replace(pattern_device, profile_name="", protocols={"Camera": {"Source": "/dev/video0"}})
-    async with open_parts(ON) as parts, looking(parts, lambda: [camera(0, "pci-9")]) as (discovery, said):
+    async with open_parts(ON) as parts, running(parts, lambda: [camera(0, "pci-9")]) as (discovery, said):
         parts.devices.put(by_hand)
         discovery.trigger("x")
-        await until_soon(lambda: 100 in progress(said), "it has looked")
+        await until_soon(lambda: 100 in progress(said), "it has run")
         assert parts.devices.all() == (by_hand,)
 
 

@@ -172,7 +172,7 @@ def test_a_size_that_follows_is_the_smallest_of_the_pictures_shape_that_is_enoug
     pixels = np.zeros((own[1], own[0], 3), np.uint8)
     frame = frame_from_picture(pixels, Encoding(follows=True, needed=needed), TAKEN)
     assert (frame.width, frame.height) == read_header(frame.jpeg).upright_size == size
-    assert frame.full_size == own, "who looks at it learns that the camera can be asked"
+    assert frame.full_size == own, "subscribers learn that they can request a size"
 
 
 def test_a_jpeg_passes_through_whoever_needs_less(pictures: list[Pixels]) -> None:
@@ -180,7 +180,7 @@ def test_a_jpeg_passes_through_whoever_needs_less(pictures: list[Pixels]) -> Non
     follows = Encoding(follows=True, needed=(32, 24))
     frame = frame_from_picture(jpeg, follows, TAKEN)
     assert frame.jpeg is jpeg
-    assert frame.full_size is None, "nobody is told to ask"
+    assert frame.full_size is None, "no size can be requested"
     assert frame_from_picture(jpeg, follows, TAKEN, full_size=(640, 480)).full_size == (640, 480)
 
 

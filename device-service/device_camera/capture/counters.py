@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-RATE = "rate"  # not due: the camera is faster than the frames asked for
+RATE = "rate"  # not due: the camera is faster than the requested rate
 BUSY = "busy"  # a newer frame came before this one was taken
 DAMAGED = "damaged"  # no whole picture
 SNAPSHOT = "snapshot"  # captured for a snapshot while streaming is off

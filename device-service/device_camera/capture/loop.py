@@ -1,7 +1,7 @@
 """The capture thread of one camera: opens the source, takes every picture, reopens the source when it is lost.
 
 Each captured picture is counted exactly once: published, or dropped as not due, damaged, replaced or failed. The thread
-rests while nobody wants pictures. Only this thread touches the source, except to interrupt it.
+rests while no pictures are requested. Only this thread touches the source, except to interrupt it.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ OFF = "streaming is off"
 
 
 class Snapshots:
-    """Those who wait for one picture; any thread requests, the capture thread serves all of them at once."""
+    """Requests for one picture; any thread makes them, the capture thread serves all of them at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -262,7 +262,7 @@ class CaptureLoop:
             self._requested.snapshots.serve(self._frames.in_full(source, frame))
 
     def _take_snapshots(self) -> None:
-        """Open the source for those who want one picture, and close it again."""
+        """Open the source for snapshots, and close it again."""
         with self._opened() as source:
             while self._requested.snapshots.are_wanted and not self._requested.is_closing:
                 self._clock.settle()

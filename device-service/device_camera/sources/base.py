@@ -52,7 +52,7 @@ class SourceOptions:
 
     fps: float = 5.0  # frames published a second, 0: every captured one; a folder shows that many pictures a second
     capture_fps: float = 0.0  # requested of a V4L2 camera; 0: as it likes
-    encoding: Encoding = field(default_factory=Encoding)  # a V4L2 camera is asked for a mode of its size
+    encoding: Encoding = field(default_factory=Encoding)  # a V4L2 camera is switched to a mode of its size
     loop: bool = True  # files and folders begin again at the end
     credentials: Credentials | None = None
     open_timeout: float = 10.0  # seconds until the first answer
@@ -71,7 +71,7 @@ class SourceOptions:
 class Source(Protocol):
     """An open camera. One thread grabs and retrieves; any other may interrupt."""
 
-    native_fps: float  # pictures a second the source says it makes; 0 when it does not know
+    native_fps: float  # pictures a second; 0 when it is not known
     size: Size  # of its pictures; (0, 0) until it is known
     is_jpeg: bool  # retrieve() returns the camera's own JPEG
     full_size: Size | None = None  # of its largest mode; None: it has no modes to choose from

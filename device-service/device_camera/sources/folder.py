@@ -15,7 +15,7 @@ from device_camera.timing import Clock, Pace
 
 _JPEG = {".jpg", ".jpeg", ".jpe"}
 _OTHER = {".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-_UNSAID_FPS = 1.0  # when every frame is requested, which says no rate
+_UNSAID_FPS = 1.0  # when every frame is requested, which is no rate
 
 
 def is_picture(path: Path) -> bool:

@@ -10,7 +10,7 @@ from edgex_kit.wire.errors import Malformed
 from device_camera.frame import Pixels
 from device_camera.sources.base import SourceSpec
 
-# FFmpeg would print URLs and its own words to stderr; what went wrong is said by our errors. Read once by OpenCV,
+# FFmpeg would print URLs and its own words to stderr; our errors name the cause. Read once by OpenCV,
 # at its first use of FFmpeg; -8 is AV_LOG_QUIET.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -19,7 +19,7 @@ _UNLIKELY_FPS = 240.0  # RTSP streams without a rate give their clock's (90000)
 
 
 def capture_from(location: str, backend: int, settings: Mapping[int, int]) -> cv2.VideoCapture | None:
-    """An opened capture, or None: OpenCV does not say why."""
+    """An opened capture, or None: OpenCV gives no reason."""
     flat = [number for pair in settings.items() for number in pair]
     try:
         capture = cv2.VideoCapture(location, backend, flat)
@@ -32,7 +32,7 @@ def capture_from(location: str, backend: int, settings: Mapping[int, int]) -> cv
 
 
 def fps_of(capture: cv2.VideoCapture) -> float:
-    """Pictures a second the stream says it has; 0 when it says nothing likely."""
+    """Pictures a second by the stream's headers; 0 when they are unlikely."""
     fps = float(capture.get(cv2.CAP_PROP_FPS))
     return fps if 0 < fps <= _UNLIKELY_FPS else 0.0
 

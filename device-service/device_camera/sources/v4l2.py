@@ -38,7 +38,7 @@ def open_v4l2(spec: SourceSpec, options: SourceOptions, _clock: Clock) -> Iterat
 
 
 class V4l2Source(Source):
-    """Asks for MJPG, size and rate; the camera answers with what it has nearest to them."""
+    """Requests MJPG, size and rate; the driver chooses what is nearest to them."""
 
     def __init__(self, spec: SourceSpec, options: SourceOptions, capture: cv2.VideoCapture) -> None:
         self._spec = spec
@@ -103,7 +103,7 @@ def with_huffman_tables(jpeg: bytes) -> bytes:
 
 @functools.cache
 def _standard_tables() -> bytes:
-    """The tables of T.81 K.3: libjpeg writes them when it is not asked for better ones."""
+    """The tables of T.81 K.3: libjpeg writes them unless it optimises."""
     _, data = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8), [cv2.IMWRITE_JPEG_OPTIMIZE, 0])
     plain = data.tobytes()
     return b"".join(plain[start:end] for marker, start, end in segments(plain) if marker == DHT)

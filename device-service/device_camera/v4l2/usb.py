@@ -1,4 +1,4 @@
-"""V4L2 cameras attached to this machine, as /sys and /dev tell, each with an identity that survives a re-plug; pure.
+"""V4L2 cameras attached to this machine by /sys and /dev, each with an identity that survives a re-plug.
 
 A serial number is an identity only while no second camera has it (many models give every piece the same); then the
 place where it is plugged in is. /dev/videoN is none: the number follows the order of plugging in. Cameras of one piece

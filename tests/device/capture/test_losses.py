@@ -1,4 +1,4 @@
-"""Cameras that are lost: found to be, told of once, and found again."""
+"""Cameras that are lost: detected, reported once, and opened again."""
 
 import dataclasses
 import http.server

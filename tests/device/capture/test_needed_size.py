@@ -51,6 +51,6 @@ def test_no_more_are_remembered_than_can_be_meant() -> None:
         requests.add({"one more": "900x900"}, now=1, seconds=60)
     assert requests.needed(1) == (300, 300)
     requests.add({"one more": "900x900"}, now=60, seconds=60)
-    assert requests.in_force(60) == {"one more": "900x900"}, "ended ones make room"
+    assert requests.in_force(60) == {"one more": "900x900"}, "expired ones do not count"
     with pytest.raises(Invalid, match="128 characters"):
         requests.add({"e" * 129: "3x4"}, now=60, seconds=60)
