@@ -18,6 +18,8 @@ from edgex_kit.wire.messages import SystemEvent
 from tests.conformance.waiting import until_soon
 from tests.device.parts import OpenParts
 
+pytestmark = pytest.mark.integration
+
 ON = {"Device": {"Discovery": {"Enabled": True, "Interval": "0s"}}}
 
 

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 from device_camera.frame import (
-    CHROMA,
     Encoding,
     Moment,
     Pixels,
@@ -25,11 +24,6 @@ def test_a_jpeg_passes_through_byte_for_byte(pictures: list[Pixels]) -> None:
     frame = frame_from_picture(jpeg, Encoding(quality=10), TAKEN)
     assert frame.jpeg is jpeg
     assert (frame.width, frame.height) == (320, 240)
-
-
-def test_a_frame_knows_when_it_was_taken_and_its_number(pictures: list[Pixels]) -> None:
-    frame = frame_from_picture(pictures[0], Encoding(), TAKEN)
-    assert (frame.seq, frame.captured_ns, frame.captured_mono_ns) == (7, 1_700_000_000_123_456_789, 42)
 
 
 def test_every_frame_has_an_id_of_its_own(pictures: list[Pixels]) -> None:
@@ -144,11 +138,6 @@ def test_bytes_that_cannot_be_decoded_are_malformed(data: bytes) -> None:
 def test_an_impossible_encoding_is_invalid(wrong: dict[str, object]) -> None:
     with pytest.raises(Invalid, match="expected"):
         Encoding(**wrong)  # type: ignore[arg-type]
-
-
-def test_every_chroma_name_is_known_to_the_encoder(pictures: list[Pixels]) -> None:
-    for chroma in CHROMA:
-        assert cv2.imdecode(np.frombuffer(encode_jpeg(pictures[0], Encoding(chroma=chroma)), np.uint8), 1) is not None
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from edgex_standin.address import free_port
 
+pytestmark = pytest.mark.integration
+
 
 def start(*flags: str, **environ: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "device_camera", *flags]

@@ -107,6 +107,7 @@ def test_yaml_and_json_are_read_and_the_rest_is_passed_over(tmp_path: Path) -> N
     assert read("") == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("index", ['["a.yaml", "b.json", "c.txt"]', '{"a": "a.yaml", "b": "b.json"}'])
 def test_a_url_names_an_index_and_the_files_lie_beside_it(tmp_path: Path, site: str, index: str) -> None:
     folder = tmp_path / "cams"
@@ -121,12 +122,14 @@ def test_a_url_names_an_index_and_the_files_lie_beside_it(tmp_path: Path, site: 
 
 
 @pytest.mark.parametrize(("index", "why"), [("7", "a list or a map"), ("[7]", "a list or a map"), ("[", "is no JSON")])
+@pytest.mark.integration
 def test_an_index_that_is_none_is_named(tmp_path: Path, site: str, index: str, why: str) -> None:
     (tmp_path / "index.json").write_text(index)
     with pytest.raises(Invalid, match=why):
         read(f"{site}/index.json")
 
 
+@pytest.mark.integration
 def test_a_url_that_does_not_answer_is_named(site: str) -> None:
     with pytest.raises(NotFound, match=r"none\.json"):
         read(f"{site}/none.json")

@@ -36,6 +36,8 @@ from edgex_standin.address import Address
 from tests.conformance.waiting import until_soon
 from tests.device.parts import OpenParts, OpenService, with_camera
 
+pytestmark = pytest.mark.integration
+
 
 class Broker(Protocol):
     address: Address

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from device_camera import settings
 from device_camera.config import CameraDefaults
-from device_camera.settings import CameraSettings, check_device, parse_size, settings_from_device
+from device_camera.settings import CameraSettings, check_device, settings_from_device
 from device_camera.sources.base import Kind
 from device_camera.sources.factory import parse_source
 from edgex_kit.wire.devices import Device
@@ -93,13 +93,6 @@ def test_what_cannot_be_run_is_refused_with_the_reason(protocols: dict[str, dict
     with pytest.raises(Invalid, match=text) as caught:
         check_device(device(protocols), CameraDefaults())
     assert "secret1" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("640x480", (640, 480)), ("640X480", (640, 480)), ("x480", (0, 480)), ("", None)]
-)
-def test_a_size_is_two_numbers(text: str, size: tuple[int, int] | None) -> None:
-    assert parse_size(text) == size
 
 
 PATTERN = CameraSettings(source=parse_source("pattern:"))

@@ -28,8 +28,8 @@ _PASSED_THROUGH = "gives JPEGs that pass through as they are: making them smalle
 class Camera:
     """One camera with its thread `camera-<name>`, alive within its `with` block; any thread may call anything.
 
-    `frames` holds the newest frame; one that is not taken in time is replaced and counted. Only the event loop may call what
-    concerns sizes: `request_sizes`, `size_note`, `change` and `watch`.
+    `frames` holds the newest frame; one that is not taken in time is replaced and counted. Only the event loop may call
+    what concerns sizes: `request_sizes`, `size_note`, `change` and `watch`.
     """
 
     def __init__(self, name: str, settings: CameraSettings) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from device_camera.capture.camera import Camera
 from device_camera.capture.state import State, Status
-from device_camera.frame import Encoding, Frame, Pixels, encode_jpeg
+from device_camera.frame import Encoding, Frame
 from device_camera.settings import CameraSettings
 from device_camera.sources.factory import parse_source
 from edgex_kit.wire.errors import Invalid
@@ -85,17 +85,6 @@ def test_a_video_played_once_stops_and_says_why(
     assert [(number_of(frame), frame.seq) for frame in take(camera, 2)] == [(1, 5), (2, 6)]
 
 
-def test_a_folder_of_jpegs_is_published_byte_for_byte(
-    open_camera: OpenCamera, tmp_path: Path, pictures: list[Pixels]
-) -> None:
-    files = [encode_jpeg(picture, Encoding(quality=97)) for picture in pictures]
-    for number, data in enumerate(files):
-        (tmp_path / f"{number}.jpg").write_bytes(data)
-    frames = take(open_camera(str(tmp_path), fps=50), 8)
-    assert [frame.jpeg for frame in frames] == (files * 2)[:8]
-    assert {(frame.width, frame.height) for frame in frames} == {(320, 240)}
-
-
 def test_a_video_that_is_replaced_by_another_is_opened_anew(
     open_camera: OpenCamera, make_video: Callable[..., Path], tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -147,14 +136,6 @@ def test_another_source_is_opened_and_seq_goes_on(open_camera: OpenCamera, make_
     assert frames[-1].seq > number_of(frames[-1])
     assert camera.facts is not None
     assert camera.facts.native_fps == 20
-
-
-def test_a_frame_that_does_not_get_out_is_counted_as_dropped(open_camera: OpenCamera) -> None:
-    camera = open_camera("pattern:?fps=1", fps=0)
-    take(camera, 1)
-    camera.count_withdrawn("too-large")
-    counters = camera.counters
-    assert (counters.captured, counters.published, dict(counters.dropped)) == (1, 0, {"too-large": 1})
 
 
 @pytest.mark.parametrize("wrong", [{"fps": -1}, {"fps": float("nan")}, {"read_timeout": 0}, {"open_timeout": 1e9}])

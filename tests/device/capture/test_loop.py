@@ -77,11 +77,6 @@ def test_what_is_not_due_is_counted_and_not_decoded(clock: "FakeClock", jpeg: by
     assert bench.source.retrieved == len(taken) == 50
 
 
-def test_seq_counts_what_was_captured_so_that_gaps_are_seen(clock: "FakeClock", jpeg: bytes) -> None:
-    bench = Bench(clock, jpeg, fps=5)
-    assert [frame.seq for frame in bench.run(20)] == [1, 7, 13, 19]
-
-
 def test_frames_that_nobody_takes_are_replaced_and_counted(clock: "FakeClock", jpeg: bytes) -> None:
     bench = Bench(clock, jpeg, fps=0)
     bench.run(100, is_taken=False)

@@ -25,6 +25,8 @@ from edgex_kit.wire.errors import Unavailable
 from tests.device.frames import is_right, states, take
 from tests.device.network_cameras import HttpCamera, RtspCamera
 
+pytestmark = pytest.mark.integration
+
 Eventually = Callable[..., None]
 OpenCamera = Callable[..., Camera]
 

@@ -91,6 +91,7 @@ def test_a_snapshot_tries_a_lost_camera_at_once(
     assert camera.snapshot(5).seq == 1
 
 
+@pytest.mark.integration
 def test_a_snapshot_that_takes_too_long_times_out(
     open_camera: OpenCamera, http_camera: Callable[..., HttpCamera]
 ) -> None:

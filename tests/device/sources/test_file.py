@@ -59,26 +59,6 @@ def test_looping_can_be_switched_on_while_it_plays(make_video: MakeVideo, clock:
         assert [next_number(source) for _ in range(3)] == [2, 1, 2]
 
 
-def test_a_video_is_never_faster_than_its_time_stamps_and_does_not_drift(
-    make_video: MakeVideo, clock: "FakeClock"
-) -> None:
-    with open_source(parse_source(str(make_video(40, fps=20))), SourceOptions(), clock) as source:
-        source.grab()
-        start = clock.now
-        for _ in range(199):
-            clock.pass_by(0.03)
-            source.grab()
-    assert (clock.now - start) / SECOND == pytest.approx(199 / 20, abs=0.01)
-
-
-def test_a_wake_does_not_skip_a_picture(make_video: MakeVideo, clock: "FakeClock") -> None:
-    with open_source(parse_source(str(make_video(5))), SourceOptions(), clock) as source:
-        assert next_number(source) == 1
-        clock.wakes = 2
-        assert [source.grab(), source.grab()] == [False, False]
-        assert next_number(source) == 2
-
-
 def test_a_removed_video_is_lost_although_it_is_open(make_video: MakeVideo, clock: "FakeClock") -> None:
     path = make_video(100, fps=10)
     with open_source(parse_source(str(path)), SourceOptions(), clock) as source:

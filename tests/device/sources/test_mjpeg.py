@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 
 from tests.device.network_cameras import HttpCamera, answering
 
+pytestmark = pytest.mark.integration
+
 Handler = http.server.BaseHTTPRequestHandler
 StartCamera = Callable[..., HttpCamera]
 LOGIN = Credentials("us@er", 'p@ss:"w')

@@ -52,12 +52,3 @@ def test_pictures_come_at_the_rate_asked_for(clock: "FakeClock") -> None:
             clock.pass_by(0.01)
             assert source.grab()
     assert (clock.now - start) / SECOND == pytest.approx(10, abs=0.001)
-
-
-def test_a_wake_does_not_lose_a_picture(clock: "FakeClock") -> None:
-    with open_source(parse_source("pattern:?fps=1"), SourceOptions(), clock) as source:
-        assert source.grab()
-        clock.wakes = 1
-        assert not source.grab()
-        assert source.grab()
-        assert number_in(np.asarray(source.retrieve(), np.uint8)) == 2

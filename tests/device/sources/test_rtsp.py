@@ -16,6 +16,8 @@ from edgex_kit.wire.errors import Malformed, Unavailable
 
 from tests.device.network_cameras import RtspCamera, answering
 
+pytestmark = pytest.mark.integration
+
 StartCamera = Callable[..., RtspCamera]
 LOGIN = ("us@er", "p@ss:w/rd? %41#")
 
