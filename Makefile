@@ -60,7 +60,7 @@ bench-quick: $(VENV)/.developed ## the same in minutes, for a look
 	@$(BIN)/python -m benchmarks --quick $(SCENARIO)
 
 docs: conformance ## the generated pages anew, and every link followed
-	@$(BIN)/python -m pytest -q tests/system/test_docs.py
+	@$(BIN)/python -m pytest -q tests/test_repository.py
 
 clean: ## remove the environment and what runs have left; pulled samples stay in the user's cache
 	rm -rf $(VENV) run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
