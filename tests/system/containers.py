@@ -1,11 +1,14 @@
-"""Our containers as processes.
+"""The compose files as data, and our containers as processes.
 
-What is theirs is taken from the compose file and the Dockerfiles. What only Docker can give is put in its place: names
-of hosts become the loopback address, published ports become free ones, volumes become folders.
+Commands and environments are those of the compose file and the Dockerfiles. What only Docker provides is replaced: host
+names by the loopback address, published ports by free ones, volumes by folders.
 """
 
 import contextlib
+import functools
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,19 +19,50 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import yaml
 from edgex_standin.address import free_port
 
-from tests.system.compose_files import STACK, entrypoint, image_environment, services
+from tests.conftest import LOOPBACK, ROOT
+from tests.processes import MARK
 
-LOOPBACK = "127.0.0.1"
+STACK = "docker-compose.edgex.yml"
+SECURE = "docker-compose.edgex.secure.yml"
+DEVICES = "docker-compose.devices.yml"
+OURS = {"device-camera": "device-service", "app-inference": "app-service"}
+CONFIGURATIONS = {
+    "device-camera": ROOT / "device-service/device_camera/res/configuration.yaml",
+    "app-inference": ROOT / "app-service/app_inference/res/configuration.yaml",
+}
 SCRIPTS = Path(sys.executable).parent
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with compose's `!override`, which concerns merging and not the value."""
+
+
+_Loader.add_constructor("!override", lambda loader, node: loader.construct_mapping(node, deep=True))
+
+
+@functools.cache
+def load(file: str) -> dict[str, Any]:
+    """One compose file, shared by all tests."""
+    loaded: dict[str, Any] = yaml.load((ROOT / file).read_text(encoding="utf-8"), _Loader)
+    return loaded
+
+
+def services(file: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = load(file)["services"]
+    return found
+
+
+def dockerfile(service: str) -> str:
+    return (ROOT / OURS[service] / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     """One of our services as its container starts it."""
 
-    name: str
     environment: dict[str, str]
     command: list[str]
     health_check: list[str]
@@ -36,11 +70,11 @@ class Container:
 
     @property
     def log(self) -> Path:
-        return self.folder.parent / f"{self.name}.log"
+        return self.folder.with_suffix(".log")
 
     @contextlib.contextmanager
     def running(self) -> Iterator["subprocess.Popen[str]"]:
-        """The process; its log is shown when the test fails."""
+        """The process; its log is printed for a test that fails."""
         with self.log.open("w") as out:
             process = subprocess.Popen(
                 self.command, cwd=self.folder / "cwd", env=self.environment, stdout=out, stderr=out, text=True
@@ -50,41 +84,48 @@ class Container:
         finally:
             process.kill()
             process.wait()
-            print(self.log.read_text())  # noqa: T201 - pytest shows it when the test fails
+            print(self.log.read_text())  # noqa: T201
 
     def is_healthy(self) -> bool:
-        """What Docker would say."""
+        """The exit code of the container's health check."""
         done = subprocess.run(self.health_check, cwd=self.folder / "cwd", env=self.environment, timeout=10)
         return done.returncode == 0
 
 
-def container(name: str, provider: str, folder: Path, told: Mapping[str, str] | None = None) -> Container:
-    """The container of one of our services, with `provider` for core-keeper and more that it is `told`."""
+def container(name: str, provider: str, folder: Path, environment: Mapping[str, str] | None = None) -> Container:
+    """The container of one of our services, with `provider` as core-keeper and with further variables."""
     service = services(STACK)[name]
     for part in ("cwd", "tmp", "volumes"):
         (folder / part).mkdir(parents=True)
-    environment = {**image_environment(name), **service["environment"], **(told or {})}
-    environment["SERVICE_PORT"] = str(free_port(LOOPBACK))
-    environment |= {
+    image = dict(
+        pair.split("=", 1)
+        for line in re.findall(r"^ENV (.*)$", dockerfile(name), re.MULTILINE)
+        for pair in line.split()
+    )
+    variables = {**image, **service["environment"], **(environment or {}), "SERVICE_PORT": str(free_port(LOOPBACK))}
+    hosts = {other["hostname"] for other in services(STACK).values()}
+    volumes = {volume: folder / "volumes" / volume.strip("/") for volume in _mounts(service)}
+    for place in volumes.values():
+        place.mkdir()
+    variables = {
+        key: LOOPBACK if value in hosts else str(volumes.get(value, value)) for key, value in variables.items()
+    }
+    variables |= {
         "PATH": f"{SCRIPTS}:{os.environ['PATH']}",
         "HOME": str(folder / "tmp"),
         "TMPDIR": str(folder / "tmp"),
+        MARK: os.environ[MARK],
     }
-    for volume in (entry.split(":")[1] for entry in service["volumes"] if not entry.startswith("/")):
-        place = folder / "volumes" / volume.strip("/")
-        place.mkdir()
-        environment = {key: str(place) if value == volume else value for key, value in environment.items()}
-    hosts = [other["hostname"] for other in services(STACK).values()]
-    environment = {key: LOOPBACK if value in hosts else value for key, value in environment.items()}
-    arguments = [word.replace("keeper.http://edgex-core-keeper:59890", provider) for word in service["command"]]
+    program, *arguments = json.loads(re.findall(r"^ENTRYPOINT (\[.*\])$", dockerfile(name), re.MULTILINE)[0])
+    arguments += [word.replace("keeper.http://edgex-core-keeper:59890", provider) for word in service["command"]]
     assert f"-cp={provider}" in arguments
-    return Container(
-        name=name,
-        environment=environment,
-        command=[_script(entrypoint(name)[0]), *entrypoint(name)[1:], *arguments],
-        health_check=[_script(service["healthcheck"]["test"][1]), *service["healthcheck"]["test"][2:]],
-        folder=folder,
-    )
+    _, check, *words = service["healthcheck"]["test"]
+    return Container(variables, [_script(program), *arguments], [_script(check), *words], folder)
+
+
+def _mounts(service: Mapping[str, Any]) -> list[str]:
+    """Where a service's volumes are mounted."""
+    return [entry.split(":")[1] for entry in service["volumes"] if not entry.startswith("/")]
 
 
 def _script(name: str) -> str:
@@ -94,7 +135,7 @@ def _script(name: str) -> str:
 
 
 def until(holds: Callable[[], bool], wait: float, what: str, process: "subprocess.Popen[Any]") -> None:
-    """Wait `wait` seconds for something that a running process brings about."""
+    """Wait up to `wait` seconds for something that a running process brings about."""
     deadline = time.monotonic() + wait
     while not holds():
         assert process.poll() is None, f"ended with {process.returncode} before it was {what}"

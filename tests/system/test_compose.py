@@ -11,7 +11,7 @@ import pytest
 import yaml
 from edgex_kit.config.layers import env_name, leaves
 
-from tests.system.compose_files import CONFIGURATIONS, DEVICES, OURS, ROOT, SECURE, STACK, dockerfile, load, services
+from tests.system.containers import CONFIGURATIONS, DEVICES, OURS, ROOT, SECURE, STACK, dockerfile, load, services
 
 pytestmark = pytest.mark.system
 

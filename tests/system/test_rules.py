@@ -28,7 +28,7 @@ from app_inference.vision.detections import Detections
 from edgex_kit.wire.messages import Event
 from edgex_kit.wire.topics import Topics, matches
 
-from tests.system.compose_files import ROOT, SECURE, STACK, services
+from tests.system.containers import ROOT, SECURE, STACK, services
 
 pytestmark = pytest.mark.system
 
