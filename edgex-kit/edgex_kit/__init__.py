@@ -1,11 +1,7 @@
-"""What the two services agree on.
+"""What EdgeX Foundry 4.0 services in Python share: the wire format, configuration, the bus, clients, the service frame.
 
-Pure rooms: `messages` and `devices` (the wire's types), `values` with `floats` and `transforms`, `readings`, `topics`,
-`codec`, `durations`, `errors`, `redact`.
-Configuration: `settings` and `config` (pure), `flags`, `provider` and `live`.
-Rooms with a door to the world: `bus` (MQTT), `http`, `keeper`, `metadata`, `secrets` and `secretstore`, `rest`,
-`server`, `metrics`; `ping` is the health check of containers.
-`service` assembles them into a running EdgeX service; `standin` is an EdgeX core for machines without Docker.
+Packages from the bottom: `wire` and `config` (pure), `clients`, `bus`, `service`, `device`; beside them `jpeg` (pure)
+and `supervision`. README.md says what each is for.
 """
 
 __version__ = "0.1.0"

@@ -13,7 +13,7 @@ import asyncio, sys
 from pathlib import Path
 from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.service.server import open_server
-from edgex_kit.service import run
+from edgex_kit.service.service import run
 from edgex_kit.config.settings import Settings
 
 async def main(service):

@@ -377,7 +377,7 @@ def _notified(changes: Latest[bool], secrets: Secrets) -> Iterator[None]:
     try:
         yield
     finally:
-        secrets.forget(change)
+        secrets.remove_listener(change)
 
 
 def describe_malformed(message: Message, error: Malformed) -> str:

@@ -16,7 +16,7 @@ from edgex_kit.wire.errors import Malformed, Unreachable, error_from_status
 from edgex_kit.wire.messages import JSON, new_id
 from edgex_kit.wire.redact import redact
 
-Identify = Callable[[], Mapping[str, str]]  # headers that say who calls; asked on the calling thread
+Identify = Callable[[], Mapping[str, str]]  # headers that identify the caller; called on the calling thread
 
 
 class HttpClient:
@@ -35,7 +35,7 @@ class HttpClient:
         return await asyncio.to_thread(self.call_now, method, path, body=body, params=params)
 
     async def fetch(self, path: str, key: str, *, params: dict[str, str] | None = None) -> Any:
-        """What the answer to a GET says under `key`."""
+        """The value of `key` in the answer to a GET."""
         answer = await self.call("GET", path, params=params)
         if not isinstance(answer, dict) or key not in answer:
             raise Unreachable(f"{self.name} at {redact(self.base_url)} answers without '{key}': it is no EdgeX service")
@@ -48,33 +48,35 @@ class HttpClient:
         url = self.base_url + path
         try:
             answer = self._session.request(method, url, data=data, params=params, headers=headers, timeout=self._wait)
-        except OSError as error:  # requests' own are among them
+        except OSError as error:  # includes those of requests
             raise Unreachable(f"{self.name} at {redact(self.base_url)} does not answer: {_cause(error)}") from error
         if answer.status_code >= 400:
             raise error_from_status(answer.status_code, _message(answer))
         return self._understood(answer) if answer.content else None
 
     def close(self) -> None:
-        """Give up the kept connections."""
+        """Close the connections."""
         self._session.close()
 
     def _understood(self, answer: requests.Response) -> Any:
         try:
             return codec.decode_body(answer.headers.get("Content-Type", JSON), answer.content)
         except Malformed as error:
-            raise Unreachable(f"{self.name} at {redact(self.base_url)} answers what no EdgeX does: {error}") from error
+            raise Unreachable(
+                f"{self.name} at {redact(self.base_url)} answers unlike an EdgeX service: {error}"
+            ) from error
 
 
 def fetch_text(url: str, wait: float) -> str:
     """The text at `url`, blocking. Raises Unreachable, or the error its status stands for.
 
-    It may lie anywhere, so that a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is asked, as EdgeX's own
-    services do it; none stands between the services themselves.
+    It may be outside the gateway, so a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is used, as by
+    EdgeX's own services; calls between the services use none.
     """
     try:
         with open_session() as session:
             answer = session.get(url, timeout=wait, proxies=_proxies(url))
-    except OSError as error:  # requests' own are among them
+    except OSError as error:  # includes those of requests
         raise Unreachable(f"{redact(url)} does not answer: {_cause(error)}") from error
     if answer.status_code >= 400:
         raise error_from_status(answer.status_code, f"{redact(url)}: {answer.status_code} {answer.reason}")
@@ -82,8 +84,9 @@ def fetch_text(url: str, wait: float) -> str:
 
 
 def open_session() -> requests.Session:
-    """Straight to the peer: what we call is on the gateway's own network, and neither a proxy nor a .netrc of the
-    environment is asked. A private authority is named as everywhere, with REQUESTS_CA_BUNDLE."""
+    """A session without proxy and .netrc of the environment: the peers are on the gateway's own network.
+
+    REQUESTS_CA_BUNDLE names a private certificate authority."""
     session = requests.Session()
     session.trust_env = False
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
@@ -91,7 +94,7 @@ def open_session() -> requests.Session:
 
 
 def _proxies(url: str) -> dict[str, str]:
-    """Those of the environment for `url`; none for this machine itself, as Go has it."""
+    """The proxies of the environment for `url`; none for this machine itself, as in Go."""
     host = urlsplit(url).hostname or ""
     with contextlib.suppress(ValueError):  # a name
         if ip_address(host).is_loopback:

@@ -1,4 +1,4 @@
-"""core-keeper: configuration provider and registry (contract 4.1-4.4)."""
+"""core-keeper: configuration provider and registry."""
 
 import base64
 from typing import Any
@@ -45,7 +45,7 @@ class Keeper:
         await self._http.call("DELETE", _path(key), params={"prefixMatch": "true"})
 
     async def register(self, service: str, host: str, port: int, interval: str) -> None:
-        """Say where `service` is and how its health is checked: POST the first time, PUT after."""
+        """Register the address and the health check of `service`: POST the first time, PUT after."""
         body = _registration(service, host, port, interval)
         try:
             await self._http.call("GET", f"/api/v3/registry/serviceId/{escape_name(service)}")
@@ -53,12 +53,12 @@ class Keeper:
             try:
                 await self._http.call("POST", "/api/v3/registry", body=body)
                 return
-            except Conflict:  # another replica was quicker
+            except Conflict:  # another replica registered first
                 pass
         await self._http.call("PUT", "/api/v3/registry", body=body)
 
     async def deregister(self, service: str, host: str, port: int, interval: str) -> None:
-        """Mark `service` as gone on purpose: HALT."""
+        """Mark `service` as stopped: HALT."""
         body = _registration(service, host, port, interval)
         body["registration"]["status"] = "HALT"
         await self._http.call("PUT", "/api/v3/registry", body=body)
@@ -73,7 +73,7 @@ class Keeper:
         return f"{check.get('type') or 'http'}://{entry['host']}:{entry['port']}"
 
     def close(self) -> None:
-        """Give up the kept connections."""
+        """Close the connections."""
         self._http.close()
 
 

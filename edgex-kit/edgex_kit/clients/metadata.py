@@ -1,4 +1,4 @@
-"""core-metadata: devices, profiles, services and watchers, over HTTP (contract 3)."""
+"""core-metadata: devices, profiles, services and watchers, over HTTP."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -62,7 +62,7 @@ class Metadata:
         """Create our record, or bring its address and labels up to date.
 
         Unlike device-sdk-go, `adminState` of an existing record is left as it is: an administrator who locked the
-        service wants it locked after a restart too (contract 11, point 31).
+        service wants it locked after a restart too.
         """
         known = await self.service(service.name)
         if known is None:
@@ -81,7 +81,7 @@ class Metadata:
         await self._each("PUT", "/api/v3/deviceprofile", "profile", [profile])
 
     async def add_devices(self, devices: Sequence[Device], *, bypass_validation: bool = False) -> None:
-        """Add what is not there yet; core-metadata asks each device's service over the bus unless told not to."""
+        """Add what is not there yet; unless `bypass_validation`, core-metadata has its service validate each one."""
         params = {"bypassValidation": "true"} if bypass_validation else None
         await self._each("POST", "/api/v3/device", "device", devices, params=params, fine=(201, 409))
 
@@ -99,7 +99,7 @@ class Metadata:
         await self._call("DELETE", f"/api/v3/device/name/{self._name(name)}")
 
     def close(self) -> None:
-        """Give up the kept connections."""
+        """Close the connections."""
         if self._http is not None:
             self._http.close()
 
@@ -124,12 +124,12 @@ class Metadata:
                 raise _refusal(answer, name)
 
     async def _fetch(self, path: str, key: str, *, params: dict[str, str] | None = None) -> Any:
-        return await (await self._there()).fetch(path, key, params=params)
+        return await (await self._client()).fetch(path, key, params=params)
 
     async def _call(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
-        return await (await self._there()).call(method, path, body=body, params=params)
+        return await (await self._client()).call(method, path, body=body, params=params)
 
-    async def _there(self) -> HttpClient:
+    async def _client(self) -> HttpClient:
         url = await self._locate()
         if self._http is None or self._http.base_url != url:
             self.close()

@@ -1,11 +1,11 @@
-"""Secrets by name: `Writable.InsecureSecrets`, or in secure mode what the secret store holds (contract 5, 9)."""
+"""Secrets by name: `Writable.InsecureSecrets`, or in secure mode those of the secret store."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
 from edgex_kit.clients.keeper import ROOT, Keeper
-from edgex_kit.clients.secretstore import Kept
+from edgex_kit.clients.secretstore import StoredSecrets
 from edgex_kit.config.settings import InsecureSecret
 from edgex_kit.wire.errors import Invalid, NotAllowed, NotFound
 from edgex_kit.wire.messages import SecretRequest
@@ -14,40 +14,40 @@ log = logging.getLogger(__name__)
 
 
 class Secrets:
-    """The secrets of one service; `current` gives the live insecure secrets, which count for nothing beside `kept`."""
+    """The secrets of one service; `current` gives the live insecure secrets, which are ignored in secure mode."""
 
     def __init__(
         self,
         service: str,
         current: Callable[[], Mapping[str, InsecureSecret]],
         keeper: Keeper | None,
-        kept: Kept | None = None,
+        stored: StoredSecrets | None = None,
     ) -> None:
         self._service = service
-        self._current = current if kept is None else lambda: kept.known
+        self._current = current if stored is None else lambda: stored.known
         self._keeper = keeper
-        self._kept = kept
+        self._stored = stored
         self._seen = dict(self._current())
         self._listeners: list[Callable[[], object]] = []
-        self.on_stored: Callable[[], object] = lambda: None  # called on the event loop: core-keeper holds a new one
-        if kept is not None:
-            kept.on_read = self.look
+        self.on_stored: Callable[[], object] = lambda: None  # called on the event loop when core-keeper has a new one
+        if stored is not None:
+            stored.on_read = self.check
 
-    def on_change(self, tell: Callable[[], object]) -> None:
-        """Call `tell` whenever a secret has changed, on the event loop."""
-        self._listeners.append(tell)
+    def on_change(self, listener: Callable[[], object]) -> None:
+        """Call `listener` on the event loop whenever a secret has changed."""
+        self._listeners.append(listener)
 
-    def forget(self, tell: Callable[[], object]) -> None:
-        """Call `tell` no more."""
-        self._listeners.remove(tell)
+    def remove_listener(self, listener: Callable[[], object]) -> None:
+        """Remove the listener."""
+        self._listeners.remove(listener)
 
-    def look(self) -> None:
-        """See whether secrets have changed."""
+    def check(self) -> None:
+        """Call the listeners if secrets have changed."""
         now = dict(self._current())
         if now != self._seen:
             self._seen = now
-            for tell in self._listeners:
-                tell()
+            for listener in self._listeners:
+                listener()
 
     def get(self, name: str) -> dict[str, str]:
         """The secret's keys and values. Raises NotFound, naming it."""
@@ -57,8 +57,8 @@ class Secrets:
         raise NotFound(f"no secret named '{name}'; store it with POST /api/v3/secret")
 
     def place_before_start(self, name: str) -> str:
-        """Where an administrator lays down a secret while the service does not run."""
-        if self._kept is not None:
+        """Where an administrator stores a secret while the service does not run."""
+        if self._stored is not None:
             return "a file that SECRETSTORE_SECRETSFILE names"
         key = f"Writable/InsecureSecrets/{quote(name, safe='')}"
         form = "with SecretName and SecretData"
@@ -72,10 +72,10 @@ class Secrets:
             yield from secret.secret_data.values()
 
     async def store(self, request: SecretRequest) -> None:
-        """Keep a secret. Raises Invalid for an empty one, NotAllowed where there is no place to keep it."""
+        """Store a secret. Raises Invalid for an empty one, NotAllowed where it cannot be stored."""
         _check(request)
-        if self._kept is not None:
-            await self._kept.keep(request.secret_name, {item.key: item.value for item in request.secret_data})
+        if self._stored is not None:
+            await self._stored.store_secret(request.secret_name, {item.key: item.value for item in request.secret_data})
         else:
             await self._store_insecurely(request)
         log.info("secret '%s' stored", request.secret_name)
@@ -90,7 +90,7 @@ class Secrets:
         self.on_stored()
 
     def _entry(self, name: str) -> str:
-        """The key of the entry that holds this secret, which may be any; EdgeX's own for a new one (contract 5)."""
+        """The key of the entry that holds this secret, which may be any; for a new one the escaped name, as EdgeX."""
         held = (key for key, secret in self._current().items() if secret.secret_name == name)
         return next(held, quote(name, safe=""))
 
@@ -104,4 +104,4 @@ def _check(request: SecretRequest) -> None:
         if not item.key or not item.value:
             raise Invalid("SecretRequest.SecretData: every item needs a key and a value")
         if "/" in item.key:  # it would be several levels of core-keeper's keys
-            raise Invalid(f"SecretRequest.SecretData: the key '{item.key}' must not hold a slash")
+            raise Invalid(f"SecretRequest.SecretData: the key '{item.key}' must not contain a slash")

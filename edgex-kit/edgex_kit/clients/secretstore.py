@@ -1,7 +1,8 @@
-"""EdgeX's secret store in secure mode (contract 9): OpenBao, entered with a token that EdgeX lays down as a file.
+"""EdgeX's secret store in secure mode: OpenBao, opened with the token in a file that EdgeX writes.
 
-A service has a place of its own there for secrets, and gets from it the JSON web tokens that EdgeX services show each
-other. Calls block; `Kept` is what a running service holds: the secrets it has read, and a token that is renewed.
+A service has a path of its own there for secrets, and gets from it the JSON web tokens by which EdgeX services identify
+each other. `SecretStore` blocks; `StoredSecrets` is the asynchronous view of a running service, with a token that is
+renewed. A file of secrets (SECRETSTORE_SECRETSFILE) is imported once at the start.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 
 from edgex_kit.clients.http import HttpClient
 from edgex_kit.config.settings import InsecureSecret
-from edgex_kit.supervision import forever
+from edgex_kit.supervision import every, forever, retry
 from edgex_kit.wire.errors import EdgexError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
 from edgex_kit.wire.messages import SecretData
 
@@ -42,32 +43,31 @@ class StoreAddress:
 
     @classmethod
     def from_environment(cls, service: str, environ: Mapping[str, str] = os.environ) -> "StoreAddress | None":
-        """None in insecure mode: EDGEX_SECURITY_SECRET_STORE is exactly "false" (contract 9.1)."""
+        """None in insecure mode: EDGEX_SECURITY_SECRET_STORE is exactly "false"."""
         if environ.get("EDGEX_SECURITY_SECRET_STORE") == "false":
             return None
         token = Path(environ.get("SECRETSTORE_TOKENFILE") or f"/tmp/edgex/secrets/{service}/secrets-token.json")  # noqa: S108 - EdgeX's place
 
         def url(prefix: str, port: int) -> str:
-            said = (environ.get(f"{prefix}_{part}") for part in ("PROTOCOL", "HOST", "PORT"))
-            protocol, host, own = said
+            protocol, host, own = (environ.get(f"{prefix}_{part}") for part in ("PROTOCOL", "HOST", "PORT"))
             return f"{protocol or 'http'}://{host or 'localhost'}:{own or port}"
 
         return cls(url("SECRETSTORE", 8200), token, url("CLIENTS_SECURITY_SECRETSTORE_SETUP", 59843))
 
 
 class SecretStore:
-    """One service's place in the secret store. Any thread may call."""
+    """One service's secrets in the secret store. Any thread may call."""
 
     def __init__(self, service: str, address: StoreAddress) -> None:
         self._service = service
         self._address = address
         self._lock = threading.Lock()
         self._jwt, self._jwt_ends = "", 0.0  # ends in monotonic seconds
-        self._bao = HttpClient(address.url, name="the secret store", identify=self._entry)
+        self._bao = HttpClient(address.url, name="the secret store", identify=self._headers)
         self._setup = HttpClient(address.setup_url, name="security-secretstore-setup")
 
     def names(self) -> list[str]:
-        """Which secrets there are."""
+        """The names of the secrets."""
         try:
             found = self._call("GET", f"/v1/secret/edgex/{self._service}", params={"list": "true"})
         except NotFound:  # none yet
@@ -80,23 +80,23 @@ class SecretStore:
         return {str(key): str(value) for key, value in found["data"].items()}
 
     def write(self, name: str, data: Mapping[str, str]) -> None:
-        """Keep a secret, in the place of one that has the name."""
+        """Store a secret, replacing one of the same name."""
         self._call("POST", self._path(name), body=dict(data))
 
     def renew(self) -> float:
-        """Prolong the store's own token; the seconds it lives now."""
+        """Renew the store's own token; its life in seconds."""
         return float(self._call("POST", "/v1/auth/token/renew-self", body={})["auth"]["lease_duration"])
 
     def identity(self) -> dict[str, str]:
-        """The header that tells other EdgeX services who we are."""
+        """The header that identifies us to other EdgeX services."""
         with self._lock:
             if time.monotonic() >= self._jwt_ends:
                 found = self._call("GET", f"/v1/identity/oidc/token/{self._service}")["data"]
                 self._jwt, self._jwt_ends = found["token"], time.monotonic() + float(found["ttl"]) - _EARLY
             return {"Authorization": f"Bearer {self._jwt}"}
 
-    def vouches_for(self, token: str) -> bool:
-        """Whether a JSON web token that somebody shows us is one of EdgeX's and still holds."""
+    def is_valid(self, token: str) -> bool:
+        """Whether a caller's JSON web token is one of EdgeX's and has not expired."""
         return self._call("POST", "/v1/identity/oidc/introspect", body={"token": token}).get("active") is True
 
     def close(self) -> None:
@@ -107,12 +107,12 @@ class SecretStore:
     def _call(self, method: str, path: str, **how: Any) -> Any:
         try:
             return self._bao.call_now(method, path, **how)
-        except (Forbidden, Unauthorized):  # the token has ended: EdgeX writes a new file for who it belonged to
+        except (Forbidden, Unauthorized):  # the token has expired: EdgeX writes a new file for its entity
             entity = quote(str(self._token()["entity_id"]), safe="")
             self._setup.call_now("PUT", f"/api/v3/token/entityId/{entity}")
             return self._bao.call_now(method, path, **how)
 
-    def _entry(self) -> dict[str, str]:
+    def _headers(self) -> dict[str, str]:
         return {"X-Vault-Token": str(self._token()["client_token"])}
 
     def _token(self) -> dict[str, Any]:
@@ -128,8 +128,8 @@ class SecretStore:
         return f"/v1/secret/edgex/{self._service}/{quote(name, safe='')}"
 
 
-class Kept:
-    """The secrets as they were read last, in the form of insecure ones; `store` is where they come from."""
+class StoredSecrets:
+    """The secrets of `store` as they were read last, in the form of insecure ones."""
 
     def __init__(self, store: SecretStore) -> None:
         self.store = store
@@ -137,31 +137,31 @@ class Kept:
         self.on_read: Callable[[], object] = lambda: None  # called on the event loop
 
     async def read_all(self) -> None:
-        """Read them again. Raises what the store says."""
+        """Read them again. Raises the store's errors."""
         self.known = await asyncio.to_thread(self._read_all)
         self.on_read()
 
-    async def keep(self, name: str, data: Mapping[str, str]) -> None:
-        """Store one."""
+    async def store_secret(self, name: str, data: Mapping[str, str]) -> None:
+        """Store a secret."""
         await asyncio.to_thread(self.store.write, name, data)
         await self.read_all()
 
-    async def vouches_for(self, token: str) -> bool:
-        """Whether a token that a caller shows is good; no when the store cannot be asked."""
+    async def is_valid(self, token: str) -> bool:
+        """Whether a caller's token is valid; False when the store does not answer."""
         try:
-            return await asyncio.to_thread(self.store.vouches_for, token)
+            return await asyncio.to_thread(self.store.is_valid, token)
         except EdgexError as error:
             log.warning("a caller's token could not be checked: %s", error)
             return False
 
-    async def renew_for_ever(self) -> None:
-        """Renew the token at half its life; secrets that changed meanwhile are seen then."""
+    async def keep_renewed(self) -> None:
+        """Renew the token at half its life, and read the secrets again."""
         while True:
             try:
                 life = await asyncio.to_thread(self.store.renew)
                 await self.read_all()
             except EdgexError as error:
-                log.warning("the secret store's token was not renewed, tried again soon: %s", error)
+                log.warning("the secret store's token was not renewed, the next attempt follows soon: %s", error)
                 life = _EARLY
             await asyncio.sleep(max(_RENEW_LEAST, min(life / 2, _RENEW_MOST)))
 
@@ -172,32 +172,21 @@ class Kept:
 
 
 @contextlib.asynccontextmanager
-async def open_secret_store(service: str, wait: float, interval: float) -> AsyncIterator[Kept | None]:
+async def open_secret_store(service: str, wait: float, interval: float) -> AsyncIterator[StoredSecrets | None]:
     """The service's secrets, kept fresh for the length of the block; None in insecure mode.
 
-    Waits `wait` seconds for token and store, then raises what was wrong; also with a file of secrets to take in.
+    Waits `wait` seconds for token and store, then raises Unavailable with the cause. Raises also what
+    importing a file of secrets raises.
     """
     address = StoreAddress.from_environment(service)
     if address is None:
         yield None
         return
-    kept = Kept(SecretStore(service, address))
-    deadline = time.monotonic() + wait
-    said = ""
-    while True:
-        try:
-            await kept.read_all()
-            break
-        except EdgexError as error:
-            if time.monotonic() >= deadline:
-                raise
-            if str(error) != said:
-                said = str(error)
-                log.info("waiting for the secret store: %s", said)
-        await asyncio.sleep(interval)
+    kept = StoredSecrets(SecretStore(service, address))
+    await retry(kept.read_all, "waiting for the secret store", backoff=every(interval), within=wait, level=logging.INFO)
     if await asyncio.to_thread(seed_secrets, kept.store):
         await kept.read_all()
-    renewing = asyncio.create_task(forever("secret store", kept.renew_for_ever), name="secret store")
+    renewing = asyncio.create_task(forever("secret store", kept.keep_renewed), name="secret store")
     try:
         yield kept
     finally:
@@ -225,41 +214,43 @@ class Seeds(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Where secrets are kept."""
+    """Where secrets are stored."""
 
     def write(self, name: str, data: Mapping[str, str]) -> None: ...
 
 
 def seed_secrets(store: Store, environ: Mapping[str, str] = os.environ) -> bool:
-    """Take in the secrets of the file SECRETSTORE_SECRETSFILE; False when there is none. Blocks.
+    """Import the secrets of the file SECRETSTORE_SECRETSFILE; False when there is none. Blocks.
 
-    Raises Invalid for a file that is none or cannot be scrubbed, and the first refusal of the store, after all others.
+    EdgeX's format: {"secrets": [{"secretName", "imported", "secretData": [{"key", "value"}]}]}. An imported secret is
+    marked so, and its values are removed, unless SECRETSTORE_DISABLESCRUBSECRETSFILE is "true". Raises Invalid for a
+    file that cannot be read or scrubbed, and the first refusal of the store, after the other secrets.
     """
     named = environ.get("SECRETSTORE_SECRETSFILE", "").strip()
     if not named:
         return False
     file = Path(named)
     seeds = _read(file)
-    taken, refusals = [], []
+    imported, refusals = [], []
     for seed in seeds.secrets:
         try:
-            taken.append(_taken(store, seed))
+            imported.append(_imported(store, seed))
         except EdgexError as error:
             log.warning("the secret '%s' of %s was not stored: %s", seed.secret_name, file, error)
             refusals.append(error)
-            taken.append(seed)
+            imported.append(seed)
     if environ.get("SECRETSTORE_DISABLESCRUBSECRETSFILE", "").lower() != "true":
-        _scrub(file, Seeds(tuple(taken)))
+        _scrub(file, Seeds(tuple(imported)))
     if refusals:
         raise refusals[0]
     return True
 
 
-def _taken(store: Store, seed: Seed) -> Seed:
+def _imported(store: Store, seed: Seed) -> Seed:
     if seed.imported:
         return seed
     store.write(seed.secret_name.strip(), seed.data)
-    log.info("the secret '%s' was taken into the secret store", seed.secret_name)
+    log.info("the secret '%s' was imported into the secret store", seed.secret_name)
     return replace(seed, imported=True, secret_data=())
 
 
@@ -279,7 +270,7 @@ def _read(file: Path) -> Seeds:
 
 
 def _scrub(file: Path, seeds: Seeds) -> None:
-    """In place: the file may be a mount, and keeps its mode."""
+    """Write in place: the file may be a mount, and keeps its mode."""
     try:
         file.write_bytes(msgspec.json.encode(seeds))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The command line and environment every EdgeX service has (contract 4.5). The environment wins, as in Go.
+"""The command line and environment every EdgeX service has. The environment wins, as in Go.
 
 One or two dashes both do. Unlike Go, `-cp URL` works as well as `-cp=URL`; Go reads the former as a bare `-cp` and then
 ignores every flag after it.
@@ -6,7 +6,6 @@ ignores every flag after it.
 
 import argparse
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgex_kit.wire.durations import parse_duration
 from edgex_kit.wire.errors import Invalid
 
 DEFAULT_PROVIDER = "keeper.http://localhost:59890"
+_HYBRID = ",localhost,0.0.0.0"  # of -rsh: our own address, the published ports on this machine, all interfaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Flags:
     instance: str = ""
     service_key: str = ""
     skip_version_check: bool = False
-    remote_hosts: tuple[str, ...] = ()
+    remote_hosts: tuple[str, ...] = ()  # of -rsh; an empty first one is this machine's own address
     startup_s: float = 60.0
     interval_s: float = 1.0
     uri_wait_s: float = 15.0  # for configuration that comes over HTTP
@@ -50,7 +50,7 @@ def is_uri(place: str) -> bool:
 
 
 def parse_flags(argv: Sequence[str], environ: Mapping[str, str] = os.environ, *, prog: str = "") -> Flags:
-    """What the command line and the environment say. Raises Invalid for a provider that is not core-keeper."""
+    """The flags of the command line and the environment. Raises Invalid for a provider that is not core-keeper."""
     known = _parser(prog).parse_args(argv)
 
     def text(name: str, flag: str | None) -> str:
@@ -59,7 +59,7 @@ def parse_flags(argv: Sequence[str], environ: Mapping[str, str] = os.environ, *,
     def on(name: str, *, flag: bool) -> bool:
         return environ[name].lower() == "true" if environ.get(name) else flag
 
-    hosts = text("EDGEX_REMOTE_SERVICE_HOSTS", known.remote_hosts or (_hybrid_hosts() if known.hybrid else ""))
+    hosts = text("EDGEX_REMOTE_SERVICE_HOSTS", known.remote_hosts or (_HYBRID if known.hybrid else ""))
     return Flags(
         provider=_keeper_url(text("EDGEX_CONFIG_PROVIDER", known.provider)),
         common_file=text("EDGEX_COMMON_CONFIG", known.common_file),
@@ -97,17 +97,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="this host, the host of keeper, bus and other services, and the bind address")  # fmt: skip
     add("-d", "--d", "--dev", dest="hybrid", action="store_true", help="run beside an EdgeX in Docker on this machine")
     return parser
-
-
-def _hybrid_hosts() -> str:
-    """As -rsh takes them: our own address, the others' published ports on this machine, and all interfaces."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing; names the address that leads out of this machine
-            own = probe.getsockname()[0]
-        except OSError:
-            own = "127.0.0.1"
-    return f"{own},localhost,0.0.0.0"
 
 
 def _keeper_url(provider: str) -> str:

@@ -1,4 +1,4 @@
-"""Configuration as a value: layers of trees, merged and checked once (contract 4.3-4.5). Pure: no file, no network.
+"""Configuration as a value: layers of trees, merged and checked once. Pure: no file, no network.
 
 Precedence: private over app/device common over all-services. Environment overrides change the layer of the file they
 apply to, never what core-keeper already holds.

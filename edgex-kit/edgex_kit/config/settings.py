@@ -1,4 +1,4 @@
-"""The configuration sections every EdgeX service has, typed; the defaults are EdgeX 4.0's own (contract 4.7).
+"""The configuration sections every EdgeX service has, typed; the defaults are EdgeX 4.0's own.
 
 A service's own settings extend `Settings`. core-keeper knows only text, so conversion is lax: "59985" is an int.
 """
@@ -18,7 +18,7 @@ class Section(Struct, rename="pascal", kw_only=True, frozen=True):
 
 
 def check_durations(*texts: str) -> None:
-    """For a section's `__post_init__`: raises ValueError, which the reader of a configuration tells with its key."""
+    """For a section's `__post_init__`: raises ValueError, which is reported with the section's key."""
     for text in texts:
         try:
             parse_duration(text)
@@ -70,7 +70,7 @@ class ServiceSection(Section, kw_only=True, frozen=True):
 
 
 class MessageBusSection(Section, kw_only=True, frozen=True):
-    """Where the message broker is and how to enter it (contract 1.4)."""
+    """Where the message broker is and how to connect to it."""
 
     disabled: bool = False
     type: str = "mqtt"
@@ -104,7 +104,7 @@ class RegistrySection(Section, kw_only=True, frozen=True):
 
 
 class TelemetrySection(Section, kw_only=True, frozen=True):
-    """Which metrics are published how often (contract 1.13)."""
+    """Which metrics are published, and how often."""
 
     interval: str = "30s"  # 0s publishes none
     metrics: dict[str, bool] = {}

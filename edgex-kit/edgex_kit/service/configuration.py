@@ -1,4 +1,4 @@
-"""Where configuration comes from: core-keeper, or files (contract 4.5), and how a running service follows it (4.6)."""
+"""The configuration of a service: from core-keeper or files, and its changes while the service runs."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,8 @@ from edgex_kit.clients.keeper import COMMON, ROOT, Keeper
 from edgex_kit.config import layers as config
 from edgex_kit.config.flags import Flags, is_uri
 from edgex_kit.config.settings import Settings, Tree
+from edgex_kit.service.ports import own_address
+from edgex_kit.supervision import Causes, every, retry
 from edgex_kit.wire import topics
 from edgex_kit.wire.errors import EdgexError, Invalid, Unavailable
 from edgex_kit.wire.redact import redact
@@ -27,12 +29,12 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=Settings)
 
 ALL_SERVICES = "all-services"
-REREAD = 60.0  # seconds between two looks at core-keeper when nothing hints at a change
+REREAD = 60.0  # seconds after which core-keeper is read again without a change message
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Three trees, weakest first, and where the last one came from."""
+    """Three trees, weakest first, and the source of the last one."""
 
     all_services: Tree = field(default_factory=dict)
     kind: Tree = field(default_factory=dict)  # app-services or device-services
@@ -40,7 +42,7 @@ class Layers:
     origin: str = "file"
 
     def named(self) -> tuple[tuple[str, Tree], ...]:
-        """The trees with what to call them in an error."""
+        """The trees with their names in errors."""
         return (
             ("common configuration, all-services", self.all_services),
             ("common configuration of this kind of service", self.kind),
@@ -62,9 +64,9 @@ class Provider:
         self._flags = flags
         self._packaged = packaged
         self._known = Layers()
-        self._trouble = ""  # why core-keeper could not be read the last time
+        self._causes = Causes()
         self._hints: Latest[bool] = Latest()
-        self._hears: Bus | None = None  # whose connects we are told of
+        self._heard: Bus | None = None  # the bus whose connects we listen to
 
     async def load(self, environ: Mapping[str, str] = os.environ) -> Layers:
         """All layers. Waits for core-keeper as long as EDGEX_STARTUP_DURATION allows, then raises Unavailable."""
@@ -93,15 +95,14 @@ class Provider:
         )
 
     async def changes(self, bus: Bus) -> AsyncIterator[Layers]:
-        """New layers, each time they say something new; what `load` gave is known already.
+        """New layers after each change; those of `load` are known already.
 
-        A change message is only a hint to read core-keeper again, and so are a new connection to the broker and the
-        passing of REREAD seconds. Stale messages, and common keys that a stronger layer covers, thus change nothing
-        (contract 4.6).
+        Core-keeper is read again after a change message, a new connection to the broker, and REREAD seconds. Stale
+        messages, and common keys that a stronger layer covers, thus change nothing.
         """
         if self.keeper is None:
             return
-        with self._told_by(bus):
+        with self._listening(bus):
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(REREAD):
@@ -111,24 +112,24 @@ class Provider:
                     self._known = layers
                     yield layers
 
-    def look_again(self) -> None:
-        """Have `changes` read core-keeper now: we have stored something there, and may be cut off from the bus."""
+    def read_soon(self) -> None:
+        """Have `changes` read core-keeper now: we have stored something there, and the bus may be disconnected."""
         self._hint()
 
     def close(self) -> None:
-        """Give up the kept connections."""
+        """Close the connections."""
         if self.keeper is not None:
             self.keeper.close()
 
     @contextlib.contextmanager
-    def _told_by(self, bus: Bus) -> Iterator[None]:
-        """A hint now, at each connect, and at each change of a key that concerns us."""
+    def _listening(self, bus: Bus) -> Iterator[None]:
+        """Read core-keeper now, at each connect, and at each change of one of our keys."""
         prefixes = (f"{ROOT}/{self.service}", f"{COMMON}/{ALL_SERVICES}", f"{COMMON}/{self._kind}")
         patterns = [topics.config_change(f"{prefix}/Writable/#") for prefix in prefixes]
         for pattern in patterns:
             bus.subscribe(pattern, self._hint)
-        if self._hears is not bus:  # to be told of connects lasts as long as the bus
-            self._hears = bus
+        if self._heard is not bus:  # this listener stays as long as the bus
+            self._heard = bus
             bus.on_connected(self._hint)
         self._hint()
         try:
@@ -141,37 +142,28 @@ class Provider:
         self._hints.put(True)
 
     async def _read_again(self) -> Layers:
-        """What core-keeper says now, or what it said last when it does not answer."""
+        """The layers of core-keeper now, or the last ones when it does not answer."""
         try:
-            layers, trouble = await self.read(), ""
+            layers = await self.read()
         except EdgexError as error:
-            layers, trouble = self._known, str(error)
-        if trouble and trouble != self._trouble:
-            log.warning("the configuration cannot be read again: %s", trouble)
-        self._trouble = trouble
+            if self._causes.is_new(error):
+                log.warning("the configuration cannot be read again: %s", error)
+            return self._known
+        self._causes.clear()
         return layers
 
     async def _until_ready(self, keeper: Keeper) -> None:
-        deadline = asyncio.get_running_loop().time() + self._flags.startup_s
-        said = ""
-        while True:
-            try:
-                await keeper.ping()
-                ready = await keeper.values(f"{COMMON}/IsCommonConfigReady")
-                if ready.get(f"{COMMON}/IsCommonConfigReady") == "true":
-                    return
-                wait_for = "core-common-config-bootstrapper to store the common configuration"
-            except EdgexError as error:  # it is not there yet, or not ready
-                wait_for = str(error)
-            if wait_for != said:
-                said = wait_for
-                log.info("waiting for core-keeper: %s", wait_for)
-            if asyncio.get_running_loop().time() >= deadline:
-                raise Unavailable(f"gave up after {self._flags.startup_s:g} s: {wait_for}")
-            await asyncio.sleep(self._flags.interval_s)
+        async def check() -> None:
+            await keeper.ping()
+            ready = await keeper.values(f"{COMMON}/IsCommonConfigReady")
+            if ready.get(f"{COMMON}/IsCommonConfigReady") != "true":
+                raise Unavailable("core-common-config-bootstrapper has not stored the common configuration")
+
+        wait, interval = self._flags.startup_s, every(self._flags.interval_s)
+        await retry(check, "waiting for core-keeper", backoff=interval, within=wait, level=logging.INFO)
 
     async def _push(self, keeper: Keeper, private: Tree) -> None:
-        """Store the file's keys that core-keeper lacks; all of them with -o. Existing values are somebody's choice."""
+        """Store the file's keys that core-keeper lacks; all of them with -o."""
         prefix = f"{ROOT}/{self.service}"
         known = {} if self._flags.overwrite else await keeper.values(prefix)
         for path, value in config.leaves(private):
@@ -202,7 +194,7 @@ class Provider:
 
 
 def remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
-    """What `-rsh a,b,c` puts over `tree`: this host, the host of everything else, the bind address (contract 4.5).
+    """The layer of `-rsh a,b,c` over `tree`: this host, the host of all other services, the bind address.
 
     In memory only. Raises Invalid for any other number of hosts than three or none.
     """
@@ -210,7 +202,7 @@ def remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
         return {}
     if len(hosts) != 3:
         raise Invalid(f"-rsh takes three comma-separated hosts, not {len(hosts)}")
-    own, others, bind = hosts
+    own, others, bind = hosts[0] or own_address(), *hosts[1:]
     clients = {name: {"Host": others} for name in {"core-metadata", *tree.get("Clients", {})}}
     return {
         "Service": {"Host": own, "ServerBindAddr": bind},
@@ -221,7 +213,7 @@ def remote_hosts(tree: Tree, hosts: tuple[str, ...]) -> Tree:
 
 
 class Live(Generic[S]):
-    """`now` is the value, `tree` what may be shown of it; both are replaced as a whole, on the event loop."""
+    """The settings in force: `now`, and `tree` without secrets. Both are replaced as a whole, on the event loop."""
 
     def __init__(self, kind: type[S], layers: Layers, hosts: tuple[str, ...] = ()) -> None:
         self._kind = kind
@@ -230,20 +222,20 @@ class Live(Generic[S]):
         self.tree: Tree = {}
         self.now = self._accept(layers)
 
-    def on_change(self, tell: Callable[[S], object]) -> Callable[[], None]:
-        """Call `tell` with every new settings, on the event loop, until what is given back is called."""
-        self._listeners.append(tell)
-        return lambda: self._listeners.remove(tell)
+    def on_change(self, listener: Callable[[S], object]) -> Callable[[], None]:
+        """Call `listener` with new settings, on the event loop, until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def replace(self, layers: Layers) -> None:
-        """Take over new layers, or say why not."""
+        """Apply new layers, or log why they are refused."""
         try:
             self.now = self._accept(layers)
         except Invalid as error:
             log.warning("configuration change refused, the old one stays: %s", error)
             return
-        for tell in tuple(self._listeners):
-            tell(self.now)
+        for listener in tuple(self._listeners):
+            listener(self.now)
 
     def _accept(self, layers: Layers) -> S:
         """Raises Invalid naming the key and the layer."""

@@ -31,7 +31,7 @@ class LogFormat(logging.Formatter):
 
 
 def setup_logging(service: str, secrets: Callable[[], Iterable[str]]) -> None:
-    """Send everything to stderr in one format; libraries speak up only when something is wrong."""
+    """Send everything to stderr in one format; of libraries only warnings and errors."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(LogFormat(service, secrets))
     logging.basicConfig(level=logging.INFO, handlers=[out], force=True)
@@ -40,7 +40,7 @@ def setup_logging(service: str, secrets: Callable[[], Iterable[str]]) -> None:
 
 
 def set_level(name: str) -> None:
-    """Follow `Writable.LogLevel`; an unknown level is said once and INFO is used."""
+    """Follow `Writable.LogLevel`; an unknown level is logged and INFO is used."""
     level = _LEVELS.get(name.upper())
     if level is None:
         logging.getLogger(__name__).warning("unknown log level '%s'; using INFO", name)

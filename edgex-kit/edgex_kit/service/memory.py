@@ -1,4 +1,4 @@
-"""Memory that a frame has used stays ours for the next one.
+"""Memory that a frame has used stays in the process for the next one.
 
 Every frame needs the same few large buffers. Left alone, glibc gives freed ones back to the system, and each page of
 them is faulted in again for the next frame: that was a twentieth of all a frame costs.
@@ -14,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tell the C library, before any thread is started; False where it is not glibc or the environment has its say."""
+    """Set glibc's thresholds, before any thread starts; False without glibc, or where the environment sets them."""
     if sys.platform != "linux" or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

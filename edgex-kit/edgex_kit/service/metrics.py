@@ -1,4 +1,4 @@
-"""Counters, gauges and histograms, published as EdgeX telemetry (contract 1.13) and read by our own REST.
+"""Counters, gauges and histograms, published as EdgeX telemetry and scraped by Prometheus.
 
 A metric is made once with its tags and changed from any thread.
 """
@@ -28,7 +28,7 @@ from edgex_kit.wire.durations import parse_duration
 from edgex_kit.wire.messages import Metric, MetricField, MetricTag
 from edgex_kit.wire.topics import Topics
 
-_LOOK_AGAIN = 1.0  # seconds between two looks at an interval that may have changed
+_CHECK_EVERY = 1.0  # seconds; the interval may change meanwhile
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Counter:
             self.value += amount
 
     def fields(self) -> tuple[MetricField, ...]:
-        """As EdgeX names them (contract 1.13)."""
+        """The fields of EdgeX's telemetry."""
         return (MetricField(name="counter-count", value=self.value),)
 
 
@@ -63,7 +63,7 @@ class Gauge:
         self.value = value
 
     def fields(self) -> tuple[MetricField, ...]:
-        """As EdgeX names them (contract 1.13)."""
+        """The fields of EdgeX's telemetry."""
         kind = "gaugeFloat64-value" if isinstance(self.value, float) else "gauge-value"
         return (MetricField(name=kind, value=self.value),)
 
@@ -148,7 +148,7 @@ class Metrics:
 
     def _made(self, kind: type[M], name: str, tags: dict[str, str]) -> M:
         key = (name, tuple(sorted(tags.items())))
-        found = self._metrics.get(key)  # of a frame's dozen look-ups nearly every one ends here
+        found = self._metrics.get(key)  # nearly every look-up of a frame's dozen ends here
         if found is None:
             with self._lock:
                 found = self._metrics.setdefault(key, kind(name, tags))
@@ -178,7 +178,7 @@ async def report(
     settings: Callable[[], TelemetrySection],
     encoding: codec.Encoding = codec.PLAIN,
 ) -> None:
-    """Publish every enabled metric each interval, for ever; interval and choice may change while it runs."""
+    """Publish every enabled metric each interval until cancelled; interval and choice may change meanwhile."""
     while True:
         await _until_due(settings)
         now = settings()
@@ -189,7 +189,7 @@ async def report(
 
 
 def is_enabled(name: str, chosen: dict[str, bool]) -> bool:
-    """Configured names are matched as a prefix (contract 1.13)."""
+    """Configured names are prefixes."""
     return any(on and name.startswith(prefix) for prefix, on in chosen.items())
 
 
@@ -201,7 +201,7 @@ async def _until_due(settings: Callable[[], TelemetrySection]) -> None:
         left = began + interval - time.monotonic()
         if interval > 0 and left <= 0:
             return
-        await asyncio.sleep(min(left, _LOOK_AGAIN) if interval > 0 else _LOOK_AGAIN)
+        await asyncio.sleep(min(left, _CHECK_EVERY) if interval > 0 else _CHECK_EVERY)
 
 
 def _message(metric: AnyMetric, service: str, extra: dict[str, str]) -> Metric:

@@ -1,7 +1,7 @@
 """Container health check: `python -m edgex_kit.service.ping 59985` succeeds while the service answers /api/v3/ping.
 
-It asks the address that the service itself was told, SERVICE_HOST and SERVICE_PORT, since an EdgeX service listens on
-its host name alone; the argument is its port when the environment names none. Standard library only, so that a check
+It calls the service's own address, SERVICE_HOST and SERVICE_PORT, since an EdgeX service listens on its host name
+alone; the argument is the port when the environment has none. Standard library only, so that a check
 every few seconds costs next to nothing.
 """
 
@@ -27,7 +27,7 @@ def answers(host: str, port: int) -> bool:
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
-    """0 when the service answers, 1 when it does not: what a container's health check is to exit with."""
+    """0 when the service answers, 1 when it does not: the exit status of a container's health check."""
     host = environ.get("SERVICE_HOST") or "localhost"
     return 0 if answers(host, int(environ.get("SERVICE_PORT") or argv[1])) else 1
 

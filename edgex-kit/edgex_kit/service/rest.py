@@ -1,6 +1,6 @@
-"""The REST frame of every EdgeX service (contract 5): common routes, one table from errors to answers, and limits.
+"""The REST frame of every EdgeX service: common routes, errors as answers, limits.
 
-Names in paths are matched as they were sent and decoded once (contract 1.6), so a device may be called `a/b`:
+Names in paths are matched as they were sent and decoded once, so a device may be called `a/b`:
 endpoints take them from `name_of(request, "name")`.
 """
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 CORRELATION = b"x-correlation-id"
 PING = "/api/v3/ping"
-Guard = Callable[[str], Awaitable[bool]]  # whether a caller's JSON web token is good
+Guard = Callable[[str], Awaitable[bool]]  # whether a caller's JSON web token is valid
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -58,7 +58,7 @@ async def body_of(request: Request) -> Any:
 
 
 def failure(error: EdgexError) -> Json:
-    """An error as every EdgeX service answers it, without credentials that somebody wrote into a URL."""
+    """An error as every EdgeX service answers it, without the credentials of URLs."""
     body = BaseResponse(api_version=API_VERSION, message=redact(str(error)), status_code=error.status)
     return Json(body, error.status)
 
@@ -100,7 +100,7 @@ def build_app(
     timeout_text: str = "request timeout",
     guard: Guard | None = None,
 ) -> ASGIApp:
-    """Routes inside the frame: errors, limits, correlation ids, CORS; and behind a guard, who lets ping alone pass."""
+    """Routes inside the frame: errors, limits, correlation ids, CORS, and a guard, which lets ping pass."""
     inner = Starlette(
         routes=list(routes),
         exception_handlers={EdgexError: _refused, HTTPException: _not_routed, Exception: _broken},
@@ -113,7 +113,7 @@ def build_app(
 
 
 class Guarded:
-    """Lets those in who show a token that the guard takes, and everybody to ping (contract 9.5)."""
+    """Lets callers in whose token the guard accepts, and every caller to ping."""
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self._app = app
@@ -191,10 +191,10 @@ def _too_large(limit_kb: int) -> TooLarge:
 
 
 class _Echo:
-    """`send` that gives the caller's correlation id back and knows how far the answer is."""
+    """`send` that returns the caller's correlation id and knows how far the answer is."""
 
     def __init__(self, send: Send, correlation: bytes | None) -> None:
-        self.limit: asyncio.Timeout | None = None  # lifted by the answer's first byte: a stream may go on
+        self.limit: asyncio.Timeout | None = None  # ends at the answer's first byte: a stream may take longer
         self._send = send
         self._correlation = correlation
         self._begun = self._ended = False
@@ -211,7 +211,7 @@ class _Echo:
         await self._send(message)
 
     async def instead(self, response: Response, scope: Scope, receive: Receive) -> None:
-        """Answer what the route did not get to, or end what it has begun."""
+        """Answer in the route's place, or end the answer that it has begun."""
         self.limit = None
         if not self._begun:
             await response(scope, receive, self)

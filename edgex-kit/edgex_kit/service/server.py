@@ -1,4 +1,4 @@
-"""An app on a port: uvicorn as a guest that leaves signals to our main."""
+"""An app on a port, served by uvicorn; signals stay with `service.run`."""
 
 import asyncio
 import contextlib
@@ -17,23 +17,23 @@ _GRACE = 0.7  # seconds that requests have to end when the server stops; uvicorn
 
 
 class _Guest(uvicorn.Server):
-    """uvicorn that leaves signals to our main; its own way kills a process that still has things to close."""
+    """uvicorn without its signal handlers, which end a process that still has things to close."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._leaving = asyncio.Event()
+        self._stopping = asyncio.Event()
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """Stop serving, at once."""
         self.should_exit = True
-        self._leaving.set()
+        self._stopping.set()
 
     async def main_loop(self) -> None:
-        """uvicorn wakes ten times a second to look whether it is to end; only its Date header needs a look, and one."""
+        """uvicorn wakes ten times a second to see whether it is to stop; only its Date header needs that, once."""
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TICK):
-                    await self._leaving.wait()
+                    await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -63,7 +63,7 @@ async def serve_on(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
             raise Unavailable(f"nothing could be served on {sock.getsockname()}") from serving.exception()
         yield
     finally:
-        server.leave()
+        server.stop()
         if requests := set(server.server_state.tasks):
             _, late = await asyncio.wait(requests, timeout=_GRACE)
             for request in late:  # a live picture has no end of its own

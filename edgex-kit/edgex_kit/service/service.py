@@ -1,4 +1,4 @@
-"""What turns a program into an EdgeX service: configuration that stays alive, the bus, the registry, and a clean end.
+"""An EdgeX service from start to stop: configuration that is followed, the bus, the registry.
 
 async def main(service: Service[MySettings]) -> None: ...
 sys.exit(run(main, "device-camera", "device-services", MySettings, packaged=...))
@@ -20,7 +20,7 @@ from edgex_kit.bus.connection import BusSettings, bus_settings
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.clients.metadata import Metadata
 from edgex_kit.clients.secrets import Secrets
-from edgex_kit.clients.secretstore import Kept, open_secret_store
+from edgex_kit.clients.secretstore import StoredSecrets, open_secret_store
 from edgex_kit.config.flags import Flags, parse_flags
 from edgex_kit.config.settings import Settings
 from edgex_kit.service import metrics
@@ -40,7 +40,7 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S]):
-    """A service that has its configuration, its secrets and its place on the bus."""
+    """A running service."""
 
     name: str
     flags: Flags
@@ -52,7 +52,7 @@ class Service(Generic[S]):
     metadata: Metadata
     metrics: Metrics
     encoding: Encoding = field(default_factory=Encoding.from_environment)
-    kept: Kept | None = None  # in secure mode
+    stored_secrets: StoredSecrets | None = None  # in secure mode
 
     @property
     def settings(self) -> S:
@@ -61,13 +61,13 @@ class Service(Generic[S]):
 
     @property
     def guard(self) -> Guard | None:
-        """Who may call our REST: in secure mode, those whose token EdgeX vouches for (contract 9.5)."""
-        if self.kept is None or os.environ.get("EDGEX_DISABLE_JWT_VALIDATION", "").lower() == "true":
+        """Who may call our REST API: in secure mode, callers with a valid token of EdgeX's."""
+        if self.stored_secrets is None or os.environ.get("EDGEX_DISABLE_JWT_VALIDATION", "").lower() == "true":
             return None
-        return self.kept.vouches_for
+        return self.stored_secrets.is_valid
 
     async def follow(self) -> None:
-        """Take over changes of the configuration, and of the broker's credentials, for ever."""
+        """Apply changes of the configuration and of the broker's credentials until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             if not self.settings.message_bus.disabled:
                 tasks.create_task(follow_credentials(self.bus, self.secrets, self._bus_settings))
@@ -78,14 +78,14 @@ class Service(Generic[S]):
         return bus_settings(self.settings, self.secrets, self.name)
 
     async def report(self) -> None:
-        """Publish telemetry for ever."""
+        """Publish telemetry until cancelled."""
         await metrics.report(
             self.metrics, self.bus, self.topics, lambda: self.settings.writable.telemetry, self.encoding
         )
 
     @contextlib.asynccontextmanager
     async def registered(self, port: int) -> AsyncIterator[None]:
-        """In the registry for the length of the block when -r was given; HALT at its end (contract 3.5)."""
+        """In the registry for the length of the block when -r was given; HALT at its end."""
         keeper, own = self.provider.keeper, self.settings.service
         if keeper is None or not self.flags.registry:
             yield
@@ -94,7 +94,7 @@ class Service(Generic[S]):
         try:
             yield
         finally:
-            with contextlib.suppress(EdgexError):  # a registry that is gone needs no goodbye
+            with contextlib.suppress(EdgexError):  # without a registry there is no entry to change
                 await keeper.deregister(self.name, own.host, port, own.health_check_interval)
 
 
@@ -105,19 +105,19 @@ async def open_service(
     """Load the configuration, open the bus, and close all of it in the end.
 
     `kind` is "device-services" or "app-services"; `packaged` is the folder of the configuration file that ships with
-    the service. Raises Invalid for a configuration that cannot be used, Unavailable when core-keeper does not come.
+    the service. Raises Invalid for a configuration that cannot be used, Unavailable when core-keeper does not answer.
     """
     key = flags.service_key.replace("<profile>", flags.profile) if flags.service_key else name
     key = f"{key}_{flags.instance}" if flags.instance else key
     async with contextlib.AsyncExitStack() as opened:
-        kept = await opened.enter_async_context(open_secret_store(key, flags.startup_s, flags.interval_s))
-        identify = kept.store.identity if kept is not None else dict
+        stored = await opened.enter_async_context(open_secret_store(key, flags.startup_s, flags.interval_s))
+        identify = stored.store.identity if stored is not None else dict
         provider = Provider(key, kind, flags, packaged, identify=identify)
         opened.callback(provider.close)
         live = Live(settings, await provider.load(), flags.remote_hosts)
-        secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper, kept)
-        live.on_change(lambda _: secrets.look())
-        secrets.on_stored = provider.look_again
+        secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper, stored)
+        live.on_change(lambda _: secrets.check())
+        secrets.on_stored = provider.read_soon
         setup_logging(key, lambda: [*secrets.values()])
         set_level(live.now.writable.log_level)
         live.on_change(lambda now: set_level(now.writable.log_level))
@@ -126,7 +126,7 @@ async def open_service(
         metadata = Metadata(locate, escape=topics.escape, identify=identify)
         opened.callback(metadata.close)
         bus = await opened.enter_async_context(open_configured_bus(live.now, secrets, key))
-        yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), kept=kept)
+        yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), stored_secrets=stored)
 
 
 def run(
@@ -137,7 +137,7 @@ def run(
     packaged: Path,
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Run `main` until it returns or a signal ends it; the exit status. A start that fails says why in one line."""
+    """Run `main` until it returns or a signal ends it; the exit status. A failed start logs its cause in one line."""
     keep_freed_memory()
     setup_logging(name, list)
     try:
@@ -169,7 +169,7 @@ async def _until_signalled(
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error inside a group: the one a person is told."""
+    """The first error inside a group, which is the one reported."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

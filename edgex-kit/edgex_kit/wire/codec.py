@@ -1,17 +1,18 @@
-"""Bytes to messages and back, in every form EdgeX 4.0 puts on the bus (contract 1.1-1.3).
+"""Bytes to messages and back, in every form EdgeX 4.0 puts on the bus.
 
 Written by default: a JSON envelope whose payload is an inline object, or, for an event with a Binary reading, base64 of
-CBOR. `Encoding` turns on the other forms by the environment variables that go-mod-messaging reads. What arrives is told
-apart by its first byte and then by the payload's own type, whatever our own setting is.
+CBOR. `Encoding` turns on the other forms by the environment variables that go-mod-messaging reads. A received message
+is recognised by its first byte and by its payload's type, whatever our own setting is (go-mod-messaging,
+pkg/types/message_envelope.go).
 
 A frame is big and everything else is small, so the base64 text of a payload is never parsed as JSON and never becomes a
-Python string: it is cut out of the envelope by `_cut`, and goes out in a piece of its own, see `encode_parts`.
+Python string: `_cut` takes it out of the envelope, and `encode_parts` sends it as a part of its own.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import cbor2
 import msgspec
@@ -22,14 +23,14 @@ from edgex_kit.wire.messages import CBOR, JSON, TEXT, AddEventRequest, Envelope,
 
 T = TypeVar("T")
 Parts = tuple[bytes, ...]
-"""A message in pieces that follow each other."""
+"""A message in parts that follow each other."""
 
 _KEYS = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(Envelope)}
 _NAMES = frozenset(_KEYS.values())
 _PAYLOAD_KEY = b'"payload":"'
-_CUT = "~"  # stands for the payload that was cut out; no base64
-_LARGE = 1024  # bytes; a smaller value is not worth a piece of its own
-_MARK = os.urandom(16)  # stands for such a value in CBOR; nobody outside this process can know it
+_CUT = "~"  # replaces the payload that was cut out; no base64 character
+_LARGE = 1024  # bytes; a smaller value is no part of its own
+_MARK = os.urandom(16)  # replaces such a value in CBOR; unknown outside this process, so no sender can forge it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +52,27 @@ class Encoding:
 PLAIN = Encoding()
 
 
-def has_binary(event: Event) -> bool:
-    """Whether EdgeX wants this event in CBOR."""
-    return any(isinstance(reading.binary_value, bytes) for reading in event.readings)
+class _Options(TypedDict, total=False):
+    correlation_id: str | None  # None: a new one
+    request_id: str
+    query_params: Mapping[str, str] | None
+    encoding: Encoding
+    limit_kb: int  # 0: none
 
 
-def encode(
-    body: Any,
-    *,
-    correlation_id: str | None = None,
-    request_id: str = "",
-    query_params: Mapping[str, str] | None = None,
-    encoding: Encoding = PLAIN,
-    limit_kb: int = 0,
-) -> bytes:
-    """One message for the bus; `body` is a message, plain data, or None. Raises TooLarge over `limit_kb`, unless 0."""
-    parts = encode_parts(
-        body,
-        correlation_id=correlation_id,
-        request_id=request_id,
-        query_params=query_params,
-        encoding=encoding,
-        limit_kb=limit_kb,
-    )
-    return b"".join(parts)
+def encode(body: Any, **options: Unpack[_Options]) -> bytes:
+    """One message for the bus; `body` is a message, plain data, or None. Raises TooLarge over `limit_kb`."""
+    return b"".join(encode_parts(body, **options))
 
 
-def encode_parts(
-    body: Any,
-    *,
-    correlation_id: str | None = None,
-    request_id: str = "",
-    query_params: Mapping[str, str] | None = None,
-    encoding: Encoding = PLAIN,
-    limit_kb: int = 0,
-) -> Parts:
-    """The same in pieces: a picture is copied once, into base64, and not again to stand in its place."""
+def encode_parts(body: Any, **options: Unpack[_Options]) -> Parts:
+    """The same in parts: a picture is copied once, into base64, and not again into the message."""
+    correlation_id, query_params = options.get("correlation_id"), options.get("query_params")
+    encoding, limit_kb = options.get("encoding", PLAIN), options.get("limit_kb", 0)
     wants_cbor = _wants_cbor(body, encoding)
     envelope = Envelope(
         correlation_id=new_id() if correlation_id is None else correlation_id,
-        request_id=request_id,
+        request_id=options.get("request_id", ""),
         content_type=CBOR if wants_cbor or encoding.cbor_envelope else JSON,
         query_params=dict(query_params) if query_params else msgspec.UNSET,
         payload="",
@@ -107,7 +89,7 @@ def encode_envelope(envelope: Envelope, *, cbor: bool) -> bytes:
 
 
 def encode_error(text: str, *, request_id: str, encoding: Encoding = PLAIN) -> bytes:
-    """A refusal: plain text, and a new correlation id, as Go answers (contract 1.5)."""
+    """A refusal: plain text with a new correlation id, as EdgeX's Go services answer on the bus."""
     envelope = Envelope(correlation_id=new_id(), request_id=request_id, error_code=1, payload=text, content_type=TEXT)
     return encode_envelope(envelope, cbor=encoding.cbor_envelope)
 
@@ -127,7 +109,7 @@ def decode_envelope(data: bytes) -> Envelope:
 
 
 def decode_payload(envelope: Envelope) -> Any:
-    """The payload as plain data, whichever way it travelled (contract 1.3). Raises Malformed."""
+    """The payload as plain data, in whichever form it was sent. Raises Malformed."""
     payload = envelope.payload
     if not isinstance(payload, str | bytes | memoryview):
         return payload
@@ -147,7 +129,7 @@ def payload_as(envelope: Envelope, kind: type[T]) -> T:
 
 
 def event_of(envelope: Envelope) -> Event:
-    """The event of an AddEventRequest or a bare event, as app services read it (contract 7.2)."""
+    """The event of an AddEventRequest, or a bare event, as EdgeX app services read it."""
     return event_from(decode_payload(envelope))
 
 
@@ -167,7 +149,7 @@ def convert(value: Any, kind: type[T]) -> T:
 
 
 def encode_body(body: AddEventRequest | EventResponse, encoding: Encoding = PLAIN) -> tuple[str, bytes]:
-    """Content type and bytes of an event in HTTP: CBOR with a Binary reading, JSON otherwise (contract 6.2)."""
+    """Content type and bytes of an event in HTTP: CBOR with a Binary reading, JSON otherwise."""
     if _wants_cbor(body, encoding):
         return CBOR, cbor2.dumps(msgspec.to_builtins(body, builtin_types=(bytes,)))
     return JSON, msgspec.json.encode(body)
@@ -187,9 +169,10 @@ def decode_body(content_type: str, data: bytes) -> Any:
 
 
 def _wants_cbor(body: Any, encoding: Encoding) -> bool:
+    """Whether EdgeX requires CBOR for this body: an event with a Binary reading."""
     if not isinstance(body, AddEventRequest | EventResponse):
         return False
-    return encoding.cbor_events or has_binary(body.event)
+    return encoding.cbor_events or any(isinstance(it.binary_value, bytes) for it in body.event.readings)
 
 
 def _encode_as(envelope: Envelope, body: Any, wants_cbor: bool, encoding: Encoding) -> Parts:
@@ -210,7 +193,7 @@ def _around(envelope: Envelope, payload: Parts) -> Parts:
 
 
 def _cbor(body: AddEventRequest | EventResponse) -> Parts:
-    """CBOR of an event in one piece, or what comes before its only picture, the picture, and what comes behind."""
+    """CBOR of an event in one part, or the bytes before its only picture, the picture, and the bytes after it."""
     plain = msgspec.to_builtins(body, builtin_types=(bytes,))
     value = plain["event"]["readings"][0].get("binaryValue") if len(body.event.readings) == 1 else None
     if not isinstance(value, bytes) or len(value) < _LARGE:
@@ -222,9 +205,9 @@ def _cbor(body: AddEventRequest | EventResponse) -> Parts:
 
 
 def _base64(parts: Parts) -> Parts:
-    """Base64 of one part, or of a picture and what stands around it, as one text without padding inside.
+    """Base64 of one part, or of a picture and the bytes around it, as one text without padding inside.
 
-    Three bytes are four characters, so the edges of the picture go to its neighbours.
+    Three bytes are four characters, so the edge bytes of the picture are encoded with its neighbours.
     """
     if len(parts) == 1:
         return (pybase64.b64encode(parts[0]),)
@@ -246,7 +229,7 @@ def _decode_json(data: bytes) -> Envelope:
 
 
 def _cut(data: bytes) -> tuple[bytes, memoryview] | None:
-    """The envelope without its payload text, and the text; None where it is short or not plainly there.
+    """The envelope without its payload text, and the text; None where it is short or escaped.
 
     Inside a JSON string every quote is escaped, so these bytes can only be a key with a text value; that it is the
     envelope's own key shows when the rest, with a mark in its place, decodes to that mark as payload.

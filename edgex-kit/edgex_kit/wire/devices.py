@@ -1,6 +1,7 @@
 """What core-metadata keeps: devices, profiles, device services, provision watchers.
 
-Structs hold what our services read and write; unknown keys are ignored, as Go ignores them. Sources: contract 2.6-2.9.
+Structs hold what our services read and write; unknown keys are ignored, as Go ignores them
+(go-mod-core-contracts, dtos/*.go).
 """
 
 from typing import Any, Literal
@@ -132,7 +133,7 @@ class DeviceService(Sparse, kw_only=True, frozen=True):
 
 
 class DiscoveredDevice(Sparse, kw_only=True, frozen=True):
-    """What a provision watcher makes of a device it likes."""
+    """The device that a provision watcher adds for a discovered one that it matches."""
 
     profile_name: str = ""
     admin_state: AdminState = field()
@@ -141,7 +142,7 @@ class DiscoveredDevice(Sparse, kw_only=True, frozen=True):
 
 
 class ProvisionWatcher(Sparse, kw_only=True, frozen=True):
-    """A rule for which discovered devices are taken in."""
+    """A rule for which discovered devices are added."""
 
     id: str = ""
     name: str = field()

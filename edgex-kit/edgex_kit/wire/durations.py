@@ -9,7 +9,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0
 _TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")  # Go knows both letters for micro
 
 
-@lru_cache(256)  # some are asked for with every frame
+@lru_cache(256)  # some are parsed for every frame
 def parse_duration(text: str) -> float:
     """Seconds of `text`. Raises Invalid, naming it, for anything Go's ParseDuration would refuse ("d" aside)."""
     body = text[1:] if text[:1] in ("-", "+") else text

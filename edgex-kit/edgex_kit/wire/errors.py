@@ -1,4 +1,4 @@
-"""Errors sorted by who can act on them; `rest` and the bus doors map them to EdgeX status codes in one table.
+"""Errors with EdgeX's status codes; the REST API and the bus API answer with them.
 
 EdgexError
 ├── Invalid        what was asked is wrong (400)
@@ -12,7 +12,7 @@ EdgexError
 ├── OutOfRange     an offset behind the end (416)
 ├── Locked         adminState LOCKED, operatingState DOWN, no profile (423)
 ├── DriverFailed   the device did not do it (500)
-│   └── AssertionBroken  it said something else than its profile asserts (500, and the device is DOWN)
+│   └── AssertionBroken  its reading differs from its profile's assertion (500, and the device is DOWN)
 ├── Unsupported    this device or service cannot do that (501)
 ├── Unreachable    another service did not answer (502)
 ├── Unavailable    not now: disabled, starting, no broker (503)
@@ -75,7 +75,7 @@ class DriverFailed(EdgexError):
 
 
 class AssertionBroken(DriverFailed):
-    """A reading that contradicts its resource's `assertion`; the service sets the device DOWN (contract 6.5)."""
+    """A reading that contradicts its resource's `assertion`; the service sets the device DOWN."""
 
 
 class Unsupported(EdgexError):
@@ -114,5 +114,5 @@ _BY_STATUS: dict[int, type[EdgexError]] = {
 
 
 def error_from_status(status: int, text: str) -> EdgexError:
-    """The error another service's HTTP status stands for; one nobody knows is a failure of that service."""
+    """The error of another service's HTTP status; an unknown status is a failure of that service."""
     return _BY_STATUS.get(status, DriverFailed)(text)

@@ -35,7 +35,7 @@ class Sparse(Struct, rename="camel", kw_only=True, omit_defaults=True, frozen=Tr
 
 
 class Envelope(Wire, kw_only=True, frozen=True):
-    """One message on the bus. `payload` is what JSON or CBOR said: an object, base64 text, error text or None."""
+    """One message on the bus. `payload` is an object, base64 text, error text or None."""
 
     api_version: str = API
     received_topic: str = ""
@@ -78,7 +78,7 @@ class Event(Sparse, kw_only=True, frozen=True):
 
 
 class AddEventRequest(Wire, kw_only=True, frozen=True):
-    """An event on its way."""
+    """An event to be stored or analysed."""
 
     api_version: str = API
     request_id: str = ""
@@ -96,7 +96,7 @@ class EventResponse(Sparse, kw_only=True, frozen=True):
 
 
 class BaseResponse(Sparse, kw_only=True, frozen=True):
-    """What every call answers that has nothing else to say."""
+    """The answer of every call that returns no data."""
 
     api_version: str = field()
     request_id: str = ""
@@ -119,14 +119,14 @@ class SystemEvent(Wire, kw_only=True, frozen=True):
 
 
 class MetricField(Wire, kw_only=True, frozen=True):
-    """One number of a metric; its name says of what kind, as in counter-count (contract 1.13)."""
+    """One number of a metric; its name says the kind, as in counter-count."""
 
     name: str
     value: int | float
 
 
 class MetricTag(Wire, kw_only=True, frozen=True):
-    """Whose metric it is."""
+    """What the metric belongs to, such as its service or device."""
 
     name: str
     value: str
@@ -165,7 +165,7 @@ class SecretRequest(Wire, kw_only=True, frozen=True):
 
 
 class KeyValue(Struct, frozen=True, kw_only=True):
-    """A key of the config provider as its change messages carry it; capital C and M are Go's (contract 2.10)."""
+    """A key of the config provider as its change messages carry it; capital C and M are Go's."""
 
     key: str
     Created: int = 0

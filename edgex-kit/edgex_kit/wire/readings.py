@@ -1,4 +1,4 @@
-"""Values of resources as readings, and readings as an event: the same for both services (contract 2, 6.5)."""
+"""Values of resources as readings, and readings as an event: the same for both services."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def reading_from(
     transform: bool = True,
     mappings: Mapping[str, str] | None = None,
 ) -> Reading:
-    """What `resource` of the device says. `origin` in ns; None is a null reading; `mappings` are the command's.
+    """The reading of `resource` of the device. `origin` in ns; None is a null reading; `mappings` are the command's.
 
     A number that no longer fits its type is the String "overflow", NaN the String "NaN". Raises DriverFailed naming
     device and resource for a value that is not of the resource's type, AssertionBroken when it is not the one asserted.
@@ -59,8 +59,8 @@ def event_from_readings(
     device_tags: Mapping[str, Any] | None = None,
     tags: Mapping[str, Any] | None = None,
 ) -> Event:
-    """Readings taken together, `origin` in ns. Of equal tags the device's win over the command's, and `tags`, what the
-    service itself knows of this event, over both. Raises DriverFailed when there are no readings."""
+    """Readings taken together, `origin` in ns. Of equal tags the device's win over the command's, and `tags`, those of
+    this event alone, over both. Raises DriverFailed when there are no readings."""
     if not readings:
         raise DriverFailed(f"device '{device_name}' gave no reading for '{source_name}'")
     return Event(
@@ -80,7 +80,7 @@ def _value_fields(
 ) -> tuple[str, dict[str, Any]]:
     """The value type of the reading, and the fields that carry its value."""
     kind = canonical_type(resource.properties.value_type)
-    if value is None:  # Go writes all three (contract 2.2)
+    if value is None:  # Go writes all three
         return kind, {"value": None, "binary_value": None, "object_value": None}
     if kind == "Binary":
         return kind, _binary_fields(value, resource)
@@ -96,7 +96,7 @@ def _value_fields(
 
 def _transformed(value: Any, kind: str, resource: DeviceResource, *, transform: bool) -> tuple[str, Any]:
     if kind in FLOATS and not math.isfinite(number := checked_number(value, kind)):
-        return "String", "NaN" if math.isnan(number) else "overflow"  # core-data drops infinity (contract 2.3)
+        return "String", "NaN" if math.isnan(number) else "overflow"  # core-data rejects infinity
     if not transform:
         return kind, value
     try:

@@ -1,4 +1,4 @@
-"""Every topic: what builds it also parses it. Topics and their readers: contract 1.7; name escaping: contract 1.6.
+"""Every topic, built and parsed; docs/reference/topics.md lists them with their readers.
 
 `Topics(base, escape)` carries the two settings all services of a gateway must share: MessageBus.BaseTopicPrefix and
 Service.EnableNameFieldEscape.
@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 from edgex_kit.wire.errors import Malformed
 
-_LONGEST_KEPT = 1024  # characters; strangers may send longer topics, which would fill the memory
+_LONGEST_KEPT = 1024  # characters; any client may send longer topics, which would fill the memory
 
 
 def escape_name(name: str) -> str:
@@ -63,7 +63,7 @@ class Topics:
     # -- events and frames
 
     def event(self, service: str, profile: str, device: str, source: str) -> str:
-        """Stored by core-data: its last four levels name service, profile, device and source (contract 1.8)."""
+        """Stored by core-data: its last four levels name service, profile, device and source."""
         return self.join("events", "device", *map(self.name, (service, profile, device, source)))
 
     def frame(self, service: str, profile: str, device: str, source: str) -> str:
@@ -89,7 +89,7 @@ class Topics:
         return self.join("core", "command", "request", *map(self.name, (device, command)), method)
 
     def parse_command(self, topic: str) -> CommandTopic:
-        """Device, command and method: the last three levels (contract 1.9). Raises Malformed."""
+        """Device, command and method: the last three levels. Raises Malformed."""
         levels = self.levels(topic)
         if len(levels) < 6:
             raise Malformed(f"topic '{topic}' does not end in device/command/method")
@@ -108,19 +108,19 @@ class Topics:
         return self.join("system-events", source, kind, action, self.name(owner), *tail)
 
     def system_events(self, owner: str, kind: str = "+", action: str = "+") -> str:
-        """Filter of what core-metadata says to `owner`."""
+        """Filter of core-metadata's system events for `owner`."""
         return self.join("system-events", "core-metadata", kind, action, self.name(owner), "#")
 
     def deleted_profiles(self) -> str:
-        """Filter of profile deletions, whoever owns them (contract 1.7)."""
+        """Filter of deletions of profiles of any service."""
         return self.join("system-events", "core-metadata", "deviceprofile", "delete", "#")
 
     def device_changes(self) -> str:
-        """Filter of devices that come, change and go, whoever owns them."""
+        """Filter of additions, changes and deletions of devices of any service."""
         return self.join("system-events", "core-metadata", "device", "#")
 
     def telemetry(self, service: str, metric: str) -> str:
-        """Never escaped (contract 1.7, row 16)."""
+        """Never escaped, as EdgeX's own services publish it."""
         return self.join("telemetry", service, metric)
 
     def levels(self, topic: str) -> list[str]:
@@ -139,7 +139,7 @@ def _parse_event(topics: Topics, topic: str) -> EventTopic:
     return EventTopic(*map(unquote, levels[-4:]))
 
 
-CONFIG_PREFIX = "edgex/configs"  # hard-coded in Go's clients whatever the base prefix is (contract 4.2)
+CONFIG_PREFIX = "edgex/configs"  # hard-coded in Go's clients whatever the base prefix is
 
 
 def config_change(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What a profile does to a number between the device and its reading, and back on a write (contract 6.5).
+"""A profile's arithmetic between device and reading, and back on a write (device-sdk-go, internal/transformer).
 
 Read: mask, shift, base, scale, offset. Write: range check, then the same in reverse. Every step's result must fit the
 resource's type, or it is an Overflow. Two things differ from device-sdk-go on purpose: whole numbers are scaled by the
@@ -21,7 +21,7 @@ class Overflow(EdgexError):
 
 
 def transform_read(value: Any, properties: ResourceProperties) -> Any:
-    """What a reading says when the device said `value`; what has no number type stays as it is.
+    """The value of the reading for the device's `value`; a value of no number type stays as it is.
 
     Raises Overflow, and Invalid for a value that is not of the resource's type.
     """
@@ -42,7 +42,7 @@ def transform_read(value: Any, properties: ResourceProperties) -> Any:
 
 
 def transform_write(value: Any, properties: ResourceProperties) -> Any:
-    """What the device gets when a caller wrote `value`. Raises Overflow, and Invalid as `transform_read`."""
+    """The value sent to the device when a caller wrote `value`. Raises Overflow, and Invalid as `transform_read`."""
     kind = canonical_type(properties.value_type)
     if value is None or kind not in NUMBERS:
         return value
@@ -113,7 +113,7 @@ def _scaled(value: float, factor: float, kind: str) -> int | float:
 
 def _unscaled(value: float, factor: float, kind: str) -> int | float:
     if factor == 0:
-        raise Overflow("a scale of 0 cannot be taken back")
+        raise Overflow("a scale of 0 cannot be reversed")
     return _whole(Fraction(value) / _exact(factor), kind) if kind in INTEGERS else _fitting(value / factor, kind)
 
 
@@ -122,7 +122,7 @@ def _moved(value: float, offset: float, kind: str) -> int | float:
 
 
 def _exact(factor: float) -> Fraction:
-    """The number somebody wrote: 0.1 is a tenth, not the nearest binary fraction."""
+    """The number as it is written: 0.1 is a tenth, not the nearest binary fraction."""
     return Fraction(repr(factor))
 
 

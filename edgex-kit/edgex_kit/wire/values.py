@@ -1,4 +1,4 @@
-"""EdgeX's value types: Python values to the text that readings carry, and back (contract 2.2, 2.3, 6.3).
+"""EdgeX's value types: Python values to the text of readings, and back (go-mod-core-contracts, dtos/reading.go).
 
 What we write is exactly what Go writes; what we read is whatever Go's strconv and EdgeX's services accept.
 """
@@ -48,7 +48,7 @@ def encode_value(value: Any, value_type: str) -> str:
     """The text of a value in a reading, as Go writes it. Raises Invalid for a value that is not of the type.
 
     Object, ObjectArray and Binary have no text: they travel as `objectValue` and `binaryValue`. An empty array has none
-    either, StringArray aside, because core-data drops it (contract 2.3).
+    either, except StringArray: core-data rejects it.
     """
     kind = canonical_type(value_type)
     if kind in ARRAYS:

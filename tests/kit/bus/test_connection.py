@@ -15,7 +15,7 @@ from edgex_kit.bus.bus import follow_credentials, open_bus, open_configured_bus
 from edgex_kit.bus.connection import BusSettings, bus_settings, why_refused, why_unreachable
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.clients.secrets import Secrets
-from edgex_kit.clients.secretstore import Kept, SecretStore, StoreAddress
+from edgex_kit.clients.secretstore import SecretStore, StoreAddress, StoredSecrets
 from edgex_kit.config import layers as config
 from edgex_kit.config.settings import InsecureSecret, Settings
 from edgex_kit.wire.errors import Invalid, NotFound
@@ -97,7 +97,7 @@ async def test_a_start_without_the_secret_names_a_place_for_it_that_needs_no_run
     for secrets, place in (
         (Secrets("cam", dict, keeper), "core-keeper under edgex/v4/cam/Writable/InsecureSecrets/mqtt-bus, with Secret"),
         (Secrets("cam", dict, None), "the configuration file under Writable/InsecureSecrets/mqtt-bus, with SecretName"),
-        (Secrets("cam", dict, None, Kept(store)), "a file that SECRETSTORE_SECRETSFILE names"),
+        (Secrets("cam", dict, None, StoredSecrets(store)), "a file that SECRETSTORE_SECRETSFILE names"),
     ):
         with pytest.raises(NotFound, match=r"no secret named 'mqtt-bus' for .*; store it in ") as raised:
             async with open_configured_bus(settings, secrets, "cam"):
@@ -135,11 +135,11 @@ async def test_a_stored_secret_takes_effect_and_a_useless_one_does_not(
         assert await bus.settle(10)
         keeping = asyncio.create_task(follow_credentials(bus, secrets, lambda: bus_settings(settings, secrets, "cam")))
         known = {}
-        secrets.look()
+        secrets.check()
         await until(lambda: "the old ones stay: no secret named 'mqtt-bus'" in caplog.text)
         new = {"username": "new", "password": "second-word"}
         known = {"any": InsecureSecret(secret_name="mqtt-bus", secret_data=new)}
-        secrets.look()
+        secrets.check()
         await until(lambda: bus.settings.username == "new")
         assert await bus.settle(10)
         assert bus.connects == 2

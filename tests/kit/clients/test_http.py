@@ -93,7 +93,7 @@ async def test_an_empty_answer_is_none(http: HttpClient) -> None:
 
 
 async def test_a_page_is_no_answer_of_an_edgex_service(http: HttpClient) -> None:
-    with pytest.raises(Unreachable, match=r"core-metadata at .* answers what no EdgeX does"):
+    with pytest.raises(Unreachable, match="core-metadata at"):
         await http.call("GET", "/page")
 
 

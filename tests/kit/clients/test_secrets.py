@@ -76,7 +76,7 @@ async def test_a_stored_secret_changes_the_entry_that_holds_it_whatever_its_key(
         (asked("cam"), "SecretData field is required"),
         (asked("cam", a=""), "needs a key and a value"),
         (asked("cam", **{"": "b"}), "needs a key and a value"),
-        (asked("cam", **{"a/b": "c"}), "must not hold a slash"),
+        (asked("cam", **{"a/b": "c"}), "must not contain a slash"),
     ],
 )
 async def test_an_incomplete_secret_is_invalid_and_nothing_is_stored(

@@ -12,7 +12,7 @@ import pytest
 from edgex_kit import supervision
 from edgex_kit.clients.http import HttpClient
 from edgex_kit.clients.secrets import Secrets
-from edgex_kit.clients.secretstore import Kept, SecretStore, StoreAddress, open_secret_store, seed_secrets
+from edgex_kit.clients.secretstore import SecretStore, StoreAddress, StoredSecrets, open_secret_store, seed_secrets
 from edgex_kit.config.settings import InsecureSecret, ServiceSection
 from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.service.server import open_server
@@ -85,7 +85,7 @@ async def test_calls_to_other_services_carry_it(store: SecretStore) -> None:
     app = build_app(
         common_routes("core-keeper", dict, Secrets("core-keeper", dict, None)),
         ServiceSection(),
-        guard=Kept(store).vouches_for,
+        guard=StoredSecrets(store).is_valid,
     )
     async with open_server(app, "127.0.0.1", 0) as port:
         known = HttpClient(f"http://127.0.0.1:{port}", name="core-keeper", identify=store.identity)
@@ -99,7 +99,9 @@ async def test_calls_to_other_services_carry_it(store: SecretStore) -> None:
 
 async def test_everybody_may_ping_and_nobody_else_enters_without_a_good_token(store: SecretStore) -> None:
     app = build_app(
-        common_routes(SERVICE, dict, Secrets(SERVICE, dict, None)), ServiceSection(), guard=Kept(store).vouches_for
+        common_routes(SERVICE, dict, Secrets(SERVICE, dict, None)),
+        ServiceSection(),
+        guard=StoredSecrets(store).is_valid,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as http:
         assert (await http.get("/api/v3/ping")).status_code == 200
@@ -114,14 +116,14 @@ async def test_everybody_may_ping_and_nobody_else_enters_without_a_good_token(st
 
 async def test_nobody_enters_while_the_store_cannot_be_asked(store: SecretStore, bao: OpenBao) -> None:
     bao.token_file.unlink()
-    assert not await Kept(store).vouches_for("jwt-of-a-person")
+    assert not await StoredSecrets(store).is_valid("jwt-of-a-person")
 
 
 async def test_a_secret_that_is_posted_goes_to_the_store_and_insecure_ones_count_for_nothing(
     store: SecretStore, bao: OpenBao
 ) -> None:
     insecure = {"x": InsecureSecret(secret_name="window", secret_data={"password": "open"})}
-    secrets = Secrets(SERVICE, lambda: insecure, None, Kept(store))
+    secrets = Secrets(SERVICE, lambda: insecure, None, StoredSecrets(store))
     await secrets.store(SecretRequest(secret_name="door", secret_data=(SecretData(key="password", value="hunter22"),)))
     assert bao.secrets == {"door": {"password": "hunter22"}}
     assert secrets.get("door") == {"password": "hunter22"}
@@ -155,9 +157,9 @@ async def test_a_service_gives_up_when_no_token_comes(bao: OpenBao, monkeypatch:
 
 
 async def test_the_token_is_renewed_and_changed_secrets_are_seen(store: SecretStore, bao: OpenBao) -> None:
-    kept = Kept(store)
+    kept = StoredSecrets(store)
     bao.secrets["door"] = {"password": "new"}
-    renewing = asyncio.create_task(kept.renew_for_ever())
+    renewing = asyncio.create_task(kept.keep_renewed())
     while "door" not in kept.known:
         await asyncio.sleep(0.02)
     assert "POST /v1/auth/token/renew-self" in bao.asked

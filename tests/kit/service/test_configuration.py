@@ -177,6 +177,7 @@ def test_remote_hosts_replace_ours_theirs_and_the_bind_address() -> None:
         "Clients": {"core-data": {"Host": "edge"}, "core-metadata": {"Host": "edge"}},
     }
     assert remote_hosts(tree, ()) == {}
+    assert remote_hosts(tree, ("", "edge", "0.0.0.0"))["Service"]["Host"].count(".") == 3
     with pytest.raises(Invalid, match="-rsh takes three comma-separated hosts, not 2"):
         remote_hosts(tree, ("a", "b"))
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 KINDS = {it.__name__: it for it in vars(errors).values() if isinstance(it, type) and issubclass(it, EdgexError)}
 
 
-class Kept(Secrets):
+class StoredHere(Secrets):
     """Secrets that remember what was stored."""
 
     def __init__(self) -> None:
@@ -79,8 +79,8 @@ ROUTES = [
 
 
 @pytest.fixture
-def secrets() -> Kept:
-    return Kept()
+def secrets() -> StoredHere:
+    return StoredHere()
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def settings() -> ServiceSection:
 
 
 @pytest.fixture
-async def http(secrets: Kept, settings: ServiceSection) -> AsyncIterator[httpx.AsyncClient]:
+async def http(secrets: StoredHere, settings: ServiceSection) -> AsyncIterator[httpx.AsyncClient]:
     common = common_routes("device-cam", lambda: {"Service": {"Port": "1"}}, secrets)
     app = build_app([*common, *ROUTES], settings)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as client:
@@ -119,7 +119,7 @@ async def test_config_shows_the_sections(http: httpx.AsyncClient) -> None:
     assert body == {"apiVersion": "v3", "config": {"Service": {"Port": "1"}}, "serviceName": "device-cam"}
 
 
-async def test_a_secret_is_stored_and_answered_with_201(http: httpx.AsyncClient, secrets: Kept) -> None:
+async def test_a_secret_is_stored_and_answered_with_201(http: httpx.AsyncClient, secrets: StoredHere) -> None:
     body = {
         "apiVersion": "v3",
         "requestId": "8f1f2c3a-0000-4000-8000-000000000001",
@@ -301,7 +301,7 @@ async def test_other_origins_are_let_in_only_when_that_is_configured(http: httpx
     asked = {"Origin": "https://ui", "Access-Control-Request-Method": "GET"}
     assert "access-control-allow-origin" not in (await http.options("/api/v3/ping", headers=asked)).headers
     cors = CorsSection(enable_cors=True, allowed_origin="https://ui")
-    app = build_app(common_routes("cam", dict, Kept()), ServiceSection(cors=cors))
+    app = build_app(common_routes("cam", dict, StoredHere()), ServiceSection(cors=cors))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as open_http:
         answer = await open_http.options("/api/v3/ping", headers=asked)
         assert answer.headers["access-control-allow-origin"] == "https://ui"
