@@ -44,7 +44,7 @@ test-edgex: $(VENV)/.developed ## conformance tests against EdgeX itself (CONTRI
 
 conformance: $(VENV)/.developed ## docs/reference/conformance.md anew, from tests against the stand-in
 	@$(BIN)/python -m pytest -p tests.conformance.checklist_page --conformance docs/reference \
-		tests/conformance tests/standin/test_points_*.py tests/standin/test_go_services.py $(PYTEST)
+		tests/conformance tests/standin/keeper tests/standin/metadata tests/standin/data tests/standin/command tests/standin/test_go_services.py $(PYTEST)
 
 check: $(VENV)/.developed ## format, lint, types, import contracts, spelling
 	@$(BIN)/ruff format --check .

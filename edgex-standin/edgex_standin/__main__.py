@@ -1,4 +1,4 @@
-"""`edgex-standin`: the table of contents of an EdgeX core in one process."""
+"""`edgex-standin`: the program, from the command line to the running core."""
 
 import asyncio
 import contextlib
@@ -32,10 +32,10 @@ WHAT_IT_IS_NOT = "a stand-in for EdgeX's core: no security, one process, one mac
 
 
 def main() -> int:
-    """Run until SIGINT or SIGTERM; 0 after a clean end, 1 with one line that says what stood in the way."""
+    """Run until SIGINT or SIGTERM; returns 0 after a clean end, 1 after an error, which is logged in one line."""
     setup_logging("edgex-standin", lambda: ())
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, _leave)  # until the event loop takes them over
+        signal.signal(signum, _exit)  # until the event loop takes them over
     try:
         options = parse_options()
         with contextlib.ExitStack() as claimed:
@@ -48,8 +48,8 @@ def main() -> int:
     return 0
 
 
-def _leave(_signum: int, _frame: object) -> None:
-    """Out through every `with` on the way."""
+def _exit(_signum: int, _frame: object) -> None:
+    """Exit through every `with` block."""
     sys.exit(0)
 
 
@@ -64,7 +64,7 @@ async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: B
             bus=bus,
             topics=Topics(options.base_topic, options.escape_names),
             places=places,
-            broker=_as_others_reach(broker, options),
+            broker=_advertised(broker, options),
             service=ServiceSection(
                 request_timeout=options.request_timeout, enable_name_field_escape=options.escape_names
             ),
@@ -81,16 +81,16 @@ async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: B
 
 
 def _open_bus(broker: Broker) -> contextlib.AbstractAsyncContextManager[Bus]:
-    # a name of its own: two clients of one name would throw each other out for ever (contract 1.4)
+    # a client id of its own: of two clients with one id the broker always ends the older (MQTT 3.1.1, 3.1.4)
     return open_bus(BusSettings(broker.address.host, broker.address.port, f"edgex-standin-{os.getpid()}"))
 
 
-def _as_others_reach(broker: Broker, options: Options) -> Address:
+def _advertised(broker: Broker, options: Options) -> Address:
     return broker.address if broker.kind == "external" else Address(options.advertise, broker.address.port)
 
 
 async def _watch(broker: Broker, stop: asyncio.Event) -> None:
-    """Until a signal; meanwhile a broker that died is started again."""
+    """Wait for a signal; a broker that has died meanwhile is started again."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
@@ -102,7 +102,7 @@ async def _watch(broker: Broker, stop: asyncio.Event) -> None:
 def _announce(core: Core, broker: Broker, options: Options) -> None:
     log.info("%s", WHAT_IT_IS_NOT)
     if options.host not in ("127.0.0.1", "::1", "localhost"):
-        log.warning("whoever reaches %s may read and change everything here", options.host)
+        log.warning("every client that reaches %s can read and change everything here", options.host)
     for name, place in core.places.items():
         log.info("%s at %s", name, place.url)
     log.info("broker (%s) at %s; state in %s", broker.kind, core.broker, options.state)

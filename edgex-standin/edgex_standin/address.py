@@ -1,4 +1,4 @@
-"""Where something listens, and whether it does yet."""
+"""Addresses, free ports, and waiting for a listener."""
 
 import contextlib
 import socket
@@ -29,14 +29,14 @@ def family_of(host: str) -> socket.AddressFamily:
 
 
 def free_port(host: str) -> int:
-    """A port nobody uses at this moment."""
+    """A port that is not in use at this moment."""
     with socket.socket(family_of(host)) as sock:
         sock.bind((host, 0))
         return int(sock.getsockname()[1])
 
 
 def refuse_if_taken(address: Address, remedy: str) -> None:
-    """Raises Unavailable, naming the port and the remedy, when something listens there already."""
+    """Raise Unavailable, naming the port and the remedy, when something listens there already."""
     with socket.socket(family_of(address.host)) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,7 +46,7 @@ def refuse_if_taken(address: Address, remedy: str) -> None:
 
 
 def wait_until_it_listens(address: Address, is_alive: Callable[[], bool], wait: float) -> None:
-    """Block until the port answers. Raises Unavailable when it does not in time, or what should answer has ended."""
+    """Block until the port answers. Raises Unavailable after `wait` seconds, or when the server has ended."""
     deadline = time.monotonic() + wait
     while is_alive() and time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection((address.host, address.port), 0.5):

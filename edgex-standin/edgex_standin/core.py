@@ -1,4 +1,4 @@
-"""What the four services of the core share: where they are, the store, the bus, the rules of their names."""
+"""What the four services of the core share: their addresses, the store, the bus, the rules for names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -32,23 +32,14 @@ class Options:
 
 
 def parse_options(argv: Sequence[str] | None = None) -> Options:
-    known = _parser().parse_args(argv)
-    parse_duration(known.request_timeout)
-    ports = {name: getattr(known, f"{name.removeprefix('core-')}_port") for name in STANDARD_PORTS}
-    return Options(
-        host=known.host,
-        advertise=known.advertise or ("localhost" if known.host in ("127.0.0.1", "0.0.0.0") else known.host),  # noqa: S104
-        ports=ports,
-        broker=known.broker,
-        broker_port=known.broker_port,
-        state=known.state or default_state(),
-        base_topic=known.base_topic,
-        escape_names=known.escape_names,
-        request_timeout=known.request_timeout,
-        keep_events=known.keep_events,
-        keep_megabytes=known.keep_megabytes,
-        announce=known.announce,
-    )
+    """Exits with a message for a wrong command line. Raises Invalid for a time that is none."""
+    known = vars(_parser().parse_args(argv))
+    parse_duration(known["request_timeout"])
+    ports = {name: known.pop(f"{name.removeprefix('core-')}_port") for name in STANDARD_PORTS}
+    is_local = known["host"] in ("127.0.0.1", "0.0.0.0")  # noqa: S104
+    known["advertise"] = known["advertise"] or ("localhost" if is_local else known["host"])
+    known["state"] = known["state"] or default_state()
+    return Options(ports=ports, **known)
 
 
 def default_state() -> str:
@@ -67,19 +58,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
-    add("--advertise", default="", metavar="HOST", help="name others are told to find us by; empty is localhost")
+    add("--advertise", default="", metavar="HOST", help="host name that is announced to clients; empty is localhost")
     for name, port in STANDARD_PORTS.items():
         add(f"--{name.removeprefix('core-')}-port", type=int, default=port, metavar="PORT", help=f"{name}; 0 is any")
     add("--broker", default="auto", metavar="CHOICE",
         help="auto, mosquitto, embedded, or <host>:<port> of one that runs already")  # fmt: skip
     add("--broker-port", type=int, default=1883, metavar="PORT", help="port of our broker; 0 is any")
     add(
-        "--state", default="", metavar="FOLDER", help=f"where to remember; :memory: forgets; empty is {default_state()}"
+        "--state",
+        default="",
+        metavar="FOLDER",
+        help=f"folder of the state; :memory: keeps none; empty is {default_state()}",
     )
     add("--base-topic", default="edgex", metavar="TOPIC", help="MessageBus.BaseTopicPrefix")
     add("--escape-names", action="store_true", help="Service.EnableNameFieldEscape")
     add("--request-timeout", default="5s", metavar="TIME", help="Service.RequestTimeout")
     add("--keep-events", type=int, default=10_000, metavar="N", help="events core-data keeps, the newest")
     add("--keep-megabytes", type=int, default=256, metavar="N", help="of readings that core-data keeps, the newest")
-    add("--announce", "--json", action="store_true", help="say where everything is as one line of JSON on stdout")
+    add("--announce", "--json", action="store_true", help="print all addresses as one line of JSON on stdout")
     return parser

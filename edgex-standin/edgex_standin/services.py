@@ -80,7 +80,7 @@ def _constant(tree: Tree) -> Callable[[], Tree]:
 
 @contextlib.asynccontextmanager
 async def _listen(core: Core) -> AsyncIterator[None]:
-    """What core-data and core-command take from the bus."""
+    """core-data and core-command on the bus."""
     async with asyncio.TaskGroup() as tasks:
         takers = (Intake(core).run(), CommandBus(core).run())
         running = [tasks.create_task(taker) for taker in takers]

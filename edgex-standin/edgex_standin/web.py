@@ -128,7 +128,7 @@ class Page:
         return self
 
     def of(self, count: Callable[[], int], select: Callable[["Page"], list[Any]]) -> tuple[list[Any], int]:
-        """This part of a list, and how long the list is; 0 when nobody is to count. Raises OutOfRange."""
+        """This part of a list, and the length of the list; 0 when it is not to be counted. Raises OutOfRange."""
         if self.offset < 0:
             return select(self.from_start()), 0
         total = count()

@@ -1,6 +1,6 @@
-"""The MQTT broker beside the core: mosquitto where it is installed, else amqtt, or one that somebody else runs.
+"""The MQTT broker beside the core: mosquitto where it is installed, else amqtt, or an external one.
 
-Nothing else runs where the frames pass: mosquitto is a process of its own, amqtt a thread of its own.
+mosquitto is a process of its own, amqtt a thread of its own.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A broker that somebody else runs."""
+    """An external broker."""
 
     address: Address
     kind: str = "external"
@@ -65,7 +65,7 @@ def _enter_fixed(stack: contextlib.ExitStack, choice: str, address: Address) -> 
 
 
 def _enter_free(stack: contextlib.ExitStack, choice: str, host: str) -> Broker:
-    """A broker on whichever port is free; on another one when somebody took it since it was found."""
+    """A broker on a free port; on another when the port was taken since it was found."""
     for _ in range(TRIES - 1):
         address = Address(host, free_port(host))
         try:

@@ -1,4 +1,4 @@
-"""mosquitto as our child: loopback, anonymous, nothing on disk, and gone when we are gone, also by kill -9."""
+"""mosquitto as a child process: anonymous, nothing on disk, and ended with us, also by kill -9."""
 
 import contextlib
 import ctypes
@@ -18,7 +18,7 @@ from edgex_standin.address import Address, wait_until_it_listens
 
 log = logging.getLogger(__name__)
 
-MAX_PACKET = 32 * 1024 * 1024  # bytes; device-sdk-go's largest Binary reading as base64, and room
+MAX_PACKET = 32 * 1024 * 1024  # bytes; device-sdk-go's largest Binary reading as base64, and some more
 MAX_WAITING = 64 * 1024 * 1024  # bytes a slow subscriber may have waiting before it loses messages
 START_WAIT = 10.0  # seconds
 STOP_WAIT = 3.0  # seconds
@@ -64,7 +64,7 @@ class Mosquitto:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us: services get their goodbye on the bus first
+            start_new_session=True,  # Ctrl-C ends the services first, which still publish
             preexec_fn=_end_with_parent if _libc else None,  # noqa: PLW1509 - one C call, nothing that could lock
         )
         try:
@@ -87,7 +87,7 @@ def find_mosquitto() -> str | None:
 @contextlib.contextmanager
 def open_mosquitto(program: str, address: Address) -> Iterator[Mosquitto]:
     """mosquitto with a configuration of its own for the length of the block."""
-    with tempfile.TemporaryFile("w+") as config:  # without a name: nothing is left of it, however we end
+    with tempfile.TemporaryFile("w+") as config:  # without a name: it is gone with us
         config.write(configuration(address))
         config.flush()
         broker = Mosquitto(program, address, config)

@@ -1,7 +1,7 @@
-"""core-command over the bus: topics 6, 7 and 8 of contract 1.7.
+"""core-command over the bus: core/command/request/# and core/commandquery/request/#.
 
-A request is passed on to the device's service as it is, and its answer back as it is, save `receivedTopic`, which says
-where each came from. A service that is silent is a line in the log and no answer: callers need their own patience.
+A request is passed on to the device's service unchanged, and its answer back, but for `receivedTopic`. A service that
+does not answer is logged and not answered: callers need a time limit of their own.
 """
 
 import asyncio

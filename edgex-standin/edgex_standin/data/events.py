@@ -1,7 +1,7 @@
-"""Events and readings in the store, newest first, and never more of them than was agreed (contract 8.1).
+"""Events and readings in the store, newest first, within limits of number and bytes. Calls are parts of store jobs.
 
-Each call is part of a store job. An event's id is what ties readings to it and is not unique, as in core-data 4.0: an
-event sent twice is there twice, each time with the readings of both.
+Readings refer to their event by its id, which is not unique, as in core-data 4.0: an event sent twice is stored twice,
+each time with the readings of both.
 """
 
 import base64
@@ -56,7 +56,7 @@ class Limits:
 
 
 def insert(db: sqlite3.Connection, event: Event, limits: Limits) -> None:
-    """Store an event, and let go of the oldest ones beyond the limits."""
+    """Store an event, and delete the oldest ones beyond the limits."""
     readings = event["readings"]
     size = sum(_size_of(reading) for reading in readings)
     row = (event["id"], event["deviceName"], event["profileName"], event["sourceName"], event["origin"])

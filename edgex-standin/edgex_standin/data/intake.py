@@ -1,7 +1,7 @@
-"""What core-data takes from the bus: events on events/device/#, checked against their topic (contract 1.8).
+"""core-data on the bus: events of events/device/#, whose names must equal those in their topic.
 
-Nobody is told of a message that was dropped; it is a line in the log. Messages wait in memory, and of more than
-`WAITING` bytes of them the newest are dropped, so that a flood costs events and not the machine.
+A dropped message is only logged, as in core-data. Messages wait in memory, and of more than `WAITING` bytes the newest
+are dropped, so that a flood costs events and not the machine.
 """
 
 import logging
@@ -75,7 +75,7 @@ class Intake:
 def event_of(message: Message) -> Event:
     """The event of a message, which its topic must name. Raises EdgexError."""
     envelope = codec.decode_envelope(message.data)
-    if envelope.content_type not in (JSON, CBOR):  # to the letter: a charset is one too many (contract 1.1)
+    if envelope.content_type not in (JSON, CBOR):  # exactly: core-data refuses a charset
         raise Invalid(f"unsupported content type '{envelope.content_type}' received")
     event, _ = take_event(_whole_numbers(codec.decode_payload(envelope)))
     levels = message.topic.split("/")

@@ -96,7 +96,7 @@ class Events:
         ]
 
     async def add(self, request: Request) -> Response:
-        """Publish, then check the names, then store: in this order, as core-data does."""
+        """Publish, then check the names, then store: core-data's order."""
         if int(request.headers.get("content-length") or 0) > MAX_EVENT_KB * 1024:
             raise TooLarge(f"request size exceed {MAX_EVENT_KB} KB")
         body = await _body_of(request)
@@ -110,7 +110,7 @@ class Events:
         return Json({"apiVersion": API, **head, "statusCode": 201, "id": event["id"]}, 201)
 
     async def all(self, request: Request) -> Response:
-        """Of everybody or of one device, of all times or of some."""
+        """Of all devices or one, of all times or a range."""
         which = which_of(request)
         write = number_of if is_true(request, "numeric") else as_text
         page = page_of(request.query_params, self._core.max_results, least_offset=-1)
@@ -161,7 +161,7 @@ class Events:
         return answer(202)
 
     async def _republish(self, request: Request, body: Any) -> None:
-        """On events/core, with the request's own content type, whatever it is (contract 8.1)."""
+        """On events/core, with the content type of the request, whatever it is, as core-data does."""
         kind = request.headers.get("content-type", "")
         payload = base64.b64encode(await request.body()).decode() if kind == CBOR else body
         envelope = Envelope(correlation_id=correlation_of(request), payload=payload, content_type=kind)

@@ -1,4 +1,4 @@
-"""The configuration EdgeX seeds for everybody, with this core's addresses in it (contract 4.3, 4.7)."""
+"""The common configuration as core-common-config-bootstrapper seeds it, with this core's addresses."""
 
 import sqlite3
 from functools import cache
@@ -17,7 +17,7 @@ READY = f"{COMMON}/IsCommonConfigReady"
 
 
 def seed(db: sqlite3.Connection, core: Core) -> None:
-    """Write what is missing. Addresses are written at every start: they say where this core is now."""
+    """Write what is missing, and this core's addresses at every start."""
     addresses = {f"{COMMON}/{'/'.join(path)}": text_of(value) for path, value in leaves(_addresses(core))}
     for path, value in leaves(common_tree()):
         key = f"{COMMON}/{'/'.join(path)}"
@@ -54,8 +54,8 @@ def _addresses(core: Core) -> Tree:
         "RequestTimeout": core.service.request_timeout,
         "MaxResultCount": core.service.max_result_count,
     }
-    everybody = {"MessageBus": bus, "Registry": _host_and_port(core.places[KEEPER]), "Service": service}
-    return {"all-services": everybody, "app-services": metadata, "device-services": metadata}
+    all_services = {"MessageBus": bus, "Registry": _host_and_port(core.places[KEEPER]), "Service": service}
+    return {"all-services": all_services, "app-services": metadata, "device-services": metadata}
 
 
 def _host_and_port(place: Address) -> Tree:

@@ -1,4 +1,4 @@
-"""core-keeper's REST interface to the key-value pairs (contract 4.1, 4.2). The registry is in `registry`."""
+"""core-keeper's key-value pairs over REST (edgex-go openapi/core-keeper.yaml). The registry is in `registry`."""
 
 import base64
 import logging
@@ -42,7 +42,7 @@ class Keys:
         return answer(response=[pair.key if only_keys else _written(pair, plaintext) for pair in pairs])
 
     async def put(self, request: Request) -> Response:
-        """Store, then say so on the bus: after every PUT, whether or not anything has changed."""
+        """Store, then publish: after every PUT, whether or not the value has changed."""
         flat = boolean(request.query_params, "flatten")
         body = await json_of(request)
         value = _value_of(body)
@@ -67,7 +67,7 @@ class Keys:
     def _announce(self, change: KeyValue, correlation_id: str) -> None:
         data = codec.encode(change, correlation_id=correlation_id, encoding=self._core.encoding)
         if self._core.bus.publish(config_change(change.key), data) is None:
-            log.warning("nobody was told that '%s' changed: there is no message broker", change.key)
+            log.warning("the change of '%s' was not published: no message broker", change.key)
 
 
 def _key_of(request: Request) -> str:

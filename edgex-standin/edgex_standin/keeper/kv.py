@@ -1,4 +1,4 @@
-"""The key-value pairs of core-keeper (contract 4.1). Each call is part of a store job. Values are text."""
+"""The key-value pairs of core-keeper. Calls are parts of store jobs. Values are text."""
 
 import re
 import sqlite3
@@ -59,9 +59,9 @@ def put_flat(db: sqlite3.Connection, key: str, value: Any) -> list[str]:
 
 
 def delete(db: sqlite3.Connection, key: str, *, with_children: bool) -> list[str] | None:
-    """Take away `key`, and what is below it if asked to. Raises NotFound.
+    """Delete `key`, and the keys below it if `with_children`. Raises NotFound.
 
-    None when it has children that were not to go with it: it is gone all the same, and core-keeper reports a conflict.
+    None when it has children that stay: the key is deleted all the same, and core-keeper answers a conflict.
     """
     found = [pair.key for pair in find(db, key)]
     if not found:
@@ -72,7 +72,7 @@ def delete(db: sqlite3.Connection, key: str, *, with_children: bool) -> list[str
 
 
 def flatten(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Leaves with their text; empty maps and nulls vanish, and a list becomes "": Go's own bug (contract 4.1)."""
+    """Leaves with their text; empty maps and nulls vanish, and a list becomes "", as in core-keeper 4.0."""
     if isinstance(value, dict):
         for name, below in value.items():
             yield from flatten(f"{key}/{name.strip('/')}", below)

@@ -70,7 +70,7 @@ class HealthChecks:
 
 @contextlib.asynccontextmanager
 async def open_health_checks(core: Core) -> AsyncIterator[HealthChecks]:
-    """Checks of everybody who is registered already, and of whoever registers, for the length of the block."""
+    """Checks of all registered services, and of those that register, for the length of the block."""
     async with asyncio.TaskGroup() as tasks:
         checks = HealthChecks(core, tasks)
         for entry in await core.store.run(lambda db: documents.select(db, "registration")):
@@ -109,7 +109,7 @@ async def _status_of(place: Address, path: str, tls: bool) -> int:
 
 
 def _note(db: sqlite3.Connection, entry: Doc, status: str) -> None:
-    """Write down what a check found, unless the service has moved or gone meanwhile."""
+    """Store what a check found, unless the service has moved or was deleted meanwhile."""
     known = documents.find(db, "registration", entry["serviceId"])
     if known and known["status"] != "HALT" and (known["host"], known["port"]) == (entry["host"], entry["port"]):
         documents.replace(db, "registration", entry["serviceId"], {**known, "status": status})
@@ -167,7 +167,7 @@ class Registry:
         return answer(201, serviceName=entry["serviceId"])
 
     async def update(self, request: Request) -> Response:
-        """A new place, or HALT: the service has gone on purpose."""
+        """A new address, or HALT: the service was stopped on purpose."""
         entry = _entry_of(await json_of(request))
         await self._core.store.run(lambda db: _replace(db, entry))
         self._checks.forget(entry["serviceId"])
@@ -196,7 +196,7 @@ class Registry:
 
 
 async def register_ourselves(core: Core) -> None:
-    """Our own services but core-keeper, which is where the others look; UP because they serve in this process."""
+    """Register our own services but core-keeper; they are UP because they run in this process."""
     for name, place in core.places.items():
         if name != KEEPER:
             check = {"interval": core.service.health_check_interval, "path": "/api/v3/ping", "type": "http"}

@@ -41,7 +41,7 @@ def _check_new(db: sqlite3.Connection, device: Doc, *, force: bool) -> Doc | Non
 
 
 def _changed(db: sqlite3.Connection, change: Doc) -> tuple[Doc, Doc]:
-    """A device as it is and as an update makes it; whole lists and maps are replaced (contract 2.6)."""
+    """A device as it is and as an update makes it; whole lists and maps are replaced."""
     if change.get("serviceName") is not None:
         _check_service(db, change["serviceName"])
     known = documents.by_id_or_name(db, "device", change, "device")
@@ -154,7 +154,7 @@ class Devices:
         ]
 
     async def add(self, request: Request) -> Response:
-        """Rules first, then the device's service is asked, then it is stored, then everybody hears of it."""
+        """Check the rules, have the device's service validate it, store it, publish it."""
         events = SystemEvents(self._core, correlation_of(request))
         force = request.query_params.get("force") == "true"
         unasked = force or request.query_params.get("bypassValidation") == "true"

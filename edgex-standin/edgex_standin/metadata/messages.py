@@ -28,7 +28,7 @@ class SystemEvents:
         self._publish("deviceservice", action, service["name"], service)
 
     def profile(self, action: str, profile: Doc, services: Iterable[str] = ()) -> None:
-        """To everybody under our own name, and to each of the services that have a device on it."""
+        """Once with core-metadata as owner, and once for each service that has a device with the profile."""
         for owner in (METADATA, *services):
             self._publish("deviceprofile", action, owner, profile, profile["name"])
 
@@ -43,7 +43,7 @@ class SystemEvents:
         )
         data = codec.encode(event, correlation_id=self._correlation_id, encoding=core.encoding)
         if core.bus.publish(core.topics.system_event(METADATA, kind, action, owner, profile), data) is None:
-            log.warning("nobody was told of the %s of %s '%s': no message broker", action, kind, details["name"])
+            log.warning("the %s of %s '%s' was not published: no message broker", action, kind, details["name"])
 
 
 _WITHOUT_LIMIT = 5.0  # seconds, where RequestTimeout is 0

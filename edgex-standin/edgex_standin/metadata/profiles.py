@@ -123,7 +123,7 @@ class Profiles:
         return await answer_each(await self._requests_of(request), 201, one)
 
     async def put(self, request: Request) -> Response:
-        """Replace whole profiles: an id or time of creation that is not sent again is gone (contract 3.4)."""
+        """Replace whole profiles: an id or time of creation that is not sent again is lost."""
 
         async def one(taken: Taken) -> str:
             await self._put(request, taken["profile"])

@@ -39,7 +39,7 @@ class DeviceServices:
             service = taken["service"]
             service["properties"] = service["properties"] or {}
             stored = await self._core.store.run(lambda db: _insert(db, service))
-            events.service("add", service)  # as it was sent: without id and times (contract 1.12)
+            events.service("add", service)  # as it was sent: without id and times
             return str(stored["id"])
 
         return await answer_each(await requests_of(request, structs.ADD_SERVICE), 201, one)

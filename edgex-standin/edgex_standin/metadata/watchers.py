@@ -42,7 +42,7 @@ class Watchers:
             found = watcher["discoveredDevice"]
             found["properties"] = found["properties"] or {}
             stored = await self._core.store.run(lambda db: _insert(db, watcher))
-            events.watcher("add", watcher)  # as it was sent: without id and times (contract 1.12)
+            events.watcher("add", watcher)  # as it was sent: without id and times
             return str(stored["id"])
 
         return await answer_each(await requests_of(request, structs.ADD_WATCHER), 201, one)
