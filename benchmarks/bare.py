@@ -16,7 +16,7 @@ import cv2
 import msgspec
 import numpy as np
 import openvino as ov
-from app_inference.vision.image import decode_jpeg
+from app_inference.vision.image import image_from_bytes
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from benchmarks.detectors import SIDE
@@ -74,7 +74,7 @@ def _work(request: ov.InferRequest, size: tuple[int, int] | None) -> Callable[[i
     pictures = jpegs(size)
 
     def frame(number: int) -> None:
-        pixels = decode_jpeg(pictures[number % len(pictures)], (SIDE, SIDE))
+        pixels = image_from_bytes(pictures[number % len(pictures)], (SIDE, SIDE)).pixels
         fitted = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
         request.infer({0: fitted[None]}, share_inputs=True, share_outputs=True)
 

@@ -11,7 +11,7 @@ from app_inference.inference.model import load_model
 from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository
 from app_inference.pipeline.results import objects_from
-from app_inference.vision.formats import image_from_bytes
+from app_inference.vision.image import image_from_bytes
 
 from benchmarks.bench import Bench
 from benchmarks.cpu import app_cores, cpu_per_call, pinned
@@ -57,7 +57,7 @@ def _ours(model: Path) -> Look:
     def look(jpeg: bytes) -> int:
         image = image_from_bytes(jpeg, loaded.input_size, loaded.resolved.keeps_ratio)
         result, _ = session.analyse(image)
-        return len(objects_from(result, loaded.labels, (image.width, image.height), frozenset(), ()))
+        return len(objects_from(result, loaded.labels, (image.width, image.height), frozenset()))
 
     return look
 

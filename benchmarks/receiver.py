@@ -50,7 +50,7 @@ async def ours(host: str, port: int, received: Received) -> None:
     def work() -> None:
         while arrival := inbox.take():
             received.add(frame_from_event(codec.event_of(codec.decode_envelope(arrival.data))).data)
-            arrival.leave(None)
+            arrival.done(None)
 
     async with open_bus(BusSettings(host=host, port=port)) as bus:
         bus.subscribe(PATTERN, receive)

@@ -22,14 +22,12 @@ from starlette.types import ASGIApp
 from app_inference.devices.model_state import ModelStates
 from app_inference.devices.service import ModelDeviceService
 from app_inference.devices.startup import await_metadata, publish_profiles
-from app_inference.pipeline.analysis import FrameAnalyser
-from app_inference.pipeline.cores import workers_for
+from app_inference.pipeline.analysis import FrameAnalyser, Publisher
 from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.deleted_cameras import follow_deletions
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.picture_size import SizeRequests
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.publishing import Publisher
 from app_inference.pipeline.queue import FrameQueue
 from app_inference.pipeline.reload import LivePipelines, follow_pipelines, models_in_use
 from app_inference.pipeline.serving import Models
@@ -41,7 +39,8 @@ from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.scrub import Scrubber
 from app_inference.rollout.state_store import state_store_of
 from app_inference.settings import AppSettings
-from app_inference.sinks.edgex_bus import ResultQueue
+from app_inference.sinks.edgex_bus import EdgexBusSink
+from app_inference.sinks.queue import ResultQueue
 from app_inference.web.routes import closed_until, routes, trigger_route
 from app_inference.web.status import Status
 
@@ -59,7 +58,7 @@ class App:
         self._view = LiveView()
         self._counters = FrameCounters(metrics, self._view)
         counted = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
-        self._sink = ResultQueue(service.bus, inference.outbox_size, *counted)
+        self._sink = ResultQueue(EdgexBusSink(service.bus), inference.outbox_size, *counted)
         self._publisher = Publisher(service, self._sink, self._view, self._counters)
         self._analyser = FrameAnalyser(
             service.topics, self._publisher, self._view, self._counters, inference.max_frame_age_s
@@ -80,7 +79,7 @@ class App:
             async with asyncio.TaskGroup() as starting:
                 starting.create_task(self._open_pipelines(loading, loaded), name="models")
                 starting.create_task(await_metadata(service), name="core-metadata")
-            with open_workers(workers_for(inference), self._queue, self._analyser) as workers:
+            with open_workers(inference.worker_count, self._queue, self._analyser) as workers:
                 async with asyncio.TaskGroup() as tasks:
                     await self._subscribe()
                     tasks.create_task(workers.watch(inference.stuck_after_s), name="watchdog")  # its failure ends us

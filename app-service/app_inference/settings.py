@@ -1,6 +1,7 @@
-"""The settings of this service. Pipelines are a map, never a list: core-keeper loses lists (contract 4.3)."""
+"""The settings of this service. Pipelines are a map, never a list: core-keeper loses lists."""
 
 import math
+import os
 from pathlib import Path
 
 from edgex_kit.config.settings import Section
@@ -10,28 +11,29 @@ from edgex_kit.wire.errors import Invalid
 from msgspec import field
 
 from app_inference.inference.runtime import AUTO, PRECISIONS
-from app_inference.sinks.destination import check_template
-from app_inference.stages.zones import Zone, parse_zone
+from app_inference.sinks.edgex_bus import check_template
+from app_inference.stages.stage import Stage
+from app_inference.stages.zones import ZoneStage
 
 MESSAGE_BUS, HTTP = "edgex-messagebus", "http"
 
 
 class PipelineSection(Section, kw_only=True, frozen=True):
-    """Which cameras are looked at, by which model, and what is said about it."""
+    """Which cameras are analysed, by which model, and which results are published."""
 
     enabled: bool = True
     cameras: str = "*"  # device names, comma separated; * is every camera
     model: str = ""  # a name, name@version, or a path
-    model_type: str = ""  # the decoder, for a model that does not say its type
+    model_type: str = ""  # the decoder, for a model that does not state its type
     rate: float = 0.0  # analyses per second and camera at the most, 0 is every frame
     threshold: float | None = None  # 0..1, instead of the model's own
     labels: str = ""  # only these, comma separated; empty is all
     zones: dict[str, str] = field(default_factory=dict)  # name -> "x1,y1,x2,y2,..." corners in 0..1 of the picture
-    publish_empty: bool = True  # results that found nothing are news too
+    publish_empty: bool = True  # results without any object or class, too
 
     @property
     def model_key(self) -> str:
-        """What tells one loaded model from another: the model, and the type it was said to be."""
+        """What tells one loaded model from another: the model and its configured type."""
         return f"{self.model} as {self.model_type}" if self.model_type else self.model
 
     @property
@@ -45,12 +47,12 @@ class PipelineSection(Section, kw_only=True, frozen=True):
         return frozenset(_listed(self.labels))
 
     @property
-    def zone_list(self) -> tuple[Zone, ...]:
-        """Raises Invalid for a zone that is no polygon."""
-        return tuple(parse_zone(name, corners) for name, corners in sorted(self.zones.items()))
+    def stages(self) -> tuple[Stage, ...]:
+        """What its objects pass through, in order. Raises Invalid for a zone that is no polygon."""
+        return (ZoneStage(self.zones),) if self.zones else ()
 
     def check(self, key: str) -> None:
-        """Raise Invalid for what types cannot say, naming the key below `key`."""
+        """Raise Invalid for a value out of range, naming the key below `key`."""
         if self.enabled and not self.model.strip():
             raise Invalid(f"{key}.Model is empty; name a model")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
@@ -58,7 +60,7 @@ class PipelineSection(Section, kw_only=True, frozen=True):
         if not 0 <= self.rate < math.inf:
             raise Invalid(f"{key}.Rate {self.rate:g} is no number of pictures a second")
         try:
-            _ = self.zone_list
+            _ = self.stages
         except Invalid as error:
             raise Invalid(f"{key}.Zones: {error}") from error
 
@@ -67,7 +69,7 @@ class AppWritable(DeviceWritable, kw_only=True, frozen=True):
     pipelines: dict[str, PipelineSection] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise Invalid for a pipeline that cannot be, naming the key."""
+        """Raise Invalid for a pipeline with a wrong value, naming the key."""
         for pipeline, section in self.pipelines.items():
             section.check(f"Writable.Pipelines.{pipeline}")
 
@@ -107,13 +109,23 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     streams: int = 0
     workers: int = 0
     models_dir: str = "models"
-    state_dir: str = ""  # what updates remember; empty: .state in the models' folder
+    state_dir: str = ""  # the state of updates; empty: .state in the models' folder
     cache_dir: str = ""  # for compiled models; empty: compiled in the state's folder, none: none are kept
     max_frame_age: str = "0s"  # older frames are dropped; needs clocks that agree. 0s: any age
     stuck_after: str = "60s"  # a frame that takes longer means that inference hangs. 0s: it never does
     keep_versions: int = 5  # older than the one that serves; more go after an update. 0: all stay
     scrub_interval: str = "24h"  # between two readings of every version on disk. 0s: never
     outbox_size: int = 10_000  # results kept while the broker is away
+
+    @property
+    def stream_count(self) -> int:
+        """Inferences that run at once; one thread each is steadier than one inference on many threads."""
+        return self.streams or cores()
+
+    @property
+    def worker_count(self) -> int:
+        """One worker on one core; otherwise one more than streams, to decode while the others infer."""
+        return self.workers or (1 if cores() == 1 else self.stream_count + 1)
 
     @property
     def state_path(self) -> Path:
@@ -161,13 +173,18 @@ class AppSettings(DeviceSettings, kw_only=True, frozen=True):
     inference: InferenceSection = field(default_factory=InferenceSection)
 
     def check(self) -> None:
-        """Raise Invalid for what types cannot say, naming the key."""
+        """Raise Invalid for a value out of range, naming the key."""
         self.writable.check()
         self.trigger.check()
         self.inference.check()
         if self.message_bus.disabled and not self.trigger.is_http:
             trigger = f"Trigger.Type {self.trigger.type}"
             raise Invalid(f"MessageBus.Disabled is true, but {trigger} needs the bus; {HTTP} does not")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _listed(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What tests of the inbox stand on: an inbox without workers, which the test empties itself."""
+"""What tests of the queue stand on: an queue without workers, which the test empties itself."""
 
 from app_inference.pipeline.queue import FrameQueue, QueuedFrame
 
@@ -6,26 +6,26 @@ CAMERAS = ("gate", "yard", "dock")
 
 
 class Rig:
-    """An inbox, and what it said."""
+    """An queue, and what it said."""
 
     def __init__(self) -> None:
         self.refused = 0
         self.forgotten: list[str] = []
-        self.inbox = FrameQueue(self.refuse, self.forgotten.extend)
+        self.queue = FrameQueue(self.refuse, self.forgotten.extend)
 
     def refuse(self) -> None:
         self.refused += 1
 
     def take(self) -> QueuedFrame:
-        arrival = self.inbox.take()
-        assert arrival is not None
-        return arrival
+        taken = self.queue.take()
+        assert taken is not None
+        return taken
 
-    def take_and_leave(self) -> str:
-        arrival = self.take()
-        arrival.leave(None)
-        return arrival.topic
+    def take_and_finish(self) -> str:
+        taken = self.take()
+        taken.done(None)
+        return taken.topic
 
     def pass_through(self, topic: str) -> None:
-        self.inbox.put(topic, b"x")
-        self.take_and_leave()
+        self.queue.put(topic, b"x")
+        self.take_and_finish()

@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from app_inference.sinks.edgex_bus import ResultQueue
+from app_inference.sinks.edgex_bus import EdgexBusSink
+from app_inference.sinks.queue import ResultQueue
 from edgex_kit.bus.bus import Bus, Message, open_bus
 from edgex_kit.bus.connection import BusSettings
 from edgex_kit.service.metrics import Counter, Gauge
@@ -74,7 +75,7 @@ class Rig:
         self.line = line
         self.bus = bus
         self.dropped, self.waiting = Counter("ResultsDropped"), Gauge("ResultsWaiting")
-        self.outbox = ResultQueue(bus, size, self.dropped, self.waiting)
+        self.queue = ResultQueue(EdgexBusSink(bus), size, self.dropped, self.waiting)
         self.heard: list[int] = []
         self.sent = 0
 
@@ -83,7 +84,7 @@ class Rig:
 
     def send(self, count: int) -> None:
         for _ in range(count):
-            self.outbox.send(TOPIC, b"%d" % self.sent)
+            self.queue.send(TOPIC, b"%d" % self.sent)
             self.sent += 1
 
     def once(self) -> list[int]:
@@ -99,7 +100,7 @@ async def open_rig(broker: Address, size: int = 1000) -> AsyncIterator[Rig]:
             ear.subscribe(TOPIC, rig.hear)
             assert await ear.settle(5)
             assert await bus.settle(5)
-            sending = tasks.create_task(rig.outbox.keep_sending())
+            sending = tasks.create_task(rig.queue.keep_sending())
             yield rig
             sending.cancel()
 

@@ -20,8 +20,8 @@ from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.results import Finding
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.results import FrameResult
+from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout.deployment_queue import Deployment
 from app_inference.rollout.desired import ModelRequest, ObserveOptions
 from app_inference.rollout.journal import Journal
@@ -119,7 +119,7 @@ class Street:
 
     slot: ServedModel
     cameras: Sequence[str] = ("a", "b", "c", "d")
-    findings: list[tuple[str, int, Finding]] = field(default_factory=list)
+    findings: list[tuple[str, int, FrameResult]] = field(default_factory=list)
     lost: list[tuple[str, int]] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -138,14 +138,14 @@ class Street:
 
     def _look(self, ended: threading.Event, pause: float) -> None:
         view = LiveView()
-        analyst = FrameAnalyser(Topics(), None, view, FrameCounters(Metrics("app"), view), 0)  # type: ignore[arg-type]
+        analyser = FrameAnalyser(Topics(), None, view, FrameCounters(Metrics("app"), view), 0)  # type: ignore[arg-type]
         plan = plan_from({"p": PipelineSection(model=MODEL)}, {MODEL: self.slot}, Plan())
         seq = 0
         while not ended.wait(pause):
             seq += 1
             for camera in self.cameras:
-                found = analyst.findings(frame(camera, seq), time.time_ns(), plan.for_camera(camera))
-                self.findings += [(camera, seq, finding) for finding in found]
+                found = analyser.results(frame(camera, seq), plan.for_camera(camera))[1]
+                self.findings += [(camera, seq, finding) for _, finding in found]
                 if not found:
                     self.lost.append((camera, seq))
 

@@ -12,22 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from app_inference.pipeline.results import (
-    DetectedObject,
-    Finding,
-    FrameFacts,
-    FrameResult,
-    ImageFacts,
-    ModelFacts,
-    TimingFacts,
-    answer_from,
-    event_from,
-)
+from app_inference.pipeline.results import FrameResult, event_from
 from app_inference.settings import TriggerSection
-from app_inference.vision.detections import Detections
+from app_inference.stages.stage import DetectedObject
 from edgex_kit.wire.messages import Event
 from edgex_kit.wire.topics import Topics, matches
 
+from tests.app.results import a_result
 from tests.system.containers import ROOT, SECURE, STACK, services
 
 pytestmark = pytest.mark.system
@@ -54,17 +45,7 @@ def _ekuiper(key: str, file: str = STACK) -> dict[str, str]:
 def event() -> Event:
     """A result with one person in it."""
     person = DetectedObject("person", 1, 0.81, (404.0, 190.0, 512.0, 470.0), (0.3156, 0.2639, 0.4, 0.6528), ("door",))
-    finding = Finding(
-        pipeline="default",
-        is_news=True,
-        result=Detections.empty(),
-        frame=FrameFacts("dock-cam", "0b6e", 7, 1, 2, ImageFacts(1280, 720, "image/jpeg")),
-        model=ModelFacts("person-det", "3", "7a23982e5825", "detection", "CPU", "f32"),
-        timing=TimingFacts(3.1, 1.2, 14.9, 0.8, 20.0),
-        objects=(person,),
-        classes=(),
-    )
-    return event_from(answer_from(finding, 0))
+    return event_from(a_result(camera="dock-cam", pipeline="default", objects=(person,)))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ from app_inference.inference.model import Model
 from app_inference.models.repository import SUFFIXES
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.samples import Summary, summarise
-from app_inference.pipeline.serving import Models
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import Models, ServedModel
 from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.engine import Engine
 from app_inference.rollout.gate import FEW

@@ -20,8 +20,7 @@ from edgex_kit.wire.errors import EdgexError
 from msgspec import Struct
 
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.vision.formats import image_from_bytes
-from app_inference.vision.image import Image, image_from_pixels
+from app_inference.vision.image import Image, image_from_bytes, image_from_pixels
 
 FRAME = (1280, 720)  # of the made-up picture, where none is given
 MAX_PICTURES = 32  # kept decoded

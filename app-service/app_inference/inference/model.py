@@ -1,7 +1,6 @@
-"""The only door to OpenVINO: read a model and settle what it is, put its preprocessing into the graph, compile it,
-open sessions.
+"""Read a model and resolve its settings, put its preprocessing into the graph, compile it, open sessions.
 
-Rules that keep it alive, each found by running into it:
+Rules, each learnt from a failure:
 * `Model.warm_up()` ends before a worker starts, on one thread alone: the binding's first use by two threads at once
   can deadlock.
 * `read_model` comes before compiling, and the cache's folder is named by digest, build, device and precision:
@@ -22,12 +21,12 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import openvino as ov
+from msgspec import Struct
 from numpy.typing import NDArray
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from app_inference.decoders import TensorSpec
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.inference.input_shape import InputShape, input_shape
 from app_inference.inference.runtime import Runtime
 from app_inference.inference.session import Session, Timings, short_cause
 from app_inference.models.metadata.exports import export_from_props
@@ -35,7 +34,7 @@ from app_inference.models.metadata.model_info import below, facts_from
 from app_inference.models.metadata.openvino import check_release, warnings
 from app_inference.models.metadata.provenance import Statement, provenance
 from app_inference.models.repository import StoredModel, check_signature
-from app_inference.models.resolution import ResolvedModel, resolve, state
+from app_inference.models.resolution import ResolvedModel, Stated, resolve, state
 from app_inference.vision.image import Size, image_from_pixels
 
 __all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_devices", "load_model", "open_model"]
@@ -43,11 +42,26 @@ __all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_d
 log = logging.getLogger(__name__)
 
 _PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}  # OpenVINO's hint -> what people call it
+_DTYPES = {"u8": "uint8", "f16": "float16", "f32": "float32"}
+_CHANNELS_AT = {"NCHW": 1, "NHWC": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class InputShape:
+    """A picture of three channels, as the model wants it."""
+
+    layout: str  # NCHW or NHWC
+    size: Size
+
+    def sides(self) -> tuple[int, ...]:
+        """The tensor's shape, one picture at a time."""
+        width, height = self.size
+        return (1, 3, height, width) if self.layout == "NCHW" else (1, height, width, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
-    """A model that was read and understood, and is not compiled yet."""
+    """A model that was read and resolved, and is not compiled yet."""
 
     stored: StoredModel
     graph: ov.Model
@@ -59,8 +73,19 @@ class OpenedModel:
     warnings: tuple[str, ...]  # what may go wrong, and does not stop it
 
 
+class ModelFacts(Struct, rename="camel", frozen=True):
+    """Which model gave a result, and what ran it, as results carry it."""
+
+    name: str
+    version: str
+    digest: str  # first 12 digits of its sha256
+    task: str
+    device: str  # several, comma separated, where AUTO or HETERO says so
+    precision: str  # FP32, BF16, FP16, INT8
+
+
 class Model:
-    """A compiled model and all that is known of it. Threads share it, each through a session of its own."""
+    """A compiled model and its properties. Threads share it, each through a session of its own."""
 
     def __init__(self, opened: OpenedModel, digest: str, compiled: ov.CompiledModel, runtime: Runtime) -> None:
         self.name = opened.stored.name
@@ -71,9 +96,12 @@ class Model:
         self.outputs = tuple(map(_spec, compiled.outputs))
         self.precision = _precision(opened.graph, compiled)  # INT8, FP32, FP16, BF16
         self.execution_devices: tuple[str, ...] = tuple(compiled.get_property("EXECUTION_DEVICES"))
-        self.missed_devices = runtime.missed(self.execution_devices)  # before those in the list, and could not
+        self.missed_devices = runtime.missed(self.execution_devices)  # those tried in vain before these
         self.warnings = (*opened.warnings, *self._shortfalls(runtime))
         self.is_from_cache = bool(compiled.get_property("LOADED_FROM_CACHE"))
+        self.facts = ModelFacts(
+            self.name, self.version, digest[:12], self.task, ",".join(self.execution_devices), self.precision
+        )
         self._compiled: ov.CompiledModel | None = compiled
 
     def _shortfalls(self, runtime: Runtime) -> Iterator[str]:
@@ -113,7 +141,7 @@ class Model:
         return self.session().analyse(image_from_pixels(np.zeros((height, width, 3), np.uint8)))[1]
 
     def close(self) -> None:
-        """Give up the compiled model; its memory goes with the last session."""
+        """Release the compiled model; its memory goes with the last session."""
         self._compiled = None
 
     def __enter__(self) -> Self:
@@ -124,9 +152,9 @@ class Model:
 
 
 def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) -> OpenedModel:
-    """Read a model and settle every key of it; `overrides` are keys of `resolution.Overrides`.
+    """Read a model and resolve every key of it; `overrides` are keys of `resolution.Overrides`.
 
-    Its files are not checked. Raises ModelRejected (the model is wrong), ModelUnavailable (it could not be had) or
+    Its files are not checked. Raises ModelRejected (the model is wrong), ModelUnavailable (it could not be read) or
     Invalid (an override is).
     """
     check_release(stored, ov.get_version())
@@ -136,7 +164,7 @@ def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) 
     stated = state(stored.manifest, below(facts, "model_info"), overrides or {}, export)
     try:
         picture = _only_input(graph)
-        shape = input_shape(picture, stated)
+        shape = _input_shape(picture, stated)
         _give_shape(graph, shape)
         outputs = tuple(map(_spec, graph.outputs))
         resolved = resolve(stored.path.name, stated, outputs, shape.size)
@@ -150,6 +178,31 @@ def ports(stored: StoredModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Inputs and outputs as the file declares them; raises ModelRejected for a file OpenVINO cannot read."""
     graph = _read(stored.path)
     return list(map(_spec, graph.inputs)), list(map(_spec, graph.outputs))
+
+
+def _input_shape(port: TensorSpec, stated: Stated) -> InputShape:
+    """The shape for a model whose input is `port`; raises ModelRejected where it stays unclear."""
+    if len(port.shape) != 4:
+        raise ModelRejected(f"its input {port} is no picture: expected [1, 3, height, width] or [1, height, width, 3]")
+    if port.dtype != _DTYPES.get(stated.get("dtype"), port.dtype):
+        raise ModelRejected(f"its input {port} is not of the dtype that manifest.yaml says, {stated.get('dtype')}")
+    layout = stated.get("layout") or _layout_of(port)
+    width, height = stated.get("size") or _size_of(port, layout)
+    return InputShape(layout, (width, height))
+
+
+def _layout_of(port: TensorSpec) -> str:
+    layouts = [layout for layout, at in _CHANNELS_AT.items() if port.shape[at] == 3]
+    if len(layouts) != 1:
+        raise ModelRejected(f"its input {port} does not tell NCHW from NHWC with 3 channels; say input.layout")
+    return layouts[0]
+
+
+def _size_of(port: TensorSpec, layout: str) -> Size:
+    height, width = port.shape[2:4] if layout == "NCHW" else port.shape[1:3]
+    if not width or not height:
+        raise ModelRejected(f"its input {port} has no fixed size; say input.size: [width, height] in manifest.yaml")
+    return width, height
 
 
 class _Request:
@@ -175,7 +228,7 @@ def load_model(
 ) -> Model:
     """Check a version's files, open it, put its preprocessing into the graph and compile it; raises as `open_model`.
 
-    `tell` hears what is being done. What is compiled already, under whatever name, is not compiled again.
+    `tell` is called with what is being done. What is compiled already, under whatever name, is not compiled again.
     """
     runtime = runtime or Runtime()
     tell("checking its files")
@@ -191,13 +244,13 @@ def load_model(
     return Model(opened, digest, compiled, runtime)
 
 
-# The same file with the same preprocessing, run the same way, takes its memory once, under all its names. Each of them
-# holds it for itself: one that is updated, let go or closed leaves the others as they were.
+# The same file with the same preprocessing, run the same way, takes its memory once, under all its names. Each holds a
+# reference of its own: one that is updated, released or closed leaves the others as they were.
 _in_use: WeakValueDictionary[tuple[object, ...], ov.CompiledModel] = WeakValueDictionary()
 
 
 def digests_in_use() -> set[str]:
-    """Of the models that are loaded in this process."""
+    """The digests of the models that are loaded in this process."""
     return {str(digest) for digest, *_ in list(_in_use)}
 
 
@@ -290,7 +343,7 @@ def _three(values: tuple[float, ...]) -> list[float]:
 
 
 def _computes_in(compiled: ov.CompiledModel) -> str:
-    """What the device computes in; AUTO does not say it, the device that it has chosen does."""
+    """What the device computes in; for AUTO, what the device that it has chosen does."""
     try:
         return str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
     except RuntimeError:

@@ -1,1 +1,1 @@
-"""The path of a frame: queue, workers, analysis, results, and the models that serve it."""
+"""The path of a frame: frame queue, workers, analysis, results, and the models that serve it."""

@@ -1,16 +1,17 @@
-"""From a frame's bytes to what the pipelines see in it; the whole of it runs on one worker thread.
+"""From a queued frame to its results on the bus and in the live view; all of it runs on one worker thread.
 
-parse -> decode the picture once -> every pipeline that is due: resize, infer, read the outputs -> a finding each
+parse -> decode the picture once -> every pipeline that is due: resize, infer, decode the outputs, stages -> publish
 """
 
 import contextlib
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
+from edgex_kit.service.service import Service
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, NotFound
-from edgex_kit.wire.messages import Event
+from edgex_kit.wire.messages import AddEventRequest, Event, new_id
 from edgex_kit.wire.topics import Topics
 
 from app_inference.errors import InferenceFailed
@@ -19,186 +20,179 @@ from app_inference.pipeline.counters import BROKEN, FAILED, NO_PIPELINE, RATE, S
 from app_inference.pipeline.frame import Frame, frame_from_event
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Pipeline, Plan
-from app_inference.pipeline.publishing import Publisher
-from app_inference.pipeline.queue import Leave, QueuedFrame
-from app_inference.pipeline.results import (
-    Finding,
-    FrameFacts,
-    FrameResult,
-    ImageFacts,
-    ModelFacts,
-    TimingFacts,
-    answer_from,
-    classes_from,
-    objects_from,
-)
+from app_inference.pipeline.queue import MAX_CAMERAS, Publish, QueuedFrame
+from app_inference.pipeline.results import FrameResult, complete, event_from, is_empty, result_from
 from app_inference.pipeline.samples import Sample, sample_from
+from app_inference.settings import AppSettings
+from app_inference.sinks.edgex_bus import Destination
+from app_inference.sinks.queue import ResultQueue
 from app_inference.vision.agreement import agreement
 from app_inference.vision.detections import Result
-from app_inference.vision.formats import image_from_bytes
-from app_inference.vision.image import Image
+from app_inference.vision.image import Image, image_from_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A frame's picture, and what decoding it took."""
+class Publisher:
+    """Makes events of results, queues them for the sink, and shows the results in the live view."""
 
-    image: Image
-    facts: FrameFacts
-    decode_ms: float
+    def __init__(
+        self, service: Service[AppSettings], queue: ResultQueue, view: LiveView, counters: FrameCounters
+    ) -> None:
+        template = service.settings.trigger.publish_topic
+        self.destination = Destination(template, service.name, service.topics) if template else None
+        self._service = service
+        self._queue = queue
+        self._view = view
+        self._counters = counters
+
+    def publishing(
+        self, queued: QueuedFrame, frame: Frame, image: Image, results: Sequence[tuple[Pipeline, FrameResult]]
+    ) -> Publish:
+        """What to do with the results of a frame once those of all earlier frames of its camera are published."""
+
+        def publish(passed: int) -> None:
+            last = queued.camera_queue.last_result
+            for pipeline, result in results:
+                complete(result, pipeline, frame, image, passed - last.get(pipeline.id, 0) - 1)
+                last[pipeline.id] = passed
+                if pipeline.section.publish_empty or not is_empty(result):
+                    self._publish(result, queued.topic)
+                self._view.answered(frame, result)
+
+        return publish
+
+    def _publish(self, result: FrameResult, received_topic: str) -> None:
+        if self.destination is None:
+            return
+        event = event_from(result)
+        request = AddEventRequest(request_id=new_id(), event=event)
+        limit = self._service.settings.max_event_size
+        try:
+            topic = self.destination.topic(event, received_topic)
+            data = codec.encode(request, encoding=self._service.encoding, limit_kb=limit)
+        except EdgexError as error:  # too large, or no topic
+            self._counters.failed(result.camera, result.pipeline, error)
+            return
+        self._queue.send(topic, data)
 
 
 class FrameAnalyser:
-    """Looks at arrivals; `plan` may be replaced at any time."""
+    """Analyses queued frames on any number of threads; `plan` may be replaced at any time."""
 
     def __init__(
-        self, topics: Topics, publisher: Publisher, view: LiveView, tally: FrameCounters, max_age_s: float
+        self, topics: Topics, publisher: Publisher, view: LiveView, counters: FrameCounters, max_age_s: float
     ) -> None:
         self.plan = Plan()
-        self._topics = topics
+        self._camera_of = lru_cache(MAX_CAMERAS)(lambda topic: topics.parse_event(topic).device)
         self._publisher = publisher
         self._view = view
-        self._tally = tally
+        self._counters = counters
         self._max_age_s = max_age_s  # 0: any age
 
-    def look(self, arrival: QueuedFrame) -> None:
-        """Analyse one frame. Whatever is wrong with it costs this frame alone, is counted, and is said once."""
-        camera, leave = "", None
+    def analyse(self, queued: QueuedFrame) -> None:
+        """Analyse one frame. Whatever is wrong with it costs this frame alone, is counted, and is logged once."""
+        camera, publish = "", None
         try:
-            camera = self._topics.parse_event(arrival.topic).device
-            leave = self._look(camera, arrival)
+            camera = self._camera_of(queued.topic)
+            publish = self._analysed(camera, queued)
         except EdgexError as error:
-            self._tally.dropped(camera, type(error).__name__, error)
-        except Exception as error:  # noqa: BLE001 - told by the tally; the worker goes on with the next frame
-            self._tally.dropped(camera, BROKEN, error)
+            self._counters.dropped(camera, type(error).__name__, error)
+        except Exception as error:  # noqa: BLE001 - logged by the counters; the worker goes on with the next frame
+            self._counters.dropped(camera, BROKEN, error)
         finally:
-            self._tally.received(camera, arrival.missed)
-            arrival.leave(leave)
+            self._counters.received(camera, queued.replaced)
+            queued.done(publish)
 
-    def findings(self, frame: Frame, received_ns: int, due: Sequence[Pipeline]) -> list[Finding]:
-        """What each pipeline sees, without those that fail. Raises ImageBroken."""
+    def results(self, frame: Frame, due: Sequence[Pipeline]) -> tuple[Image, list[tuple[Pipeline, FrameResult]]]:
+        """The picture, and the result of each pipeline but those that fail, not completed. Raises ImageBroken."""
         started = time.perf_counter()
-        keeps_ratio = all(it.slot.model.resolved.keeps_ratio for it in due)
-        image = image_from_bytes(frame.data, _needed(due), keeps_ratio)
-        decoded = Decoded(image, _facts(frame, received_ns, image), (time.perf_counter() - started) * 1e3)
-        return [it for pipeline in due if (it := self._finding(pipeline, decoded)) is not None]
+        sizes = [it.served.model.input_size for it in due]
+        needed = max(width for width, _ in sizes), max(height for _, height in sizes)
+        image = image_from_bytes(frame.data, needed, all(it.served.model.resolved.keeps_ratio for it in due))
+        decode_ms = (time.perf_counter() - started) * 1e3
+        results = ((pipeline, self._result(pipeline, frame, image, decode_ms)) for pipeline in due)
+        return image, [(pipeline, result) for pipeline, result in results if result is not None]
 
-    def answer(self, event: Event) -> FrameResult:
-        """What the first pipeline that looks at the event's camera sees, for who asks for it. Blocking.
+    def result_of(self, event: Event) -> FrameResult:
+        """The result of the first pipeline that analyses the event's camera. Blocking.
 
         Raises Malformed, NoPicture, ImageBroken, NotFound without a pipeline, InferenceFailed.
         """
-        received_ns = time.time_ns()
-        frame = frame_from_event(event)
+        frame = frame_from_event(event, time.time_ns())
         due = [it for it in self.plan.pipelines if it.wants(frame.camera)][:1]
         if not due:
-            raise NotFound(f"no pipeline looks at camera '{frame.camera}'")
-        findings = self.findings(frame, received_ns, due)
-        if not findings:
+            raise NotFound(f"no pipeline analyses camera '{frame.camera}'")
+        image, results = self.results(frame, due)
+        if not results:
             raise InferenceFailed(f"pipeline '{due[0].id}' failed on this picture")
-        return answer_from(findings[0], dropped=0)
+        pipeline, result = results[0]
+        complete(result, pipeline, frame, image, dropped=0)
+        return result
 
     def forget(self, topics: Collection[str]) -> None:
-        """Nothing comes on `topics` any more: what is kept of their cameras makes room for others."""
+        """Drop what is kept of the cameras of `topics`, which have given way to others."""
         cameras = set()
         for topic in topics:
             with contextlib.suppress(Malformed):
-                cameras.add(self._topics.parse_event(topic).device)
-        for place in (self._view, self._tally, self.plan):
-            place.forget(cameras)
+                cameras.add(self._camera_of(topic))
+        for part in (self._view, self._counters, self.plan):
+            part.forget(cameras)
 
-    def _look(self, camera: str, arrival: QueuedFrame) -> Leave | None:
-        frame = frame_from_event(codec.event_of(codec.decode_envelope(arrival.data)))
-        if frame.camera != camera:  # as core-data checks it (contract 1.8); it also bounds what we keep by name
+    def _analysed(self, camera: str, queued: QueuedFrame) -> Publish | None:
+        frame = frame_from_event(codec.event_of(codec.decode_envelope(queued.data)), queued.received_ns)
+        if frame.camera != camera:  # core-data refuses it, too; this also bounds what is kept by name
             raise Malformed(f"an event of '{frame.camera[:80]}' came on the topic of '{camera[:80]}'")
-        self._view.arrived(frame, arrival.missed)
+        self._view.arrived(frame, queued.replaced)
         due = self._due(frame)
         if not due:
             return None
-        findings = self.findings(frame, arrival.received_ns, due)
-        if not findings:
-            self._tally.dropped(camera, FAILED)
+        image, results = self.results(frame, due)
+        if not results:
+            self._counters.dropped(camera, FAILED)
             return None
-        self._tally.analysed(camera)
-        return self._publisher.leave(arrival, frame, findings)
+        self._counters.analysed(camera)
+        return self._publisher.publishing(queued, frame, image, results)
 
     def _due(self, frame: Frame) -> list[Pipeline]:
-        """The pipelines that are to look at it; where there are none the frame is dropped, and counted."""
+        """The pipelines that are to analyse it; where there are none the frame is dropped, and counted."""
         age_s = time.time() - frame.capture_ns / 1e9
         if self._max_age_s and age_s > self._max_age_s:
             what = f"it is {age_s:.1f} s old, Inference.MaxFrameAge is {self._max_age_s:g} s"
-            self._tally.dropped(frame.camera, STALE, Invalid(what))
+            self._counters.dropped(frame.camera, STALE, Invalid(what))
             return []
         plan = self.plan
         due = plan.for_camera(frame.camera)
         if not due:
-            self._tally.dropped(frame.camera, RATE if plan.wants(frame.camera) else NO_PIPELINE)
+            self._counters.dropped(frame.camera, RATE if plan.wants(frame.camera) else NO_PIPELINE)
         return due
 
-    def _finding(self, pipeline: Pipeline, decoded: Decoded) -> Finding | None:
-        camera, slot = decoded.facts.camera, pipeline.slot
-        turn = slot.turn(camera)
-        seen = self._seen(pipeline, turn.first, decoded, is_checked=turn.is_checked)
-        model = turn.first
-        if seen is None and turn.fallback is not None:  # an update costs no frame: the other version steps in
-            seen, model = self._seen(pipeline, turn.fallback, decoded, is_checked=False), turn.fallback
-        if turn.shadow is not None:
-            other = self._seen(pipeline, turn.shadow, decoded, is_checked=True)
-            if seen is not None and other is not None:
-                slot.compare(agreement(seen[0], other[0], model.labels, turn.shadow.labels))
-        if seen is None:
+    def _result(self, pipeline: Pipeline, frame: Frame, image: Image, decode_ms: float) -> FrameResult | None:
+        served = pipeline.served
+        assignment = served.assign(frame.camera)
+        model = assignment.first
+        found = self._infer(pipeline, model, frame, image, decode_ms, is_checked=assignment.is_checked)
+        if found is None and assignment.fallback is not None:  # an update costs no frame: the other version answers
+            model = assignment.fallback
+            found = self._infer(pipeline, model, frame, image, decode_ms, is_checked=False)
+        if assignment.shadow is not None:
+            other = self._infer(pipeline, assignment.shadow, frame, image, decode_ms, is_checked=True)
+            if found is not None and other is not None:
+                served.compare(agreement(found[0], other[0], model.labels, assignment.shadow.labels))
+        if found is None:
             return None
-        self._tally.processed(pipeline.id)
-        (result, spent), image = seen, decoded.image
-        return Finding(
-            pipeline=pipeline.id,
-            is_news=pipeline.section.publish_empty,
-            result=result,
-            frame=decoded.facts,
-            model=_model_facts(model),
-            timing=_timing(decoded.decode_ms, spent),
-            objects=objects_from(result, model.labels, (image.width, image.height), pipeline.labels, pipeline.zones),
-            classes=classes_from(result, model.labels, pipeline.labels),
-        )
+        self._counters.processed(pipeline.id)
+        return result_from(found[0], model, pipeline, frame, image, (decode_ms, found[1]))
 
-    def _seen(
-        self, pipeline: Pipeline, model: Model, decoded: Decoded, *, is_checked: bool
+    def _infer(
+        self, pipeline: Pipeline, model: Model, frame: Frame, image: Image, decode_ms: float, *, is_checked: bool
     ) -> tuple[Result, Timings] | None:
-        """What one model sees; None when it fails, which is noted as evidence against it."""
-        camera, slot = decoded.facts.camera, pipeline.slot
+        """What one model finds; None when it fails, which is recorded as evidence against it."""
+        camera, served = frame.camera, pipeline.served
         try:
-            seen = slot.session(model).analyse(decoded.image, pipeline.options(model), is_checked=is_checked)
-        except Exception as error:  # noqa: BLE001 - told by the tally; the other pipelines look at this frame all the same
-            slot.observe(model, camera, Sample(0.0, is_error=True))
-            self._tally.failed(camera, pipeline.id, error)
+            result, spent = served.session(model).analyse(image, pipeline.options(model), is_checked=is_checked)
+        except Exception as error:  # noqa: BLE001 - logged by the counters; the other pipelines analyse this frame
+            served.observe(model, camera, Sample(0.0, is_error=True))
+            self._counters.failed(camera, pipeline.id, error)
             return None
-        slot.observe(model, camera, sample_from(seen[0], seen[1].infer))
-        self._tally.looked(model, decoded.decode_ms, seen[1])
-        return seen
-
-
-def _needed(pipelines: Sequence[Pipeline]) -> tuple[int, int]:
-    """The largest input any of them looks at."""
-    sizes = [it.slot.model.input_size for it in pipelines]
-    return max(width for width, _ in sizes), max(height for _, height in sizes)
-
-
-def _facts(frame: Frame, received_ns: int, image: Image) -> FrameFacts:
-    return FrameFacts(
-        camera=frame.camera,
-        frame_id=frame.frame_id,
-        seq=frame.seq,
-        capture_ns=frame.capture_ns,
-        received_ns=received_ns,
-        image=ImageFacts(image.width, image.height, frame.media_type),
-    )
-
-
-def _model_facts(model: Model) -> ModelFacts:
-    device = ",".join(model.execution_devices)
-    return ModelFacts(model.name, model.version, model.digest[:12], model.task, device, model.precision)
-
-
-def _timing(decode_ms: float, spent: Timings) -> TimingFacts:
-    total = decode_ms + spent.pre + spent.infer + spent.post
-    return TimingFacts(*(round(ms, 2) for ms in (decode_ms, spent.pre, spent.infer, spent.post, total)))
+        served.observe(model, camera, sample_from(result, spent.infer))
+        self._counters.inferred(model, decode_ms, spent)
+        return result, spent

@@ -1,8 +1,8 @@
-"""Cameras that core-metadata has deleted leave the page, the status and the metrics; silent ones that exist stay there.
+"""Cameras that core-metadata has deleted leave the page, the status and the metrics; silent ones that exist stay.
 
-A deletion that is announced counts after GRACE seconds: frames of the camera may still be under way, or it is added
-again. Announcements get lost while the broker is away, so that whoever is silent for SILENCE seconds is asked for, and
-goes if it is not known.
+An announced deletion takes effect after GRACE seconds: frames of the camera may still be under way, or it is added
+again. Announcements get lost while the broker is disconnected, so a camera that is silent for SILENCE seconds is looked
+up, and dropped if core-metadata does not know it.
 """
 
 import asyncio
@@ -25,63 +25,63 @@ from app_inference.pipeline.plan import Plan
 from app_inference.settings import AppSettings
 
 GRACE = 2.0  # seconds
-SILENCE = 30.0  # seconds; also between two times of asking
+SILENCE = 30.0  # seconds; also between two look-ups
 ADDED, DELETED = "add", "delete"  # actions of core-metadata
 
 
 async def follow_deletions(
-    service: Service[AppSettings], view: LiveView, tally: FrameCounters, plan: Callable[[], Plan]
+    service: Service[AppSettings], view: LiveView, counters: FrameCounters, plan: Callable[[], Plan]
 ) -> None:
-    """Let deleted cameras go, for ever."""
+    """Drop deleted cameras, for ever."""
 
     def forget(camera: str) -> None:
-        for place in (view, tally, plan()):
-            place.forget({camera})
+        for part in (view, counters, plan()):
+            part.forget({camera})
 
-    farewells = PendingDeletions(forget)  # outlives a failure of those who use it: whoever comes back cancels its own
-    hear, ask = partial(_hear, service, farewells), partial(_ask, service, view, forget)
+    pending = PendingDeletions(forget)  # outlives a failure of the task: a camera that is added again cancels its own
+    follow, look_up = partial(_follow_changes, service, pending), partial(_look_up_silent, service, view, forget)
     async with asyncio.TaskGroup() as tasks:
-        keep(tasks, {"deleted cameras": hear, "silent cameras": ask})
+        keep(tasks, {"deleted cameras": follow, "silent cameras": look_up})
 
 
 class PendingDeletions:
-    """Cameras that were deleted, until their grace is over; one that comes back meanwhile stays as it was."""
+    """Cameras that were deleted, until GRACE is over; one that is added again meanwhile stays as it was."""
 
     def __init__(self, forget: Callable[[str], None]) -> None:
         self._forget = forget
-        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def heed(self, change: SystemEvent) -> None:
+    def follow(self, change: SystemEvent) -> None:
         """Follow one change of a device; raises Malformed."""
         if change.action not in (ADDED, DELETED):
             return
         camera = convert(change.details, Device).name
-        if leaving := self._leaving.pop(camera, None):
-            leaving.cancel()
+        if timer := self._timers.pop(camera, None):
+            timer.cancel()
         if change.action == DELETED:
-            self._leaving[camera] = asyncio.get_running_loop().call_later(GRACE, self._leave, camera)
+            self._timers[camera] = asyncio.get_running_loop().call_later(GRACE, self._delete, camera)
 
-    def _leave(self, camera: str) -> None:
-        del self._leaving[camera]
+    def _delete(self, camera: str) -> None:
+        del self._timers[camera]
         self._forget(camera)
 
 
-async def _hear(service: Service[AppSettings], farewells: PendingDeletions) -> None:
+async def _follow_changes(service: Service[AppSettings], pending: PendingDeletions) -> None:
     """Follow what core-metadata announces."""
     refusals = Refusals(service.metrics, "device changes")
     async with service.bus.messages(service.topics.device_changes()) as messages:
         async for message in messages:
             try:
-                farewells.heed(codec.payload_as(codec.decode_envelope(message.data), SystemEvent))
+                pending.follow(codec.payload_as(codec.decode_envelope(message.data), SystemEvent))
             except Malformed as error:
                 refusals.note(message, error)
 
 
-async def _ask(service: Service[AppSettings], view: LiveView, forget: Callable[[str], None]) -> None:
-    """Look silent cameras up, again and again: one that is stale now may be deleted later."""
+async def _look_up_silent(service: Service[AppSettings], view: LiveView, forget: Callable[[str], None]) -> None:
+    """Look silent cameras up, again and again: one that is silent now may be deleted later."""
     while True:
         await asyncio.sleep(SILENCE)
-        with contextlib.suppress(EdgexError):  # without core-metadata nobody knows, and others say that it is away
+        with contextlib.suppress(EdgexError):  # without core-metadata nothing is known; others log that it is away
             for camera in view.silent(SILENCE):
                 try:
                     await service.metadata.device(camera)

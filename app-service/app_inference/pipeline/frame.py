@@ -1,10 +1,10 @@
-"""A frame event as it arrives: whose picture it is, and the picture. Pure."""
+"""A frame event as it arrives: the picture, and which camera took it when. Pure."""
 
 import re
 from dataclasses import dataclass
 
 from edgex_kit.wire.errors import Malformed
-from edgex_kit.wire.messages import Event, Reading
+from edgex_kit.wire.messages import Event
 
 from app_inference.errors import NoPicture
 from app_inference.vision.image import Size
@@ -21,48 +21,41 @@ class Frame:
 
     camera: str
     frame_id: str
-    seq: int  # counts what the camera captured, so gaps are visible
+    seq: int  # counts what the camera captured, so that gaps are visible
     capture_ns: int  # UNIX time
     data: bytes
     media_type: str  # one of MEDIA_TYPES
-    full_size: Size | None = None  # the camera makes its pictures smaller when those who look at them ask for it
+    full_size: Size | None = None  # of a camera that makes its pictures smaller on request
+    received_ns: int = 0  # UNIX time
 
 
-def frame_from_event(event: Event) -> Frame:
+def frame_from_event(event: Event, received_ns: int = 0) -> Frame:
     """The first picture of an event. Raises NoPicture when there is none, Malformed for a kind we cannot read.
 
     Frames of device-camera carry their identity in tags; for a picture of any other service the event's own id and
-    origin have to do.
+    origin are used.
     """
-    picture = next((it for it in map(_picture, event.readings) if it is not None), None)
-    if picture is None:
+    for reading in event.readings:
+        media_type = reading.media_type.lower()
+        if isinstance(reading.binary_value, bytes) and media_type.startswith("image/"):
+            break
+    else:
         raise NoPicture(f"event '{event.source_name}' of device '{event.device_name}' holds no picture")
-    media_type, data = picture
     if media_type not in MEDIA_TYPES:
         what = f"event '{event.source_name}' of device '{event.device_name}' holds a picture of type '{media_type}'"
         raise Malformed(f"{what}, expected one of {', '.join(MEDIA_TYPES)}")
     tags = event.tags or {}
+    frame_id = tags.get("frameId")
     return Frame(
         camera=event.device_name,
-        frame_id=_short(tags.get("frameId")) or event.id,
+        frame_id=frame_id if isinstance(frame_id, str) and 0 < len(frame_id) <= MAX_ID else event.id,
         seq=_whole(tags.get("seq"), 0),
         capture_ns=_whole(tags.get("captureOrigin"), _whole(event.origin, 0)),
-        data=data,
+        data=reading.binary_value,
         media_type=media_type,
         full_size=_size(tags.get("fullSize")),
+        received_ns=received_ns,
     )
-
-
-def _picture(reading: Reading) -> tuple[str, bytes] | None:
-    """Media type and content of a reading that is a picture."""
-    media_type = reading.media_type.lower()
-    if isinstance(reading.binary_value, bytes) and media_type.startswith("image/"):
-        return media_type, reading.binary_value
-    return None
-
-
-def _short(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= MAX_ID else ""
 
 
 def _size(value: object) -> Size | None:

@@ -1,4 +1,4 @@
-"""Which camera is looked at by which model, and how often. A new plan replaces the old one between two frames."""
+"""Which camera is analysed by which model, and how often. A new plan replaces the old one between two frames."""
 
 import threading
 import time
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from app_inference.decoders import DecodeOptions
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 from app_inference.settings import PipelineSection
-from app_inference.stages.zones import Zone
+from app_inference.stages.stage import Stage
 
-JITTER = 0.05  # of a period; a camera at just the rate a pipeline allows is not punished for being early
+JITTER = 0.05  # of a period; a camera at just the rate a pipeline allows loses no frame for being early
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,10 @@ class Pipeline:
 
     id: str
     section: PipelineSection
-    slot: ServedModel
+    served: ServedModel
     cameras: frozenset[str] | None  # None: every camera
-    labels: frozenset[str]
-    zones: tuple[Zone, ...]
+    labels: frozenset[str]  # empty: all
+    stages: tuple[Stage, ...]
 
     def wants(self, camera: str) -> bool:
         return self.cameras is None or camera in self.cameras
@@ -31,7 +31,7 @@ class Pipeline:
     def options(self, model: Model) -> DecodeOptions:
         """The model's own, with this pipeline's threshold or, where it has none, the model device's."""
         own = model.resolved.options
-        threshold = self.slot.threshold if self.section.threshold is None else self.section.threshold
+        threshold = self.served.threshold if self.section.threshold is None else self.section.threshold
         return own if threshold is None else replace(own, confidence=threshold)
 
 
@@ -42,18 +42,18 @@ class Plan:
     pipelines: tuple[Pipeline, ...] = ()
     wanted: Mapping[str, PipelineSection] = field(default_factory=dict)  # what it was made from
     coming: Mapping[str, PipelineSection] = field(default_factory=dict)  # what the next is made from, while models load
-    refused: Mapping[str, str] = field(default_factory=dict)  # pipeline -> why what is configured for it cannot be
+    refused: Mapping[str, str] = field(default_factory=dict)  # pipeline -> why its configuration is not followed
     _next: dict[tuple[str, str], float] = field(default_factory=dict)  # pipeline, camera -> when it is due
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def models(self) -> set[str]:
-        """The models in use, by the name of their slot."""
-        return {it.slot.name for it in self.pipelines}
+        """The keys of the models in use."""
+        return {it.served.name for it in self.pipelines}
 
     @property
     def sections(self) -> dict[str, PipelineSection]:
-        """The configuration in force; as it is wanted for pipelines that cannot run or are not to."""
+        """The configuration in force; as configured for pipelines that cannot run or are disabled."""
         return {**self.wanted, **{it.id: it.section for it in self.pipelines}}
 
     def for_camera(self, camera: str) -> list[Pipeline]:
@@ -63,16 +63,18 @@ class Plan:
             return [it for it in self.pipelines if it.wants(camera) and self._is_due(it, camera, now)]
 
     def wants(self, camera: str) -> bool:
-        """Whether any pipeline looks at `camera` at all."""
+        """Whether any pipeline analyses `camera` at all."""
         return any(it.wants(camera) for it in self.pipelines)
 
     def forget(self, cameras: Set[str]) -> None:
-        """Drop what is remembered of cameras that are gone."""
+        """Drop what is kept of cameras that are deleted."""
         with self._lock:
             for key in [key for key in self._next if key[1] in cameras]:
                 del self._next[key]
         for it in self.pipelines:
-            it.slot.forget(cameras)
+            it.served.forget(cameras)
+            for stage in it.stages:
+                stage.forget(cameras)
 
     def _is_due(self, pipeline: Pipeline, camera: str, now: float) -> bool:
         if not pipeline.section.rate:
@@ -86,17 +88,16 @@ class Plan:
         return True
 
 
-def plan_from(sections: Mapping[str, PipelineSection], slots: Mapping[str, ServedModel], before: Plan) -> Plan:
-    """The plan of the enabled pipelines. One whose model is not to be had stays as it was in the plan `before`, or is
-    left out when it is new; raises Invalid for a zone that is no polygon."""
-    old = {it.id: it for it in before.pipelines}
-    planned = [
-        _pipeline(key, section, slots[section.model_key]) if section.model_key in slots else old.get(key)
-        for key, section in sorted(sections.items())
-        if section.enabled
-    ]
-    return Plan(tuple(it for it in planned if it is not None), sections)
-
-
-def _pipeline(key: str, section: PipelineSection, slot: ServedModel) -> Pipeline:
-    return Pipeline(key, section, slot, section.camera_set, section.label_set, section.zone_list)
+def plan_from(sections: Mapping[str, PipelineSection], served: Mapping[str, ServedModel], before: Plan) -> Plan:
+    """The plan of the enabled pipelines. One whose model is not served stays as it was in the plan `before`, or is left
+    out when it is new; one that is unchanged keeps the state of its stages. Raises Invalid for a zone that is none."""
+    old, planned = {it.id: it for it in before.pipelines}, []
+    for key, section in sorted(sections.items()):
+        model, known = served.get(section.model_key), old.get(key)
+        if not section.enabled:
+            continue
+        if model is not None and (known is None or known.section != section or known.served is not model):
+            known = Pipeline(key, section, model, section.camera_set, section.label_set, section.stages)
+        if known is not None:
+            planned.append(known)
+    return Plan(tuple(planned), sections)

@@ -1,10 +1,12 @@
 """Pipelines follow the configuration while frames flow: models are loaded beside the serving ones, then the plan is
-replaced, then models that nobody uses any more are let go. A pipeline whose configuration is wrong stays as it was."""
+replaced, then models that are no longer used are released. A pipeline whose configuration is wrong stays as it was."""
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import msgspec
 from edgex_kit.bus.queues import Latest
 from edgex_kit.service.service import Service
 from edgex_kit.wire.errors import Invalid
@@ -14,15 +16,16 @@ from app_inference.inference.model import Model
 from app_inference.pipeline.analysis import FrameAnalyser
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.serving import Models, wanted_models
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import Models, ServedModel, wanted_models
 from app_inference.settings import AppSettings, PipelineSection
 
 log = logging.getLogger(__name__)
 
+RUNNING, PREPARING, FAILED, REFUSED, DISABLED = "running", "preparing", "failed", "refused", "disabled"
+
 
 def models_in_use(plan: Plan) -> set[str]:
-    """The models that are wanted, and those that still serve where the wanted one cannot, by their key."""
+    """The keys of the models that are wanted, and of those that still serve where the wanted one cannot."""
     return wanted_models(plan.wanted).keys() | plan.models
 
 
@@ -31,7 +34,7 @@ class LivePipelines:
     """The loaded models and the pipelines over them: what updates and configuration both change."""
 
     models: Models
-    analyst: FrameAnalyser
+    analyser: FrameAnalyser
     view: LiveView
 
     def find(self, name: str) -> ServedModel | None:
@@ -42,7 +45,7 @@ class LivePipelines:
 
     def fill(self, name: str, model: Model) -> None:
         self.models.fill(name, model)
-        plan = self.analyst.plan
+        plan = self.analyser.plan
         self.take_over(
             replace(plan_from(plan.wanted, self.models.served, plan), coming=plan.coming, refused=plan.refused)
         )
@@ -51,30 +54,30 @@ class LivePipelines:
         return self.models.in_use(name)
 
     def take_over(self, plan: Plan) -> None:
-        """Let the pipelines be as `plan` has them, and let go of what nobody uses or is about to."""
-        self.analyst.plan = plan
+        """Put `plan` in force, and release the models that neither it nor the coming one uses."""
+        self.analyser.plan = plan
         self.models.release(plan.models | wanted_models(plan.coming).keys())
         self.view.keep(plan.sections)
 
 
 async def follow_pipelines(service: Service[AppSettings], serving: LivePipelines, changed: Callable[[], None]) -> None:
-    """Take over every new `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
+    """Follow every change of `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
     newest: Latest[AppSettings] = Latest()
     leave = service.live.on_change(newest.put)
-    newest.put(service.live.now)  # what it failed over, when it begins again
-    models, analyst = serving.models, serving.analyst
-    configured = analyst.plan.wanted
+    newest.put(service.live.now)  # also when it is started again after a failure
+    models, analyser = serving.models, serving.analyser
+    configured = analyser.plan.wanted
     try:
         while True:
             before, configured = configured, (await newest.get()).writable.pipelines
             if configured == before:
                 continue
-            wanted, refused = sound(configured, analyst.plan.wanted)
-            analyst.plan = replace(analyst.plan, coming=wanted, refused=refused)
+            wanted, refused = sound(configured, analyser.plan.wanted)
+            analyser.plan = replace(analyser.plan, coming=wanted, refused=refused)
             await in_background(models.load, wanted_models(wanted))
-            serving.take_over(replace(plan_from(wanted, models.served, analyst.plan), refused=refused))
+            serving.take_over(replace(plan_from(wanted, models.served, analyser.plan), refused=refused))
             changed()
-            _say(analyst.plan)
+            _log_plan(analyser.plan)
     finally:
         leave()
 
@@ -82,7 +85,7 @@ async def follow_pipelines(service: Service[AppSettings], serving: LivePipelines
 def sound(
     configured: Mapping[str, PipelineSection], before: Mapping[str, PipelineSection]
 ) -> tuple[dict[str, PipelineSection], dict[str, str]]:
-    """The pipelines that can be, and those that cannot as they were, or not at all when they are new; and why not."""
+    """The pipelines that are right, and the wrong ones as they were, if they were; and what is wrong with these."""
     wanted, refused = {}, {}
     for key, section in configured.items():
         try:
@@ -90,16 +93,59 @@ def sound(
             wanted[key] = section
         except Invalid as error:
             refused[key] = str(error)
-            log.warning("pipeline '%s' refused, it %s: %s", key, "stays as it was" if key in before else "waits", error)
+            log.warning(
+                "pipeline '%s' refused, it %s: %s", key, "stays as it was" if key in before else "does not run", error
+            )
             if key in before:
                 wanted[key] = before[key]
     return wanted, refused
 
 
-def _say(plan: Plan) -> None:
+def _log_plan(plan: Plan) -> None:
     log.info("pipelines now: %s", ", ".join(it.id for it in plan.pipelines) or "none")
     for it in plan.pipelines:
         wanted = plan.wanted[it.id]
         if wanted != it.section:
             text = "pipeline '%s' stays as it was, with model '%s': model '%s' cannot serve"
-            log.warning(text, it.id, it.slot.name, wanted.model_key)
+            log.warning(text, it.id, it.served.name, wanted.model_key)
+
+
+class PipelineState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One pipeline. One that `is_at_work` and has a note runs as it was before it was changed."""
+
+    state: str
+    is_at_work: bool
+    note: str = ""  # what it waits for, or why it does not run as configured
+    cameras: str = ""
+    model: str = ""  # the key of the one it is to have
+
+
+def pipeline_states(plan: Plan, models: Models) -> dict[str, Any]:
+    """The state of every pipeline by its id, as JSON has it, also of those that are being prepared or refused."""
+    wanted = {**plan.wanted, **plan.coming}
+    ids = sorted({*wanted, *plan.refused, *(it.id for it in plan.pipelines)})
+    return {key: msgspec.to_builtins(_state(key, wanted.get(key), plan, models)) for key in ids}
+
+
+def _state(key: str, wanted: PipelineSection | None, plan: Plan, models: Models) -> PipelineState:
+    running = next((it for it in plan.pipelines if it.id == key), None)
+    if wanted is None:
+        return PipelineState(REFUSED, running is not None, plan.refused.get(key, ""))
+    state, note = _progress(wanted, models)
+    if not note and key in plan.refused:
+        state, note = REFUSED, plan.refused[key]
+    elif not note and state == RUNNING and (running is None or running.section != wanted):
+        state, note = PREPARING, "waiting until all new models are ready"
+    return PipelineState(state, running is not None, note, wanted.cameras, wanted.model_key)
+
+
+def _progress(wanted: PipelineSection, models: Models) -> tuple[str, str]:
+    """State and note by the progress of its model."""
+    if not wanted.enabled:
+        return DISABLED, ""
+    preparing, failure = models.preparing.get(wanted.model_key), models.failures.get(wanted.model_key)
+    if preparing is not None:
+        return PREPARING, f"model '{wanted.model_key}': {preparing.doing}"
+    if failure is not None:
+        return FAILED, f"model '{wanted.model_key}' cannot serve: {failure.reason}"
+    return RUNNING, ""

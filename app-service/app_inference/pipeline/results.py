@@ -1,11 +1,10 @@
-"""What a model found as an EdgeX event. Pure.
+"""The result of a frame as an EdgeX event. Pure. docs/reference/results.md describes every field.
 
-One event per analysed frame: an Object reading for programs, and scalars that rules can use without paths. An Object,
-because eKuiper turns an ObjectArray into an empty text; `captureOrigin` as text, because Go would round it.
+One event for each analysed frame and pipeline: an Object reading for programs, and scalars that rules can use without
+paths. An Object, because eKuiper turns an ObjectArray into an empty text; times as text, because Go would round them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,20 @@ from edgex_kit.wire.messages import Event, Reading, new_id
 from edgex_kit.wire.values import encode_value
 from msgspec import Struct, field
 
-from app_inference.stages.zones import Zone
-from app_inference.vision.detections import Anomaly, Classes, Detections, Instances, Keypoints, Result, Segmentation
+from app_inference.inference.model import Model, ModelFacts, Timings
+from app_inference.pipeline.frame import Frame
+from app_inference.pipeline.plan import Pipeline
+from app_inference.stages.stage import DetectedObject
+from app_inference.vision.detections import (
+    Anomaly,
+    Classes,
+    Keypoints,
+    Result,
+    Segmentation,
+    boxes_of,
+    label_of,
+)
+from app_inference.vision.image import Image
 
 
 class ImageFacts(Struct, rename="camel", frozen=True):
@@ -24,18 +35,7 @@ class ImageFacts(Struct, rename="camel", frozen=True):
     media_type: str
 
 
-class ModelFacts(Struct, rename="camel", frozen=True):
-    """Which model said so, and what ran it."""
-
-    name: str
-    version: str
-    digest: str  # first 12 digits of its sha256
-    task: str
-    device: str
-    precision: str
-
-
-class TimingFacts(Struct, rename="camel", frozen=True):
+class StageTimes(Struct, rename="camel", frozen=True):
     """Milliseconds."""
 
     decode: float
@@ -43,18 +43,6 @@ class TimingFacts(Struct, rename="camel", frozen=True):
     infer: float
     post: float
     total: float  # of these four
-
-
-class DetectedObject(Struct, rename="camel", frozen=True, omit_defaults=True):
-    """One object."""
-
-    label: str
-    label_id: int
-    score: float
-    box: tuple[float, float, float, float]  # xyxy, pixels
-    box_norm: tuple[float, float, float, float]  # xyxy, 0..1
-    zones: tuple[str, ...]  # those it stands in
-    keypoints: tuple[tuple[float, float, float], ...] = ()  # x, y in pixels, score
 
 
 class NamedClass(Struct, rename="camel", frozen=True):
@@ -65,7 +53,7 @@ class NamedClass(Struct, rename="camel", frozen=True):
     score: float
 
 
-class FrameResult(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
+class FrameResult(Struct, rename="camel", kw_only=True, omit_defaults=True):
     """The Object reading: `vision.detections/1` and its siblings."""
 
     schema: str
@@ -75,40 +63,61 @@ class FrameResult(Struct, rename="camel", frozen=True, kw_only=True, omit_defaul
     seq: int
     capture_origin: str  # UNIX ns in decimal
     received_origin: str
-    result_origin: str
-    dropped_since_last: int = field()  # frames of this camera that this pipeline did not look at since its last result
+    result_origin: str = field()  # set by `complete`, as the next
+    dropped_since_last: int = field()  # frames of this camera that this pipeline did not analyse since its last result
     image: ImageFacts = field()
     model: ModelFacts = field()
-    timing_ms: TimingFacts = field()
+    timing_ms: StageTimes = field()
     objects: tuple[DetectedObject, ...] | None = None
     classes: tuple[NamedClass, ...] | None = None
     anomaly: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FrameFacts:
-    """Which frame a result belongs to."""
-
-    camera: str
-    frame_id: str
-    seq: int
-    capture_ns: int  # UNIX ns
-    received_ns: int
-    image: ImageFacts
-
-
+# task -> the resource of the Object reading, and the profile
 RESOURCES = {"detection": "Detections", "classification": "Classes", "segmentation": "Segmentation",
              "instance_segmentation": "Detections", "keypoints": "Detections", "anomaly": "Anomaly"}  # fmt: skip
 PROFILES = {"detection": "detection", "classification": "classification", "segmentation": "segmentation",
             "instance_segmentation": "detection", "keypoints": "detection", "anomaly": "anomaly"}  # fmt: skip
 
 
+def result_from(
+    result: Result, model: Model, pipeline: Pipeline, frame: Frame, image: Image, spent: tuple[float, Timings]
+) -> FrameResult:
+    """What `model` found in a frame, with the labels the pipeline wants; its stages are still to come."""
+    decode_ms, times = spent
+    total_ms = decode_ms + times.pre + times.infer + times.post
+    resource, objects, classes, anomaly = RESOURCES[model.task], None, None, None
+    if isinstance(result, Anomaly):
+        anomaly = {"score": round(result.score, 5), "isAnomalous": result.is_anomalous}
+    elif isinstance(result, Classes | Segmentation):
+        classes = classes_from(result, model.labels, pipeline.labels)
+    else:
+        objects = objects_from(result, model.labels, (image.width, image.height), pipeline.labels)
+    return FrameResult(
+        schema=f"vision.{resource.lower()}/1",
+        pipeline=pipeline.id,
+        camera=frame.camera,
+        frame_id=frame.frame_id,
+        seq=frame.seq,
+        capture_origin=str(frame.capture_ns),
+        received_origin=str(frame.received_ns),
+        result_origin="",
+        dropped_since_last=0,
+        image=ImageFacts(image.width, image.height, frame.media_type),
+        model=model.facts,
+        timing_ms=StageTimes(*(round(ms, 2) for ms in (decode_ms, times.pre, times.infer, times.post, total_ms))),
+        objects=objects,
+        classes=classes,
+        anomaly=anomaly,
+    )
+
+
 def objects_from(
-    result: Result, labels: Sequence[str], size: tuple[int, int], wanted: frozenset[str], zones: Sequence[Zone]
+    result: Result, labels: Sequence[str], size: tuple[int, int], wanted: frozenset[str]
 ) -> tuple[DetectedObject, ...]:
-    """The objects of a result whose label is wanted (an empty set wants all), with the zones they stand in."""
-    found = result.found if isinstance(result, Instances | Keypoints) else result
-    if not isinstance(found, Detections) or not len(found):
+    """The objects of a result whose label is wanted; an empty set wants all. `size` is (width, height) in pixels."""
+    found = boxes_of(result)
+    if found is None or not len(found):
         return ()
     boxes = found.boxes.astype(np.float64).round(1)
     norms = (boxes / (size * 2)).round(5)
@@ -117,82 +126,46 @@ def objects_from(
     joints = _joints(result) if isinstance(result, Keypoints) else None
     objects = []
     for index, (class_id, score, box, norm) in enumerate(rows):
-        label = _label(labels, class_id)
-        if wanted and label not in wanted:
-            continue
-        foot = ((norm[0] + norm[2]) / 2, norm[3])  # where it stands
-        inside = tuple(zone.name for zone in zones if zone.holds(*foot)) if zones else ()
-        points = joints[index] if joints else ()
-        objects.append(DetectedObject(label, class_id, score, tuple(box), tuple(norm), inside, points))
+        label = label_of(labels, class_id)
+        if not wanted or label in wanted:
+            points = joints[index] if joints else ()
+            objects.append(DetectedObject(label, class_id, score, tuple(box), tuple(norm), (), points))
     return tuple(objects)
 
 
-def classes_from(result: Result, labels: Sequence[str], wanted: frozenset[str]) -> tuple[NamedClass, ...]:
+def classes_from(
+    result: Classes | Segmentation, labels: Sequence[str], wanted: frozenset[str]
+) -> tuple[NamedClass, ...]:
     """The classes of a classification, or those a segmentation found with their share of the picture."""
-    if isinstance(result, Classes):
-        pairs = zip(result.class_ids.tolist(), result.scores.tolist(), strict=True)
-    elif isinstance(result, Segmentation):
-        pairs = zip(result.class_ids.tolist(), result.areas.tolist(), strict=True)
-    else:
-        return ()
-    named = (NamedClass(_label(labels, class_id), class_id, round(score, 5)) for class_id, score in pairs)
+    scores = result.scores if isinstance(result, Classes) else result.areas
+    pairs = zip(result.class_ids.tolist(), scores.tolist(), strict=True)
+    named = (NamedClass(label_of(labels, class_id), class_id, round(score, 5)) for class_id, score in pairs)
     return tuple(one for one in named if not wanted or one.label in wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one pipeline saw in one frame."""
-
-    pipeline: str
-    is_news: bool  # even when it holds nothing
-    result: Result
-    frame: FrameFacts
-    model: ModelFacts
-    timing: TimingFacts
-    objects: tuple[DetectedObject, ...]
-    classes: tuple[NamedClass, ...]
-
-    @property
-    def is_told(self) -> bool:
-        """Whether it is to be published."""
-        is_alarm = isinstance(self.result, Anomaly) and self.result.is_anomalous
-        return self.is_news or bool(self.objects or self.classes) or is_alarm
+def complete(result: FrameResult, pipeline: Pipeline, frame: Frame, image: Image, dropped: int) -> None:
+    """Pass the objects through the pipeline's stages and set the origin; for a camera's frames in their order."""
+    if result.objects is not None:
+        for stage in pipeline.stages:
+            result.objects = stage.process(frame, image, result.objects)
+    result.dropped_since_last, result.result_origin = dropped, str(new_origin())
 
 
-def answer_from(finding: Finding, dropped: int) -> FrameResult:
-    """The Object reading of a finding, as of now; `dropped` frames of this camera were not looked at before it."""
-    frame, model, result = finding.frame, finding.model, finding.result
-    resource = RESOURCES[model.task]
-    return FrameResult(
-        schema=f"vision.{resource.lower()}/1",
-        pipeline=finding.pipeline,
-        camera=frame.camera,
-        frame_id=frame.frame_id,
-        seq=frame.seq,
-        capture_origin=str(frame.capture_ns),
-        received_origin=str(frame.received_ns),
-        result_origin=str(new_origin()),
-        dropped_since_last=dropped,
-        image=frame.image,
-        model=model,
-        timing_ms=finding.timing,
-        objects=finding.objects if resource == "Detections" else None,
-        classes=finding.classes if resource in ("Classes", "Segmentation") else None,
-        anomaly=_anomaly(result) if isinstance(result, Anomaly) else None,
-    )
+def is_empty(result: FrameResult) -> bool:
+    """Whether nothing was found: no object, no class, no anomaly."""
+    return not (result.objects or result.classes or (result.anomaly and result.anomaly["isAnomalous"]))
 
 
-def event_from(answer: FrameResult) -> Event:
+def event_from(result: FrameResult) -> Event:
     """The result event of a camera: profile of its task, source named as its pipeline."""
-    profile = PROFILES[answer.model.task]
-    origin = int(answer.result_origin)
-    label, score = top(answer)
+    profile, origin = PROFILES[result.model.task], int(result.result_origin)
+    label, score = top(result)
 
     def reading(resource: str, value_type: str, **value: Any) -> Reading:
         return Reading(
             id=new_id(),
             origin=origin,
-            device_name=answer.camera,
+            device_name=result.camera,
             resource_name=resource,
             profile_name=profile,
             value_type=value_type,
@@ -202,42 +175,34 @@ def event_from(answer: FrameResult) -> Event:
     return Event(
         api_version="v3",
         id=new_id(),
-        device_name=answer.camera,
+        device_name=result.camera,
         profile_name=profile,
-        source_name=answer.pipeline,
+        source_name=result.pipeline,
         origin=origin,
         readings=(
-            reading(RESOURCES[answer.model.task], "Object", object_value=answer),
-            reading("ObjectCount", "Int32", value=str(len(answer.objects or answer.classes or ()))),
+            reading(RESOURCES[result.model.task], "Object", object_value=result),
+            reading("ObjectCount", "Int32", value=str(len(result.objects or result.classes or ()))),
             reading("TopLabel", "String", value=label),
             reading("TopScore", "Float32", value=encode_value(score, "Float32")),
-            reading("InferenceTimeMs", "Float32", value=encode_value(answer.timing_ms.infer, "Float32")),
+            reading("InferenceTimeMs", "Float32", value=encode_value(result.timing_ms.infer, "Float32")),
         ),
         tags={
-            "frameId": answer.frame_id,
-            "seq": answer.seq,
-            "captureOrigin": answer.capture_origin,
-            "model": answer.model.name,
-            "modelVersion": answer.model.version,
+            "frameId": result.frame_id,
+            "seq": result.seq,
+            "captureOrigin": result.capture_origin,
+            "model": result.model.name,
+            "modelVersion": result.model.version,
         },
     )
 
 
-def top(answer: FrameResult) -> tuple[str, float]:
+def top(result: FrameResult) -> tuple[str, float]:
     """The best label and its score; an empty label where nothing was found."""
-    if answer.anomaly is not None:
-        return ("anomalous" if answer.anomaly["isAnomalous"] else "normal"), float(answer.anomaly["score"])
-    named: Sequence[DetectedObject | NamedClass] = answer.objects or answer.classes or ()
+    if result.anomaly is not None:
+        return ("anomalous" if result.anomaly["isAnomalous"] else "normal"), float(result.anomaly["score"])
+    named: Sequence[DetectedObject | NamedClass] = result.objects or result.classes or ()
     best = max(named, key=lambda one: one.score, default=None)
     return (best.label, best.score) if best is not None else ("", 0.0)
-
-
-def _anomaly(result: Anomaly) -> dict[str, Any]:
-    return {"score": round(result.score, 5), "isAnomalous": result.is_anomalous}
-
-
-def _label(labels: Sequence[str], class_id: int) -> str:
-    return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
 
 
 def _joints(result: Keypoints) -> list[tuple[tuple[float, float, float], ...]]:

@@ -1,28 +1,160 @@
-"""The models that pipelines use, loaded, each in its slot; what is done to those on their way; why one is missing."""
+"""The models that pipelines use: those that serve, those that are being loaded, and why one is missing."""
 
 import logging
+import threading
 import time
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from edgex_kit.wire.errors import EdgexError
 
 from app_inference.errors import ModelRejected
-from app_inference.inference.model import Model, load_model
+from app_inference.inference.model import Model, Session, load_model
 from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository
-from app_inference.pipeline.cores import streams_for
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.samples import WINDOW, Evidence, Sample
 from app_inference.settings import InferenceSection, PipelineSection
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class ActiveSet:
+    """Which version does what. Immutable: a new set replaces it, and a worker reads it once a frame."""
+
+    serving: Model
+    warm: Model | None = None  # the version before, as a fallback while the serving one is observed
+    candidate: Model | None = None
+    is_canary: Callable[[str], bool] | None = None  # cameras the candidate serves; None: it runs as a shadow
+
+    def models(self) -> list[Model]:
+        return [model for model in (self.serving, self.warm, self.candidate) if model is not None]
+
+    @property
+    def is_update(self) -> bool:
+        """Whether two versions are being compared."""
+        return self.warm is not None or self.candidate is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The models that analyse one frame."""
+
+    first: Model  # its result is published
+    fallback: Model | None = None  # its result is published when the first fails
+    shadow: Model | None = None  # its result is only compared
+    is_checked: bool = False  # outputs are searched for NaN; only while versions are compared
+
+
+class ServedModel:
+    """The active set under one name; every worker thread has a session of its own with each model in it."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        self.name = name
+        self.threshold: float | None = None  # 0..1, may change at any time; a pipeline's own overrides it
+        self._lineup = ActiveSet(model)
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._evidence: dict[tuple[str, str], Evidence] = {}  # version, camera
+        self._sessions: WeakKeyDictionary[Session, str] = WeakKeyDictionary()  # the version of its model
+        self._agreed: deque[float] = deque(maxlen=WINDOW)
+
+    @property
+    def model(self) -> Model:
+        """The serving model."""
+        return self._lineup.serving
+
+    @property
+    def active(self) -> ActiveSet:
+        return self._lineup
+
+    def replace(self, active: ActiveSet) -> ActiveSet:
+        """Use `active` from the next frame on, and return the one before. Evidence of models gone is dropped."""
+        before, self._lineup = self._lineup, active
+        kept = {model.version for model in active.models()}
+        with self._lock:
+            self._evidence = {key: it for key, it in self._evidence.items() if key[0] in kept}
+        return before
+
+    def assign(self, camera: str) -> Assignment:
+        """The models for a frame of `camera` now."""
+        active = self._lineup
+        if active.candidate is None:
+            return Assignment(active.serving, fallback=active.warm, is_checked=active.is_update)
+        if active.is_canary is not None and active.is_canary(camera):
+            return Assignment(active.candidate, fallback=active.serving, is_checked=True)
+        return Assignment(active.serving, shadow=None if active.is_canary else active.candidate, is_checked=True)
+
+    def session(self, model: Model) -> Session:
+        """This thread's session with `model`; those with models that are no longer active are released."""
+        held: dict[Model, Session] = self._own.__dict__.setdefault("held", {})
+        found = held.get(model)
+        if found is None:
+            current = self._lineup.models()
+            for gone in [it for it in held if it not in current]:
+                del held[gone]
+            found = held[model] = model.session()
+            with self._lock:
+                self._sessions[found] = model.version
+        return found
+
+    def busy(self, model: Model, since: float) -> int:
+        """How many threads still analyse a frame that they began with `model` before `since` (time.perf_counter())."""
+        with self._lock:
+            began = [session.busy_since for session, version in self._sessions.items() if version == model.version]
+        return sum(at is not None and at < since for at in began)
+
+    def compare(self, agreed: float | None) -> None:
+        """Record how far a shadow agreed with the serving version; None when neither found anything."""
+        if agreed is not None:
+            with self._lock:
+                self._agreed.append(agreed)
+
+    @property
+    def agreement(self) -> float | None:
+        """The mean over the last frames that a shadow analysed beside the serving version; None without any."""
+        with self._lock:
+            return sum(self._agreed) / len(self._agreed) if self._agreed else None
+
+    def observe(self, model: Model, camera: str, sample: Sample) -> None:
+        """Record what `model` found in a frame of `camera`."""
+        with self._lock:
+            self._evidence.setdefault((model.version, camera), Evidence()).add(sample)
+
+    def evidence(self, model: Model, cameras: Iterable[str] | None = None) -> Evidence:
+        """All that is recorded of `model`, over some cameras or every one."""
+        wanted = None if cameras is None else set(cameras)
+        merged = Evidence(capacity=None)
+        with self._lock:
+            for (version, camera), evidence in self._evidence.items():
+                if version == model.version and (wanted is None or camera in wanted):
+                    merged.merge(evidence)
+        return merged
+
+    def cameras(self, model: Model) -> set[str]:
+        """The cameras `model` has analysed."""
+        with self._lock:
+            return {camera for version, camera in self._evidence if version == model.version}
+
+    def forget(self, cameras: Set[str]) -> None:
+        """Drop the evidence of cameras that are deleted."""
+        with self._lock:
+            self._evidence = {key: it for key, it in self._evidence.items() if key[1] not in cameras}
+
+    def start_over(self, model: Model) -> None:
+        """Drop what is recorded of `model`: its trial begins."""
+        with self._lock:
+            self._evidence = {key: it for key, it in self._evidence.items() if key[0] != model.version}
+            self._agreed.clear()
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
-    """A model that is wanted and cannot be had."""
+    """A model that is wanted and cannot serve."""
 
     name: str
     reason: str
@@ -30,7 +162,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A model that is wanted and on its way."""
+    """A model that is being loaded."""
 
     name: str
     doing: str
@@ -42,7 +174,7 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
-class StandIn:
+class FallbackVersion:
     """The version that serves instead of the committed one, and why."""
 
     version: str
@@ -50,7 +182,7 @@ class StandIn:
 
 
 class Starts(Protocol):
-    """What is remembered of a model from one start to the next."""
+    """What is kept of a model from one start to the next."""
 
     def version(self, name: str) -> str:
         """The version it starts with, "" for the newest."""
@@ -66,7 +198,7 @@ class Starts(Protocol):
 
 
 class Models:
-    """Slots by the model key of a pipeline."""
+    """Served models by the model key of a pipeline."""
 
     def __init__(self, section: InferenceSection, repository: Repository, starts: Starts) -> None:
         self.served: dict[str, ServedModel] = {}
@@ -74,14 +206,14 @@ class Models:
         self.preparing: dict[str, Preparation] = {}
         self.repository = repository
         self.runtime = runtime_from(section)
-        self._stand_ins: dict[str, StandIn] = {}
+        self._fallbacks: dict[str, FallbackVersion] = {}
         self._starts = starts
 
     def load(self, wanted: Mapping[str, PipelineSection]) -> None:
-        """Bring in what is missing of `wanted`. Blocking.
+        """Load what is missing of `wanted`. Blocking.
 
-        The first call ends before any worker starts (see `model`). A model that cannot be had
-        is a `Failure`, not an exception: the others serve on.
+        The first call ends before any worker starts (see `inference.model`). A model that cannot serve is a `Failure`,
+        not an exception: the others go on.
         """
         self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}
         missing = sorted(wanted.keys() - self.served.keys())
@@ -92,15 +224,15 @@ class Models:
             del self.preparing[key]
 
     def release(self, used: Collection[str]) -> None:
-        """Let go of what is not in use. A worker that still looks at a frame with such a model ends in peace: the model
-        goes with its last session."""
+        """Release what is not in use. A worker that still analyses a frame with it is not disturbed: the model's memory
+        goes with the last session."""
         for key in [key for key in self.served if key not in used]:
             del self.served[key]
             log.info("model '%s' is not used any more", key)
 
     def status(self) -> list[dict[str, Any]]:
         """One row a model, by name."""
-        rows = [{**_row(slot), **self._why(slot)} for slot in list(self.served.values())]
+        rows = [{**_row(it), **self._why(it)} for it in list(self.served.values())]
         preparing = dict(self.preparing)
         rows += [
             {"name": it.name, "state": "preparing", "doing": it.doing, "seconds": it.seconds}
@@ -123,7 +255,7 @@ class Models:
             self._load_instead(name, section, version, str(error))
 
     def _load_instead(self, name: str, section: PipelineSection, version: str, reason: str) -> None:
-        """The committed version cannot serve: the one before it does, as long as nobody has wished another."""
+        """The committed version cannot serve: load the one before it, until another is requested."""
         before = self._starts.before(section.model) if version else ""
         if not before:
             self._fail(name, reason)
@@ -138,27 +270,27 @@ class Models:
             return
         if name in self.repository.names():
             self._starts.note_return(name, before, reason)
-        self._stand_ins[name] = StandIn(before, f"{version} cannot serve: {reason}")
+        self._fallbacks[name] = FallbackVersion(before, f"{version} cannot serve: {reason}")
         self._serve(name, model, first_ms)
 
     def _ready(self, name: str, section: PipelineSection, version: str) -> tuple[Model, float]:
-        """A warm model, of the `version` if one is given, and the ms its first answer took; raises EdgexError alone."""
+        """A warm model, of the `version` if given, and the ms its first inference took; raises only EdgexError."""
         overrides = {"type": section.model_type} if section.model_type else None
         find = self.repository.version
         try:
             stored = find(section.model, version) if version else self.repository.find(section.model)
             model = load_model(stored, overrides, self.runtime, partial(self._tell, name))
-            self._tell(name, "looking at a first picture")
+            self._tell(name, "analysing a first picture")
             spent = model.warm_up()
         except EdgexError:
             raise
-        except Exception as error:  # a model that breaks in our hands stays out, all others serve on
+        except Exception as error:  # an unexpected error costs this model alone
             log.exception("model '%s'", name)
             raise ModelRejected(f"{type(error).__name__}: {error}") from error
         return model, spent.infer
 
     def _serve(self, name: str, model: Model, first_ms: float) -> None:
-        if name in self.repository.names():  # all of its versions are meant: this one was ours to choose
+        if name in self.repository.names():  # no version is configured: this one was chosen here
             self._starts.note(name, model.version)
         self.fill(name, model)
         log.info("model %s serves: %s", name, _describe(model, first_ms))
@@ -166,28 +298,27 @@ class Models:
             log.warning("model '%s' %s", name, warning)
 
     def fill(self, name: str, model: Model) -> None:
-        """Let a model serve under a name that none serves under; one that came meanwhile stays."""
+        """Let a model serve under a name that has none; one that was loaded meanwhile stays."""
         self.served.setdefault(name, ServedModel(name, model))
         self.failures.pop(name, None)
 
     def in_use(self, name: str) -> set[str]:
-        """The versions of a model that serve, are warm, or are tried, under whatever name."""
-        lineups = [slot.active.models() for slot in list(self.served.values())]
-        return {model.version for models in lineups for model in models if model.name == name}
+        """The versions of a model that serve, are warm, or are candidates, under any name."""
+        active = [it.active.models() for it in list(self.served.values())]
+        return {model.version for models in active for model in models if model.name == name}
 
     def _committed(self, wanted: str) -> str:
-        """The version that the last update of a model has left, where a pipeline names it without one; "" leaves it to
-        the repository."""
+        """The version that the last update committed, for a model named without one; "" lets the repository choose."""
         if wanted not in self.repository.names():
             return ""
         version = self._starts.version(wanted)
         is_there = version in self.repository.versions(wanted)
         return version if is_there or (version and self._starts.before(wanted)) else ""
 
-    def _why(self, slot: ServedModel) -> dict[str, str]:
-        """Why the version that serves is not the one that was committed."""
-        it = self._stand_ins.get(slot.name)
-        return {"reason": it.reason} if it is not None and it.version == slot.model.version else {}
+    def _why(self, served: ServedModel) -> dict[str, str]:
+        """Why the version that serves is not the committed one."""
+        it = self._fallbacks.get(served.name)
+        return {"reason": it.reason} if it is not None and it.version == served.model.version else {}
 
     def _tell(self, name: str, doing: str) -> None:
         known = self.preparing.get(name)
@@ -205,8 +336,8 @@ def wanted_models(pipelines: Mapping[str, PipelineSection]) -> dict[str, Pipelin
 
 
 def runtime_from(section: InferenceSection) -> Runtime:
-    """The configured way to run, with the choices made that were left to us."""
-    streams = streams_for(section)
+    """How models run, with the choices that the configuration leaves to the service."""
+    streams = section.stream_count
     return Runtime(
         device=section.device,
         threads=section.threads or streams,
@@ -221,14 +352,14 @@ def _describe(model: Model, infer_ms: float) -> str:
     width, height = model.input_size
     return (
         f"{model.name} {model.version} ({model.digest[:12]}), {model.task} at {width}x{height}, "
-        f"{model.precision} on {devices}, its first answer in {infer_ms:.0f} ms"
+        f"{model.precision} on {devices}, its first inference in {infer_ms:.0f} ms"
     )
 
 
-def _row(slot: ServedModel) -> dict[str, Any]:
-    model = slot.model
+def _row(served: ServedModel) -> dict[str, Any]:
+    model = served.model
     return {
-        "name": slot.name,
+        "name": served.name,
         "state": "serving",
         "model": model.name,
         "version": model.version,

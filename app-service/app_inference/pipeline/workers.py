@@ -1,4 +1,4 @@
-"""The threads that look at frames, and the watch over them."""
+"""The threads that analyse frames, and their watchdog."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from app_inference.errors import InferenceFailed
 from app_inference.pipeline.analysis import FrameAnalyser
 from app_inference.pipeline.queue import FrameQueue
 
-GOODBYE = 2.0  # seconds that workers have to end the frame they look at
+STOP_WAIT = 2.0  # seconds that workers have to end the frame they analyse
 
 
 class Workers:
@@ -19,18 +19,18 @@ class Workers:
     def __init__(self) -> None:
         self._busy: dict[int, tuple[float, str]] = {}  # worker -> since when, with a frame of which topic
 
-    def run(self, number: int, inbox: FrameQueue, analyst: FrameAnalyser) -> None:
-        """One worker's life: take, look, again."""
-        while (arrival := inbox.take()) is not None:
-            self._busy[number] = (time.monotonic(), arrival.topic)
-            analyst.look(arrival)
+    def run(self, number: int, queue: FrameQueue, analyser: FrameAnalyser) -> None:
+        """Take and analyse frames until the queue is closed."""
+        while (queued := queue.take()) is not None:
+            self._busy[number] = (time.monotonic(), queued.topic)
+            analyser.analyse(queued)
             self._busy.pop(number, None)
 
     async def watch(self, stuck_after: float) -> None:
         """Raise InferenceFailed when a worker has been busy with one frame for `stuck_after` seconds; 0 never does.
 
         One is enough: it holds up its camera's results for ever, and others will follow. A thread inside OpenVINO
-        cannot be stopped, so the process ends and its supervisor starts it anew.
+        cannot be stopped, so the process ends and its supervisor starts it again.
         """
         while stuck_after > 0:
             await asyncio.sleep(min(1.0, stuck_after / 4))
@@ -41,11 +41,11 @@ class Workers:
 
 
 @contextmanager
-def open_workers(count: int, inbox: FrameQueue, analyst: FrameAnalyser) -> Iterator[Workers]:
+def open_workers(count: int, queue: FrameQueue, analyser: FrameAnalyser) -> Iterator[Workers]:
     """Threads for the length of the block. A stuck one is left behind, being a daemon."""
     workers = Workers()
     threads = [
-        threading.Thread(target=workers.run, args=(n, inbox, analyst), name=f"worker-{n}", daemon=True)
+        threading.Thread(target=workers.run, args=(n, queue, analyser), name=f"worker-{n}", daemon=True)
         for n in range(count)
     ]
     for thread in threads:
@@ -53,7 +53,7 @@ def open_workers(count: int, inbox: FrameQueue, analyst: FrameAnalyser) -> Itera
     try:
         yield workers
     finally:
-        inbox.close()
-        deadline = time.monotonic() + GOODBYE
+        queue.close()
+        deadline = time.monotonic() + STOP_WAIT
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

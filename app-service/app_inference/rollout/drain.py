@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 
 log = logging.getLogger(__name__)
 

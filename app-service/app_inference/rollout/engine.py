@@ -14,7 +14,7 @@ from app_inference.background import in_background
 from app_inference.inference.model import Model
 from app_inference.models.repository import StoredModel
 from app_inference.models.versions import is_version
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout.boot import end_well
 from app_inference.rollout.deployment_queue import Deployment
 from app_inference.rollout.desired import Desired, ModelRequest

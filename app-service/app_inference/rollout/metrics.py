@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Set
 from edgex_kit.service.metrics import Gauge, Metrics
 
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout.drift import Baseline, baseline_from, drift
 from app_inference.rollout.rollout import Rollout
 from app_inference.rollout.steps import Step

@@ -15,7 +15,7 @@ from app_inference.errors import ModelRejected
 from app_inference.inference.model import Model
 from app_inference.models.repository import StoredModel
 from app_inference.pipeline.samples import Evidence
-from app_inference.pipeline.slot import ActiveSet, ServedModel
+from app_inference.pipeline.serving import ActiveSet, ServedModel
 from app_inference.rollout.canary import canary_for
 from app_inference.rollout.clearance import Clearance
 from app_inference.rollout.deployment_queue import Deployment, DeploymentQueue

@@ -12,8 +12,7 @@ from app_inference.models.manifest import Golden
 from app_inference.models.repository import StoredModel
 from app_inference.rollout.golden import Expected, complaint, expected_from, expected_text, parse_expected
 from app_inference.rollout.timing import median_ms, noise
-from app_inference.vision.formats import image_from_bytes
-from app_inference.vision.image import Image
+from app_inference.vision.image import Image, image_from_bytes
 
 _FOLDER = "golden"
 

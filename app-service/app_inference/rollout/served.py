@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from app_inference.inference.model import Model
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 
 
 class ServedModels(Protocol):

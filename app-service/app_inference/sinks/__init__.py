@@ -1,1 +1,1 @@
-"""Where results go."""
+"""Where results go: a bounded queue, and the sinks behind it."""

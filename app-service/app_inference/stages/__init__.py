@@ -1,1 +1,1 @@
-"""What looks at detections after inference and changes or enriches them."""
+"""What changes or enriches detected objects after inference, in the order of a pipeline's configuration. Pure."""

@@ -1,11 +1,16 @@
-"""Named parts of a picture. Pure."""
+"""The stage that names the zones in which each object stands: parts of the picture drawn as polygons."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import cv2
+import msgspec
 import numpy as np
 from edgex_kit.wire.errors import Invalid
 from numpy.typing import NDArray
+
+from app_inference.stages.stage import DetectedObject, Frame
+from app_inference.vision.image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,24 @@ class Zone:
     def holds(self, x: float, y: float) -> bool:
         """Whether a point (0..1) lies in it or on its edge."""
         return bool(cv2.pointPolygonTest(self.corners, (x, y), measureDist=False) >= 0)
+
+
+class ZoneStage:
+    """Fills in `zones` by the middle of each box's lower edge. Keeps no state."""
+
+    def __init__(self, zones: Mapping[str, str]) -> None:
+        """`zones` by name, each "x1,y1,x2,y2,..."; raises Invalid for one that is no polygon."""
+        self.zones = tuple(parse_zone(name, corners) for name, corners in sorted(zones.items()))
+
+    def process(self, _frame: Frame, _image: Image, objects: tuple[DetectedObject, ...]) -> tuple[DetectedObject, ...]:
+        return tuple(msgspec.structs.replace(it, zones=self._around(it)) for it in objects)
+
+    def forget(self, cameras: Collection[str]) -> None:
+        pass
+
+    def _around(self, found: DetectedObject) -> tuple[str, ...]:
+        left, _, right, bottom = found.box_norm
+        return tuple(zone.name for zone in self.zones if zone.holds((left + right) / 2, bottom))
 
 
 def parse_zone(name: str, text: str) -> Zone:

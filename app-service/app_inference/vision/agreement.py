@@ -1,4 +1,4 @@
-"""How far two models say the same of a picture: 1 is the same, 0 nothing in common. Pure.
+"""How far the results of two models for one picture agree: from 0, nothing in common, to 1, the same. Pure.
 
 Boxes are matched by label and overlap, and the score is F1 of what the second finds of the first; a classifier's is
 whether the best class is the same; of a class map and an anomaly map, the share that is the same.
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app_inference.vision.detections import Anomaly, Classes, Detections, Instances, Keypoints, Result, Segmentation
+from app_inference.vision.detections import Anomaly, Classes, Detections, Result, Segmentation, boxes_of, label_of
 
 OVERLAP = 0.5  # intersection over union from which two boxes are one object
 
 
 def agreement(one: Result, other: Result, labels: Sequence[str], other_labels: Sequence[str]) -> float | None:
-    """0..1; None when neither finds anything, which says nothing. Results of two tasks agree in nothing."""
+    """0..1; None when neither finds anything, which proves nothing. Results of two tasks agree in nothing."""
     if isinstance(one, Classes) and isinstance(other, Classes):
         return float(_best(one, labels) == _best(other, other_labels))
     if isinstance(one, Segmentation) and isinstance(other, Segmentation):
         return float((one.class_map == other.class_map).mean())
     if isinstance(one, Anomaly) and isinstance(other, Anomaly):
         return float(one.is_anomalous == other.is_anomalous)
-    found, others = _boxes(one), _boxes(other)
+    found, others = boxes_of(one), boxes_of(other)
     if found is None or others is None:
         return 0.0
     if not len(found) and not len(others):
@@ -30,26 +30,20 @@ def agreement(one: Result, other: Result, labels: Sequence[str], other_labels: S
 
 
 def mean_agreement(scores: Sequence[float | None]) -> float | None:
-    """The mean of those that say something."""
-    said = [score for score in scores if score is not None]
-    return sum(said) / len(said) if said else None
+    """The mean of those that are known; None without any."""
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _best(classes: Classes, labels: Sequence[str]) -> str:
-    return _label(labels, int(classes.class_ids[0])) if len(classes) else ""
-
-
-def _boxes(result: Result) -> Detections | None:
-    if isinstance(result, Instances | Keypoints):
-        return result.found
-    return result if isinstance(result, Detections) else None
+    return label_of(labels, int(classes.class_ids[0])) if len(classes) else ""
 
 
 def _matched(found: Detections, others: Detections, labels: Sequence[str], other_labels: Sequence[str]) -> int:
     """How many objects both have: the best overlapping first, each once."""
     overlap = _overlap(found, others)
-    names = np.array([_label(labels, int(number)) for number in found.class_ids], object)
-    other_names = np.array([_label(other_labels, int(number)) for number in others.class_ids], object)
+    names = np.array([label_of(labels, int(number)) for number in found.class_ids], object)
+    other_names = np.array([label_of(other_labels, int(number)) for number in others.class_ids], object)
     overlap[names[:, None] != other_names[None]] = 0
     count = 0
     while overlap.size and overlap.max() >= OVERLAP:
@@ -66,7 +60,3 @@ def _overlap(found: Detections, others: Detections) -> np.ndarray[tuple[int, int
     shared = sides.prod(-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (one, other)]
     return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
-
-
-def _label(labels: Sequence[str], number: int) -> str:
-    return labels[number] if 0 <= number < len(labels) else str(number)

@@ -1,5 +1,6 @@
-"""What a model found: one frozen type a task, in pixels of the original picture, and the sifting of boxes."""
+"""What a model found: one frozen type a task, in pixels of the original picture, and the selection of boxes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -94,6 +95,18 @@ class Anomaly:
 
 
 Result = Detections | Classes | Segmentation | Instances | Keypoints | Anomaly
+
+
+def boxes_of(result: Result) -> Detections | None:
+    """The boxes of a result; None for one that has none by its kind."""
+    if isinstance(result, Instances | Keypoints):
+        return result.found
+    return result if isinstance(result, Detections) else None
+
+
+def label_of(labels: Sequence[str], class_id: int) -> str:
+    """The label of a class, or its number where there is none."""
+    return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
 
 
 @dataclass(frozen=True, slots=True)

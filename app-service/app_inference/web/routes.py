@@ -50,7 +50,7 @@ def routes(status: Status, view: LiveView) -> list[BaseRoute]:
     ]
 
 
-def trigger_route(analyst: FrameAnalyser) -> Route:
+def trigger_route(analyser: FrameAnalyser) -> Route:
     """POST /api/v3/trigger: an event with a picture in, the event of its result out.
 
     Errors are plain text, as in EdgeX's app-functions-sdk-go (internal/trigger/http/rest.go).
@@ -61,14 +61,14 @@ def trigger_route(analyst: FrameAnalyser) -> Route:
             event = codec.event_from(await body_of(request))
         except Malformed as error:
             return PlainTextResponse(f"unable to decode the event: {error}", 400)
-        return await asyncio.to_thread(_trigger_response, analyst, event)
+        return await asyncio.to_thread(_trigger_response, analyser, event)
 
     return Route("/api/v3/trigger", trigger, methods=["POST"])
 
 
-def _trigger_response(analyst: FrameAnalyser, event: Event) -> Response:
+def _trigger_response(analyser: FrameAnalyser, event: Event) -> Response:
     try:
-        result = analyst.answer(event)
+        result = analyser.result_of(event)
     except NotFound as error:
         return PlainTextResponse(str(error), 500)
     except EdgexError as error:

@@ -14,8 +14,8 @@ from edgex_kit.service.service import Service
 
 from app_inference.pipeline.counters import REPLACED
 from app_inference.pipeline.live_view import LiveView
-from app_inference.pipeline.pipeline_states import pipeline_states
 from app_inference.pipeline.plan import Plan
+from app_inference.pipeline.reload import pipeline_states
 from app_inference.pipeline.serving import Models
 from app_inference.rollout.reported import Reported
 from app_inference.settings import AppSettings

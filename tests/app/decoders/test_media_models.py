@@ -10,7 +10,7 @@ import pytest
 from app_inference.inference.model import Model, load_model
 from app_inference.models.repository import stored_model
 from app_inference.vision.detections import Classes, Detections, Keypoints, Segmentation
-from app_inference.vision.image import Image, image_from_jpeg, image_from_pixels
+from app_inference.vision.image import Image, image_from_bytes, image_from_pixels
 
 HEAD = "schema: vision.model/1\nversion: 1.0.0\n"
 
@@ -91,7 +91,7 @@ def open_model(media: Path, folder: Path, file: str) -> Model:
 
 
 def picture(media: Path, name: str, model: Model) -> Image:
-    return image_from_jpeg((media / "images" / "ovms" / name).read_bytes(), model.input_size)
+    return image_from_bytes((media / "images" / "ovms" / name).read_bytes(), model.input_size)
 
 
 def frames(path: Path, every: int) -> Iterator[Image]:
@@ -175,7 +175,7 @@ def test_the_joints_of_a_person_lie_in_the_box_of_that_person(media: Path, label
 def test_half_a_decode_finds_the_same_persons(media: Path, labels: Path) -> None:
     model = open_model(media, labels, "yolox_nano.onnx")
     data = (media / "images" / "ovms" / "people" / "people1.jpeg").read_bytes()
-    whole, half = image_from_jpeg(data), image_from_jpeg(data, (300, 300))
+    whole, half = image_from_bytes(data), image_from_bytes(data, (300, 300))
     assert half.pixels.shape[0] < whole.pixels.shape[0]
     assert (half.width, half.height) == (whole.width, whole.height)
     many, few = detected(model, whole), detected(model, half)

@@ -7,7 +7,7 @@ from app_inference.devices.model_state import ModelState, is_managed
 from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
 from app_inference.pipeline.samples import Sample
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout.reported import ModelReport, VersionReport
 from app_inference.rollout.steps import Step
 

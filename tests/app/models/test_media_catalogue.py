@@ -9,7 +9,7 @@ from app_inference.inference.model import Model, load_model
 from app_inference.models.catalogue import Catalogue, find
 from app_inference.models.repository import Repository
 from app_inference.vision.detections import Detections
-from app_inference.vision.image import image_from_jpeg, image_from_pixels
+from app_inference.vision.image import image_from_bytes, image_from_pixels
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
@@ -32,7 +32,7 @@ def pulled(repository: Repository, name: str) -> Model:
 ])  # fmt: skip
 def test_faces_are_counted(repository: Repository, media: Path, name: str, picture: str, faces: int) -> None:
     with pulled(repository, name) as model:
-        image = image_from_jpeg((media / "images" / "ovms" / "people" / picture).read_bytes(), model.input_size)
+        image = image_from_bytes((media / "images" / "ovms" / "people" / picture).read_bytes(), model.input_size)
         found, _ = model.session().analyse(image)
     assert isinstance(found, Detections)
     assert len(found) == faces

@@ -14,7 +14,7 @@ from edgex_kit.wire.errors import Malformed
 class Rig:
     def __init__(self) -> None:
         self.metrics, self.view = Metrics("app-inference"), LiveView()
-        self.tally = FrameCounters(self.metrics, self.view)
+        self.counters = FrameCounters(self.metrics, self.view)
 
     def count(self, name: str, **tags: str) -> int:
         return self.metrics.counter(name, **tags).value
@@ -27,12 +27,12 @@ def rig(caplog: pytest.LogCaptureFixture) -> Rig:
 
 
 def test_received_is_analysed_and_dropped(rig: Rig) -> None:
-    rig.tally.received("gate", missed=3)
-    rig.tally.analysed("gate")
-    rig.tally.received("gate", missed=0)
-    rig.tally.dropped("gate", RATE)
-    rig.tally.received("yard", missed=0)
-    rig.tally.dropped("yard", "Malformed", Malformed("no event"))
+    rig.counters.received("gate", replaced=3)
+    rig.counters.analysed("gate")
+    rig.counters.received("gate", replaced=0)
+    rig.counters.dropped("gate", RATE)
+    rig.counters.received("yard", replaced=0)
+    rig.counters.dropped("yard", "Malformed", Malformed("no event"))
     counts = counts_by_camera(rig.metrics)
     assert counts["gate"].dropped == {"Replaced": 3, "Rate": 1}
     for camera in ("gate", "yard"):
@@ -44,9 +44,9 @@ def test_received_is_analysed_and_dropped(rig: Rig) -> None:
 def test_each_kind_is_said_once_a_camera_and_counted_always(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(50):
         for camera in ("gate", "yard"):
-            rig.tally.dropped(camera, "Malformed", Malformed(f"no event {number}"))
-            rig.tally.dropped(camera, "ImageBroken", ImageBroken("cut off"))
-            rig.tally.failed(camera, "lamps", InferenceFailed("out of memory"))
+            rig.counters.dropped(camera, "Malformed", Malformed(f"no event {number}"))
+            rig.counters.dropped(camera, "ImageBroken", ImageBroken("cut off"))
+            rig.counters.failed(camera, "lamps", InferenceFailed("out of memory"))
     assert len(caplog.records) == 6
     assert "a frame of 'gate' was dropped, more of this kind are only counted: no event 0" in caplog.text
     assert "pipeline 'lamps' failed on 'yard', more of this kind are only counted: out of memory" in caplog.text
@@ -57,15 +57,15 @@ def test_each_kind_is_said_once_a_camera_and_counted_always(rig: Rig, caplog: py
 
 def test_a_flood_of_broken_cameras_is_no_flood_of_lines(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(500):
-        rig.tally.dropped(f"camera-{number}", "ImageBroken", ImageBroken("cut off"))
+        rig.counters.dropped(f"camera-{number}", "ImageBroken", ImageBroken("cut off"))
     assert len(caplog.records) == LINES + 1
-    assert "20 cameras have said 'ImageBroken' within an hour" in caplog.text
-    rig.tally.dropped("gate", "Malformed", Malformed("no event"))
+    assert "20 cameras had 'ImageBroken' logged within an hour" in caplog.text
+    rig.counters.dropped("gate", "Malformed", Malformed("no event"))
     assert "no event" in caplog.text
 
 
-def test_what_is_meant_to_happen_is_not_said(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    rig.tally.dropped("gate", RATE)
+def test_what_is_meant_to_happen_is_not_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.counters.dropped("gate", RATE)
     assert not caplog.records
     assert rig.view.status() == []
 
@@ -73,16 +73,16 @@ def test_what_is_meant_to_happen_is_not_said(rig: Rig, caplog: pytest.LogCapture
 def test_an_event_without_a_picture_is_no_warning_and_its_device_no_camera(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig.tally.dropped("thermometer", NO_PICTURE, NoPicture("holds no picture"))
+    rig.counters.dropped("thermometer", NO_PICTURE, NoPicture("holds no picture"))
     assert [it.levelname for it in caplog.records] == ["INFO"]
     assert rig.view.status() == []
     assert rig.count("InvalidMessagesReceived") == 0
 
 
 def test_trouble_is_seen_on_its_camera(rig: Rig) -> None:
-    rig.tally.dropped("gate", "ImageBroken", ImageBroken("cut off"))
+    rig.counters.dropped("gate", "ImageBroken", ImageBroken("cut off"))
     assert rig.view.status()[0]["lastError"] == "frame: cut off"
-    rig.tally.failed("gate", "lamps", InferenceFailed("out of memory"))
+    rig.counters.failed("gate", "lamps", InferenceFailed("out of memory"))
     assert rig.view.status()[0]["lastError"] == "lamps: out of memory"
 
 
@@ -91,16 +91,16 @@ def test_what_nobody_foresaw_comes_with_its_traceback_once(rig: Rig, caplog: pyt
         try:
             _ = [][1]  # noqa: PLE0643
         except IndexError as error:
-            rig.tally.dropped("gate", BROKEN, error)
+            rig.counters.dropped("gate", BROKEN, error)
     assert caplog.text.count("Traceback") == 1
     assert "IndexError: list index out of range" in caplog.text
 
 
 def test_frames_nobody_can_name_are_counted_apart(rig: Rig) -> None:
-    rig.tally.refused()
-    rig.tally.refused()
-    rig.tally.received("", missed=1)
-    rig.tally.dropped("", "Malformed", Malformed("no topic"))
+    rig.counters.refused()
+    rig.counters.refused()
+    rig.counters.received("", replaced=1)
+    rig.counters.dropped("", "Malformed", Malformed("no topic"))
     counts = counts_by_camera(rig.metrics)[""]
     assert counts.dropped == {"InboxFull": 2, "Replaced": 1, "Malformed": 1}
     assert counts.frames_received == 4
@@ -109,15 +109,15 @@ def test_frames_nobody_can_name_are_counted_apart(rig: Rig) -> None:
 
 def test_a_camera_that_is_forgotten_leaves_nothing(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for camera in ("gate", "yard"):
-        rig.tally.received(camera, missed=1)
-        rig.tally.dropped(camera, "Malformed", Malformed("no event"))
-    rig.tally.forget({"gate"})
+        rig.counters.received(camera, replaced=1)
+        rig.counters.dropped(camera, "Malformed", Malformed("no event"))
+    rig.counters.forget({"gate"})
     assert "gate" not in counts_by_camera(rig.metrics)
     assert "yard" in counts_by_camera(rig.metrics)
-    assert set(rig.tally._said) == {"yard"}
+    assert set(rig.counters._logged) == {"yard"}
 
 
 def test_the_name_of_a_camera_that_fills_pages_is_cut_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    rig.tally.dropped("x" * 3000, "Malformed", Malformed("no event"))
-    rig.tally.failed("x" * 3000, "p", Malformed("no answer"))
+    rig.counters.dropped("x" * 3000, "Malformed", Malformed("no event"))
+    rig.counters.failed("x" * 3000, "p", Malformed("no answer"))
     assert [len(record.getMessage()) < 250 for record in caplog.records] == [True, True]

@@ -4,11 +4,16 @@ import asyncio
 import time
 from collections import deque
 
+import msgspec
 import pytest
 from app_inference.pipeline import live_view as room
 from app_inference.pipeline.frame import Frame
-from app_inference.pipeline.live_view import LiveView, is_live, rate
-from app_inference.pipeline.results import DetectedObject, FrameResult, ImageFacts, ModelFacts, TimingFacts
+from app_inference.pipeline.live_view import LiveView, Picture, Pictures, is_live, rate
+from app_inference.pipeline.results import FrameResult, StageTimes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.app.results import LAMP, a_result
 
 
 def frame(number: int = 1, camera: str = "gate", age_s: float = 0.0) -> Frame:
@@ -16,21 +21,8 @@ def frame(number: int = 1, camera: str = "gate", age_s: float = 0.0) -> Frame:
 
 
 def answer(of: Frame, pipeline: str = "lamps", label: str = "lamp", infer: float = 4.0) -> FrameResult:
-    return FrameResult(
-        schema="vision.detections/1",
-        pipeline=pipeline,
-        camera=of.camera,
-        frame_id=of.frame_id,
-        seq=of.seq,
-        capture_origin=str(of.capture_ns),
-        received_origin=str(of.capture_ns),
-        result_origin=str(time.time_ns()),
-        dropped_since_last=0,
-        image=ImageFacts(64, 48, of.media_type),
-        model=ModelFacts("meter", "1.0.0", "0123456789ab", "detection", "CPU", "FP32"),
-        timing_ms=TimingFacts(1, 1, infer, 1, 3 + infer),
-        objects=(DetectedObject(label, 0, 0.75, (0, 0, 1, 1), (0, 0, 1, 1), ()),),
-    )
+    objects = (msgspec.structs.replace(LAMP, label=label),)
+    return a_result(of.seq, of.camera, pipeline, objects=objects, timing_ms=StageTimes(1, 1, infer, 1, 3 + infer))
 
 
 def look(view: LiveView, *frames: Frame, pipeline: str = "lamps") -> None:
@@ -131,3 +123,60 @@ def test_a_camera_is_live_while_it_keeps_its_own_pace(period: float, silence: fl
     assert is_live(stamps, stamps[-1] + silence) is live
     assert not is_live(deque(), 0)
     assert room.LIVE_S == 5
+
+
+def picture(number: int, size: int = 10) -> Picture:
+    return Picture(f"f-{number}", "image/jpeg", bytes(size))
+
+
+def test_the_newest_frame_is_there_analysed_or_not() -> None:
+    pictures = Pictures()
+    pictures.put_analysed("gate", picture(1))
+    pictures.put_newest("gate", picture(2))
+    assert pictures.find("gate") == picture(2)
+    assert pictures.find("gate", "f-1") == picture(1)
+    assert pictures.find("gate", "f-2") is None
+    assert pictures.find("yard") is None
+
+
+def test_the_last_few_analysed_frames_are_kept() -> None:
+    pictures = Pictures()
+    for number in range(room.KEPT + 3):
+        pictures.put_analysed("gate", picture(number))
+        pictures.put_analysed("gate", picture(number))  # the answer of a second pipeline
+    kept = [number for number in range(room.KEPT + 3) if pictures.find("gate", f"f-{number}")]
+    assert kept == list(range(3, room.KEPT + 3))
+
+
+def test_when_there_are_too_many_the_longest_silent_camera_loses_its_oldest_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "MAX_KEPT", 50)
+    pictures = Pictures()
+    pictures.put_analysed("gate", picture(1))
+    pictures.put_analysed("gate", picture(2))
+    for number in range(4):
+        pictures.put_analysed("yard", picture(number))
+    assert pictures.find("gate", "f-1") is None
+    assert pictures.find("gate", "f-2")
+    assert all(pictures.find("yard", f"f-{number}") for number in range(4))
+
+
+STEPS = st.lists(st.tuples(st.sampled_from("nafx"), st.sampled_from("abc"), st.integers(0, 40)), max_size=80)
+
+
+@given(STEPS)
+def test_the_bytes_are_counted_rightly_and_stay_within_the_bound(steps: list[tuple[str, str, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "MAX_KEPT", 100)
+        pictures = Pictures()
+        for number, (step, camera, size) in enumerate(steps):
+            if step == "f":
+                pictures.forget(camera)
+            elif step == "n":
+                pictures.put_newest(camera, picture(number, size))
+            else:
+                pictures.put_analysed(camera, picture(number, size))
+            cameras = pictures._cameras.values()
+            held = sum(len(it.data) for kept in cameras for it in (*kept.analysed, kept.newest) if it)
+            assert held == pictures._bytes <= 100

@@ -51,8 +51,8 @@ def test_no_model_has_to_enlarge_what_it_is_shown(
 def pipeline(*cameras: str, size: Size = (300, 300), resize: str = STANDARD) -> Any:
     """As much of one as decides how large a picture has to be."""
     model = SimpleNamespace(resolved=SimpleNamespace(size=size, resize=resize))
-    slot = SimpleNamespace(active=SimpleNamespace(models=lambda: [model]))
-    return SimpleNamespace(slot=slot, wants=lambda camera: camera in cameras)
+    served = SimpleNamespace(active=SimpleNamespace(models=lambda: [model]))
+    return SimpleNamespace(served=served, wants=lambda camera: camera in cameras)
 
 
 class Gateway:
@@ -88,7 +88,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(broker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
-    monkeypatch.setattr(picture_needs, "_LOOK_EVERY", 0.02)
+    monkeypatch.setattr(picture_needs, "_INTERVAL", 0.02)
     async with open_bus(BusSettings(broker.host, broker.port)) as bus:
         gateway = Gateway(bus, uuid.uuid4().hex)
         await bus.settle(5)
@@ -118,7 +118,7 @@ async def test_a_camera_is_asked_when_it_is_heard_and_at_every_change_of_what_is
 
 
 async def test_what_is_asked_is_asked_again_before_it_ends(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_needs, "RENEWED", 0.1)
+    monkeypatch.setattr(picture_needs, "RENEWAL", 0.1)
     gateway.plan.pipelines = [pipeline("gate")]
     gateway.show("gate")
     await soon(lambda: len(gateway.asked_of("gate")) > 2)
@@ -151,7 +151,7 @@ async def test_without_core_command_one_line_says_so(
 async def test_a_refusal_is_told_once_with_its_reason(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(picture_needs, "RENEWED", 0.05)
+    monkeypatch.setattr(picture_needs, "RENEWAL", 0.05)
     gateway.refusal = "device gate locked"
     gateway.plan.pipelines = [pipeline("gate")]
     gateway.show("gate")
@@ -173,5 +173,5 @@ async def test_what_was_told_of_a_camera_is_forgotten_with_it(
 
 
 def test_the_shortest_lease_of_a_camera_outlives_a_renewal_that_comes_late() -> None:
-    late = picture_needs._LOOK_EVERY + picture_needs._WAIT
-    assert picture_needs.RENEWED + late + picture_needs._AGAIN < LEAST_LEASE, "one that is not answered as well"
+    late = picture_needs._INTERVAL + picture_needs._WAIT
+    assert picture_needs.RENEWAL + late + picture_needs._AGAIN < LEAST_LEASE, "one that is not answered as well"

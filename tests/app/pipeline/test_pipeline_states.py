@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from app_inference.models.repository import Repository
-from app_inference.pipeline.pipeline_states import pipeline_states
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.reload import sound
+from app_inference.pipeline.reload import pipeline_states, sound
 from app_inference.pipeline.serving import Models, Preparation, wanted_models
 from app_inference.rollout.boot import Starts
 from app_inference.rollout.journal import Journal

@@ -5,7 +5,7 @@ from app_inference.inference.model import load_model
 from app_inference.models.repository import stored_model
 from app_inference.pipeline import plan as room
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 from app_inference.settings import PipelineSection
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from tests.conformance.eyes import save_meter
 
 
 @pytest.fixture(scope="module")
-def slots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ServedModel]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ServedModel]:
     folder = save_meter(tmp_path_factory.mktemp("models"))
     return {name: ServedModel(name, load_model(stored_model(folder))) for name in ("meter", "other")}
 
@@ -38,16 +38,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_frame_goes_to_every_pipeline_that_wants_its_camera(slots: dict[str, ServedModel]) -> None:
+def test_a_frame_goes_to_every_pipeline_that_wants_its_camera(served: dict[str, ServedModel]) -> None:
     sections = {"all": section(), "gate": section(cameras="gate"), "off": section(enabled=False)}
-    plan = plan_from(sections, slots, Plan())
+    plan = plan_from(sections, served, Plan())
     assert [it.id for it in plan.for_camera("gate")] == ["all", "gate"]
     assert [it.id for it in plan.for_camera("yard")] == ["all"]
     assert plan.models == {"meter"}
 
 
-def test_a_camera_nobody_wants_is_told_from_one_whose_rate_is_used_up(slots: dict[str, ServedModel]) -> None:
-    plan = plan_from({"gate": section(cameras="gate", rate=0.1)}, slots, Plan())
+def test_a_camera_nobody_wants_is_told_from_one_whose_rate_is_used_up(served: dict[str, ServedModel]) -> None:
+    plan = plan_from({"gate": section(cameras="gate", rate=0.1)}, served, Plan())
     assert plan.for_camera("gate")
     assert not plan.for_camera("gate")
     assert plan.wants("gate")
@@ -55,8 +55,8 @@ def test_a_camera_nobody_wants_is_told_from_one_whose_rate_is_used_up(slots: dic
 
 
 @pytest.mark.parametrize(("rate", "fps"), [(5, 30), (10, 25), (1, 30), (24, 25), (30, 30)])
-def test_the_rate_is_kept_on_average(slots: dict[str, ServedModel], clock: Clock, rate: float, fps: float) -> None:
-    plan = plan_from({"gate": section(rate=rate)}, slots, Plan())
+def test_the_rate_is_kept_on_average(served: dict[str, ServedModel], clock: Clock, rate: float, fps: float) -> None:
+    plan = plan_from({"gate": section(rate=rate)}, served, Plan())
     looked = 0
     for _ in range(int(20 * fps)):
         looked += len(plan.for_camera("gate"))
@@ -81,8 +81,8 @@ def test_no_more_frames_than_the_rate_allows(gaps: list[float], rate: float) -> 
             assert then - first >= (more - 1 - room.JITTER) / rate - 1e-9
 
 
-def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(slots: dict[str, ServedModel], clock: Clock) -> None:
-    plan = plan_from({"slow": section(rate=1), "every": section()}, slots, Plan())
+def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(served: dict[str, ServedModel], clock: Clock) -> None:
+    plan = plan_from({"slow": section(rate=1), "every": section()}, served, Plan())
     assert [it.id for it in plan.for_camera("gate")] == ["every", "slow"]
     assert [it.id for it in plan.for_camera("yard")] == ["every", "slow"]
     assert [it.id for it in plan.for_camera("gate")] == ["every"]
@@ -90,27 +90,27 @@ def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(slots: dict[str, Se
     assert [it.id for it in plan.for_camera("gate")] == ["every", "slow"]
 
 
-def test_a_pause_is_not_made_up_for(slots: dict[str, ServedModel], clock: Clock) -> None:
-    plan = plan_from({"gate": section(rate=1)}, slots, Plan())
+def test_a_pause_is_not_made_up_for(served: dict[str, ServedModel], clock: Clock) -> None:
+    plan = plan_from({"gate": section(rate=1)}, served, Plan())
     plan.for_camera("gate")
     clock.now += 60
     assert [bool(plan.for_camera("gate")) for _ in range(3)] == [True, False, False]
 
 
-def test_the_threshold_of_a_pipeline_goes_before_the_models_own(slots: dict[str, ServedModel]) -> None:
-    plan = plan_from({"own": section(), "strict": section(threshold=0.9)}, slots, Plan())
+def test_the_threshold_of_a_pipeline_goes_before_the_models_own(served: dict[str, ServedModel]) -> None:
+    plan = plan_from({"own": section(), "strict": section(threshold=0.9)}, served, Plan())
     own, strict = plan.pipelines
-    model = slots["meter"].model
+    model = served["meter"].model
     assert own.options(model) == model.resolved.options
     assert strict.options(model).confidence == 0.9
     assert strict.options(model).iou == model.resolved.options.iou
 
 
-def test_a_pipeline_whose_new_model_is_not_to_be_had_stays_as_it_was(slots: dict[str, ServedModel]) -> None:
-    before = plan_from({"gate": section(cameras="gate")}, slots, Plan())
+def test_a_pipeline_whose_new_model_is_not_to_be_had_stays_as_it_was(served: dict[str, ServedModel]) -> None:
+    before = plan_from({"gate": section(cameras="gate")}, served, Plan())
     wanted = {"gate": section(model="missing"), "new": section(model="missing"), "yard": section(model="other")}
-    after = plan_from(wanted, slots, before)
-    assert [(it.id, it.slot.name, it.cameras) for it in after.pipelines] == [
+    after = plan_from(wanted, served, before)
+    assert [(it.id, it.served.name, it.cameras) for it in after.pipelines] == [
         ("gate", "meter", frozenset({"gate"})),
         ("yard", "other", None),
     ]
@@ -118,6 +118,6 @@ def test_a_pipeline_whose_new_model_is_not_to_be_had_stays_as_it_was(slots: dict
     assert after.models == {"meter", "other"}
 
 
-def test_a_pipeline_that_is_switched_off_or_gone_does_not_stay(slots: dict[str, ServedModel]) -> None:
-    before = plan_from({"off": section(), "gone": section()}, slots, Plan())
-    assert plan_from({"off": section(model="missing", enabled=False)}, slots, before).pipelines == ()
+def test_a_pipeline_that_is_switched_off_or_gone_does_not_stay(served: dict[str, ServedModel]) -> None:
+    before = plan_from({"off": section(), "gone": section()}, served, Plan())
+    assert plan_from({"off": section(model="missing", enabled=False)}, served, before).pipelines == ()

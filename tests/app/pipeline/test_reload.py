@@ -218,7 +218,7 @@ def test_a_model_that_is_brought_back_meanwhile_leaves_alone_what_a_change_has_l
     serving = LivePipelines(models, SimpleNamespace(plan=plan), LiveView())  # type: ignore[arg-type]
     models.load({"second": coming["new"]})  # the change has come so far
     serving.fill("meter", load_model(repository.find("meter")))
-    assert serving.analyst.plan.models == {"meter"}
+    assert serving.analyser.plan.models == {"meter"}
     assert models.served.keys() == {"meter", "second"}
     serving.take_over(plan_from(before, models.served, plan))
     assert models.served.keys() == {"meter"}

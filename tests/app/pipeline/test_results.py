@@ -1,71 +1,69 @@
-"""A finding becomes an event that core-data, eKuiper and rules can read."""
+"""What a model finds becomes an event that core-data, eKuiper and rules can read."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 from app_inference.devices.startup import result_profiles
+from app_inference.inference.model import ModelFacts, Timings
+from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.results import (
     PROFILES,
     RESOURCES,
-    Finding,
-    FrameFacts,
     FrameResult,
-    ImageFacts,
-    ModelFacts,
-    TimingFacts,
-    answer_from,
     classes_from,
+    complete,
     event_from,
+    is_empty,
     objects_from,
+    result_from,
     top,
 )
-from app_inference.stages.zones import parse_zone
+from app_inference.stages.zones import ZoneStage
 from app_inference.vision.detections import Anomaly, Classes, Detections, Keypoints, Segmentation
+from app_inference.vision.image import Image
 from edgex_kit.wire import codec
 from edgex_kit.wire.messages import AddEventRequest
 
-FRAME = FrameFacts(
-    "dock-cam", "01J8", 90211, 1790000000125000001, 1790000000141000002, ImageFacts(200, 100, "image/png")
-)
-TIMING = TimingFacts(3.1, 1.2, 14.9, 0.8, 20.0)
+FRAME = Frame("dock-cam", "01J8", 90211, 1790000000125000001, b"", "image/png", None, 1790000000141000002)
+IMAGE = Image(np.zeros((100, 200, 3), np.uint8), 200, 100)
 LABELS = ("person", "car")
 TWO = Detections(
     np.array([[20, 10, 60, 90], [100, 0, 200, 50]], np.float32), np.array([0.81, 0.5], np.float32), np.array([0, 1])
 )
+ONE_KEYPOINT = Keypoints(TWO.take(np.array([0])), np.ones((1, 3, 2), np.float32), np.ones((1, 3), np.float32))
 
 
-def model(task: str = "detection") -> ModelFacts:
-    return ModelFacts("person-det", "3.0.0", "0123456789ab", task, "GPU.0", "INT8")
+def pipeline(*stages: Any, labels: frozenset[str] = frozenset()) -> Any:
+    return SimpleNamespace(id="lamps", labels=labels, stages=stages)
 
 
-def finding(result: Any = TWO, task: str = "detection", **fields: Any) -> Finding:
-    known: dict[str, Any] = {
-        "pipeline": "lamps",
-        "is_news": True,
-        "result": result,
-        "frame": FRAME,
-        "model": model(task),
-        "timing": TIMING,
-        "objects": objects_from(result, LABELS, (200, 100), frozenset(), ()),
-        "classes": classes_from(result, LABELS, frozenset()),
-    }
-    return Finding(**{**known, **fields})
+def result(found: Any = TWO, task: str = "detection", dropped: int = 0, of: Any = None) -> FrameResult:
+    facts = ModelFacts("person-det", "3.0.0", "0123456789ab", task, "GPU.0", "INT8")
+    model: Any = SimpleNamespace(task=task, labels=LABELS, facts=facts)
+    made = result_from(found, model, of or pipeline(), FRAME, IMAGE, (3.1, Timings(1.2, 14.9, 0.8)))
+    complete(made, of or pipeline(), FRAME, IMAGE, dropped)
+    return made
 
 
-def on_the_wire(answer: FrameResult) -> dict[str, Any]:
+def anomaly(score: float, *, is_anomalous: bool) -> Anomaly:
+    return Anomaly(score, is_anomalous, np.zeros((4, 4), np.float32), None)  # type: ignore[arg-type]
+
+
+def on_the_wire(of: FrameResult) -> dict[str, Any]:
     """The event as a subscriber reads it."""
-    message = json.loads(codec.encode(AddEventRequest(event=event_from(answer))))
+    message = json.loads(codec.encode(AddEventRequest(event=event_from(of))))
     event: dict[str, Any] = message["payload"]["event"]
     return event
 
 
 def test_every_field_of_the_schema_is_there() -> None:
-    said = on_the_wire(answer_from(finding(), dropped=2))["readings"][0]["objectValue"]
-    assert int(said.pop("resultOrigin")) > 1790000000141000002
-    assert said == {
+    found = on_the_wire(result(dropped=2))["readings"][0]["objectValue"]
+    assert int(found.pop("resultOrigin")) > 1790000000141000002
+    assert found == {
         "schema": "vision.detections/1",
         "pipeline": "lamps",
         "camera": "dock-cam",
@@ -106,7 +104,7 @@ def test_every_field_of_the_schema_is_there() -> None:
 
 
 def test_names_are_equal_in_the_event_and_all_its_readings() -> None:
-    event = on_the_wire(answer_from(finding(), dropped=0))
+    event = on_the_wire(result())
     assert (event["deviceName"], event["profileName"], event["sourceName"]) == ("dock-cam", "detection", "lamps")
     assert {(it["deviceName"], it["profileName"]) for it in event["readings"]} == {("dock-cam", "detection")}
     assert len({it["id"] for it in [event, *event["readings"]]}) == 6
@@ -114,16 +112,18 @@ def test_names_are_equal_in_the_event_and_all_its_readings() -> None:
 
 
 def test_scalars_for_rules_are_written_as_go_writes_them() -> None:
-    scalars = {it["resourceName"]: it for it in on_the_wire(answer_from(finding(), dropped=0))["readings"]}
-    assert scalars["Detections"]["valueType"] == "Object"
-    assert (scalars["ObjectCount"]["valueType"], scalars["ObjectCount"]["value"]) == ("Int32", "2")
-    assert (scalars["TopLabel"]["valueType"], scalars["TopLabel"]["value"]) == ("String", "person")
-    assert (scalars["TopScore"]["valueType"], scalars["TopScore"]["value"]) == ("Float32", "8.1e-01")
-    assert (scalars["InferenceTimeMs"]["valueType"], scalars["InferenceTimeMs"]["value"]) == ("Float32", "1.49e+01")
+    readings = {it["resourceName"]: (it["valueType"], it.get("value")) for it in on_the_wire(result())["readings"]}
+    assert readings == {
+        "Detections": ("Object", None),
+        "ObjectCount": ("Int32", "2"),
+        "TopLabel": ("String", "person"),
+        "TopScore": ("Float32", "8.1e-01"),
+        "InferenceTimeMs": ("Float32", "1.49e+01"),
+    }
 
 
 def test_tags_tie_the_event_to_its_frame_and_model() -> None:
-    assert on_the_wire(answer_from(finding(), dropped=0))["tags"] == {
+    assert on_the_wire(result())["tags"] == {
         "frameId": "01J8",
         "seq": 90211,
         "captureOrigin": "1790000000125000001",
@@ -132,20 +132,19 @@ def test_tags_tie_the_event_to_its_frame_and_model() -> None:
     }
 
 
-def test_nothing_found_is_told_with_an_empty_list_and_an_empty_label() -> None:
-    answer = answer_from(finding(Detections.empty()), dropped=0)
-    event = on_the_wire(answer)
+def test_no_objects_are_an_empty_list_and_an_empty_label() -> None:
+    event = on_the_wire(result(Detections.empty()))
     assert event["readings"][0]["objectValue"]["objects"] == []
     assert [it["value"] for it in event["readings"][1:4]] == ["0", "", "0e+00"]
 
 
 def test_origins_rise_from_result_to_result() -> None:
-    origins = [int(answer_from(finding(), dropped=0).result_origin) for _ in range(100)]
+    origins = [int(result().result_origin) for _ in range(100)]
     assert origins == sorted(set(origins))
 
 
 @pytest.mark.parametrize(
-    ("result", "task", "label", "count"),
+    ("found", "task", "label", "count"),
     [
         (Classes(np.array([1, 0]), np.array([0.7, 0.2], np.float32)), "classification", "car", 2),
         (
@@ -154,26 +153,21 @@ def test_origins_rise_from_result_to_result() -> None:
             "person",
             1,
         ),
-        (Anomaly(0.9, True, np.zeros((4, 4), np.float32), None), "anomaly", "anomalous", 0),  # type: ignore[arg-type]
-        (Anomaly(0.1, False, np.zeros((4, 4), np.float32), None), "anomaly", "normal", 0),  # type: ignore[arg-type]
-        (
-            Keypoints(TWO.take(np.array([0])), np.ones((1, 3, 2), np.float32), np.ones((1, 3), np.float32)),
-            "keypoints",
-            "person",
-            1,
-        ),
+        (anomaly(0.9, is_anomalous=True), "anomaly", "anomalous", 0),
+        (anomaly(0.1, is_anomalous=False), "anomaly", "normal", 0),
+        (ONE_KEYPOINT, "keypoints", "person", 1),
     ],
 )
-def test_every_task_has_its_profile_and_its_resource(result: Any, task: str, label: str, count: int) -> None:
-    answer = answer_from(finding(result, task), dropped=0)
-    event = on_the_wire(answer)
+def test_every_task_has_its_profile_and_its_resource(found: Any, task: str, label: str, count: int) -> None:
+    made = result(found, task)
+    event = on_the_wire(made)
     resource = event["readings"][0]["resourceName"]
     assert (event["profileName"], resource) == (PROFILES[task], RESOURCES[task])
-    assert answer.schema == f"vision.{resource.lower()}/1"
+    assert made.schema == f"vision.{resource.lower()}/1"
     assert [it["value"] for it in event["readings"][1:3]] == [str(count), label]
 
 
-def test_the_profiles_we_ship_hold_every_resource_we_send() -> None:
+def test_the_shipped_profiles_hold_every_resource_of_results() -> None:
     shipped = {
         it.name: {resource.name: resource.properties.value_type for resource in it.device_resources}
         for it in result_profiles()
@@ -184,48 +178,47 @@ def test_the_profiles_we_ship_hold_every_resource_we_send() -> None:
 
 
 def test_labels_that_are_not_wanted_are_left_out() -> None:
-    assert [it.label for it in objects_from(TWO, LABELS, (200, 100), frozenset({"car"}), ())] == ["car"]
+    assert [it.label for it in objects_from(TWO, LABELS, (200, 100), frozenset({"car"}))] == ["car"]
     classes = Classes(np.array([1, 0]), np.array([0.7, 0.2], np.float32))
     assert [it.label for it in classes_from(classes, LABELS, frozenset({"person"}))] == ["person"]
 
 
 def test_a_class_without_a_label_is_named_by_its_number() -> None:
-    assert [it.label for it in objects_from(TWO, (), (200, 100), frozenset(), ())] == ["0", "1"]
+    assert [it.label for it in objects_from(TWO, (), (200, 100), frozenset())] == ["0", "1"]
 
 
-def test_an_object_is_in_the_zones_it_stands_in() -> None:
-    zones = (parse_zone("left", "0,0,0.5,0,0.5,1,0,1"), parse_zone("top", "0,0,1,0,1,0.5,0,0.5"))
-    found = objects_from(TWO, LABELS, (200, 100), frozenset(), zones)
-    assert [it.zones for it in found] == [("left",), ("top",)]
+def test_objects_pass_through_the_stages_of_the_pipeline_in_order() -> None:
+    zones = ZoneStage({"left": "0,0,0.5,0,0.5,1,0,1", "top": "0,0,1,0,1,0.5,0,0.5"})
+    only_top = SimpleNamespace(process=lambda _frame, _image, objects: tuple(it for it in objects if "top" in it.zones))
+    assert [it.zones for it in result(of=pipeline(zones)).objects or ()] == [("left",), ("top",)]
+    assert [it.label for it in result(of=pipeline(zones, only_top)).objects or ()] == ["car"]
+    assert result(of=pipeline(only_top, zones)).objects == ()
 
 
-def test_joints_come_with_their_object() -> None:
+def test_keypoints_come_with_their_object() -> None:
     points = np.array([[[1, 2], [3, 4]]], np.float32)
-    result = Keypoints(TWO.take(np.array([1])), points, np.array([[0.5, 0.25]], np.float32))
-    found = objects_from(result, LABELS, (200, 100), frozenset(), ())
-    assert found[0].keypoints == ((1.0, 2.0, 0.5), (3.0, 4.0, 0.25))
+    found = Keypoints(TWO.take(np.array([1])), points, np.array([[0.5, 0.25]], np.float32))
+    (one,) = objects_from(found, LABELS, (200, 100), frozenset())
+    assert one.keypoints == ((1.0, 2.0, 0.5), (3.0, 4.0, 0.25))
 
 
 @pytest.mark.parametrize(
-    ("result", "is_news", "is_told"),
+    ("found", "task", "empty"),
     [
-        (TWO, False, True),
-        (Detections.empty(), False, False),
-        (Detections.empty(), True, True),
-        (Anomaly(0.9, True, np.zeros((1, 1), np.float32), None), False, True),  # type: ignore[arg-type]
-        (Anomaly(0.1, False, np.zeros((1, 1), np.float32), None), False, False),  # type: ignore[arg-type]
+        (TWO, "detection", False),
+        (Detections.empty(), "detection", True),
+        (anomaly(0.9, is_anomalous=True), "anomaly", False),
+        (anomaly(0.1, is_anomalous=False), "anomaly", True),
     ],
 )
-def test_a_quiet_pipeline_tells_only_what_it_found(result: Any, is_news: bool, is_told: bool) -> None:
-    task = "anomaly" if isinstance(result, Anomaly) else "detection"
-    assert finding(result, task, is_news=is_news).is_told is is_told
+def test_a_result_is_empty_without_objects_classes_or_an_anomaly(found: Any, task: str, empty: bool) -> None:
+    assert is_empty(result(found, task)) is empty
 
 
 def test_the_top_is_the_best_score_wherever_it_stands() -> None:
-    backwards = TWO.take(np.array([1, 0]))
-    assert top(answer_from(finding(backwards), dropped=0)) == ("person", 0.81)
+    assert top(result(TWO.take(np.array([1, 0])))) == ("person", 0.81)
 
 
-def test_an_answer_reads_back_from_its_own_json() -> None:
-    answer = answer_from(finding(), dropped=1)
-    assert msgspec.json.decode(msgspec.json.encode(answer), type=FrameResult) == answer
+def test_a_result_reads_back_from_its_own_json() -> None:
+    made = result()
+    assert msgspec.json.decode(msgspec.json.encode(made), type=FrameResult) == made

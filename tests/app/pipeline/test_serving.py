@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from app_inference.inference.model import load_model
+from app_inference.inference.model import Model, load_model
 from app_inference.inference.runtime import Runtime
-from app_inference.models.repository import Repository
+from app_inference.models.repository import Repository, stored_model
 from app_inference.pipeline import serving as room
-from app_inference.pipeline.cores import cores, streams_for, workers_for
-from app_inference.pipeline.serving import Models, runtime_from
-from app_inference.pipeline.slot import ActiveSet
+from app_inference.pipeline.samples import Sample
+from app_inference.pipeline.serving import ActiveSet, Models, ServedModel, runtime_from
 from app_inference.rollout.boot import Starts
 from app_inference.rollout.journal import Journal
-from app_inference.settings import InferenceSection, PipelineSection
+from app_inference.settings import InferenceSection, PipelineSection, cores
 from app_inference.vision.image import image_from_pixels
 
 from tests.conformance.eyes import save_meter
+
+WHITE = image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_models_on_their_way_say_what_is_done_to_them_and_which_they_wait_for(
     go.set()
     loading.join()
     assert {row["state"] for row in rows.values()} == {"preparing"}
-    assert rows["meter"]["doing"] == "looking at a first picture"
+    assert rows["meter"]["doing"] == "analysing a first picture"
     assert rows["other"]["doing"] == rows["missing"]["doing"] == "waiting until model 'meter' is ready"
     assert {row["name"]: row["state"] for row in models.status()} == {
         "meter": "serving",
@@ -236,6 +237,54 @@ def test_what_is_left_to_the_service_follows_from_the_cores(
     section: InferenceSection, streams: int, threads: int, workers: int
 ) -> None:
     runtime = runtime_from(section)
-    assert (streams_for(section), runtime.streams, runtime.threads) == (streams, streams, threads)
+    assert (section.stream_count, runtime.streams, runtime.threads) == (streams, streams, threads)
     if cores() > 1:
-        assert workers_for(section) == workers
+        assert section.worker_count == workers
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> list[Model]:
+    folders = [save_meter(tmp_path, version=version) for version in ("1.0.0", "2.0.0")]
+    return [load_model(stored_model(folder)) for folder in folders]
+
+
+def test_a_thread_keeps_its_session_and_shares_it_with_nobody(versions: list[Model]) -> None:
+    served, sessions = ServedModel("meter", versions[0]), []
+    own = served.session(versions[0])
+    assert served.session(versions[0]) is own
+    thread = threading.Thread(target=lambda: sessions.append(served.session(versions[0])))
+    thread.start()
+    thread.join()
+    assert sessions[0] is not own
+
+
+def test_the_next_frame_is_looked_at_by_the_new_model(versions: list[Model]) -> None:
+    served = ServedModel("meter", versions[0])
+    assert served.replace(ActiveSet(versions[1])).serving is versions[0]
+    assert served.assign("gate").first is served.model is versions[1]
+
+
+def test_a_frame_under_way_is_finished_by_the_model_that_began_it(versions: list[Model]) -> None:
+    served = ServedModel("meter", versions[0])
+    assignment = served.assign("gate")
+    served.replace(ActiveSet(versions[1]))
+    result, _ = served.session(assignment.first).analyse(WHITE)
+    assert len(result) == 1  # type: ignore[arg-type]
+
+
+def test_a_model_nobody_holds_any_more_is_gone(versions: list[Model]) -> None:
+    served = ServedModel("meter", versions.pop(0))
+    served.session(served.model)
+    old = weakref.ref(served.model)
+    served.replace(ActiveSet(versions[0]))
+    served.session(versions[0])
+    gc.collect()
+    assert old() is None
+
+
+def test_what_was_noted_of_a_camera_goes_with_it(versions: list[Model]) -> None:
+    served = ServedModel("meter", versions[0])
+    for camera in ("gate", "yard"):
+        served.observe(versions[0], camera, Sample(1.0))
+    served.forget({"gate"})
+    assert served.cameras(versions[0]) == {"yard"}

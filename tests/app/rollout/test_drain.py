@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from app_inference.inference.session import Session
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout import drain
 from app_inference.rollout.metrics import UpdateMeters
 from app_inference.rollout.steps import Step

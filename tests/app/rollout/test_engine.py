@@ -11,7 +11,7 @@ import pytest
 import requests
 from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
-from app_inference.pipeline.slot import ServedModel
+from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout import engine as engine_module
 from app_inference.rollout.desired import ModelRequest, ObserveOptions
 from app_inference.rollout.engine import Engine

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from app_inference.pipeline.slot import ActiveSet
+from app_inference.pipeline.serving import ActiveSet
 from app_inference.rollout.desired import CanaryOptions, ObserveOptions
 from app_inference.rollout.journal import Journal
 from app_inference.rollout.steps import Step

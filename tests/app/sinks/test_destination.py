@@ -2,7 +2,7 @@
 
 import pytest
 from app_inference.settings import TriggerSection
-from app_inference.sinks.destination import MAX_TOPIC, Destination
+from app_inference.sinks.edgex_bus import MAX_TOPIC, Destination
 from edgex_kit.wire.errors import Invalid, Malformed
 from edgex_kit.wire.messages import Event, new_id
 from edgex_kit.wire.topics import EventTopic, Topics, matches

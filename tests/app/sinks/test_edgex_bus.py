@@ -7,8 +7,8 @@ import threading
 from typing import Any
 
 import pytest
-from app_inference.sinks import edgex_bus as outbox
-from app_inference.sinks.edgex_bus import WINDOW
+from app_inference.sinks import queue as result_queue
+from app_inference.sinks.queue import WINDOW
 from edgex_kit.bus.bus import open_bus
 from edgex_kit.bus.connection import BusSettings
 from edgex_standin.broker.broker import open_broker
@@ -129,7 +129,7 @@ async def test_many_threads_may_send_at_once_while_the_line_comes_and_goes(broke
         def work() -> None:
             while not over.is_set():
                 with lock:  # as a camera's door does
-                    rig.outbox.send(TOPIC, b"%d" % next(numbers))
+                    rig.queue.send(TOPIC, b"%d" % next(numbers))
                 over.wait(0.001)
 
         threads = [threading.Thread(target=work) for _ in range(4)]
@@ -144,7 +144,7 @@ async def test_many_threads_may_send_at_once_while_the_line_comes_and_goes(broke
         over.set()
         for thread in threads:
             thread.join()
-        rig.outbox.send(TOPIC, b"-1")
+        rig.queue.send(TOPIC, b"-1")
         await until(lambda: -1 in rig.heard)
         sent = next(numbers)
         assert rig.once() == [*range(sent), -1]
@@ -152,7 +152,7 @@ async def test_many_threads_may_send_at_once_while_the_line_comes_and_goes(broke
 
 async def test_what_waits_at_the_end_goes_out_when_the_broker_comes_back_in_time(broker: Any, caplog: Any) -> None:
     async with open_rig(broker.address) as rig:
-        async with rig.outbox.emptied():
+        async with rig.queue.emptied():
             rig.line.cut()
             await until(lambda: not rig.bus.is_connected)
             rig.send(100)
@@ -166,9 +166,9 @@ async def test_what_waits_at_the_end_goes_out_when_the_broker_comes_back_in_time
 async def test_what_the_broker_has_not_taken_at_the_end_is_counted_as_lost_in_one_line(
     broker: Any, caplog: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(outbox, "LAST_WAIT", 0.3)
+    monkeypatch.setattr(result_queue, "LAST_WAIT", 0.3)
     async with open_rig(broker.address) as rig:
-        async with rig.outbox.emptied():
+        async with rig.queue.emptied():
             rig.line.swallows = True
             rig.send(5)  # these are written, and nobody ever says that they came
             await asyncio.sleep(0.1)
@@ -181,11 +181,11 @@ async def test_what_the_broker_has_not_taken_at_the_end_is_counted_as_lost_in_on
 
 async def test_a_broker_that_takes_all_makes_nobody_wait_at_the_end(broker: Any, caplog: Any) -> None:
     async with open_rig(broker.address) as rig:
-        async with rig.outbox.emptied():
+        async with rig.queue.emptied():
             rig.send(200)
         assert (rig.waiting.value, rig.dropped.value) == (0, 0)  # not one without its receipt
         await until(lambda: len(rig.heard) == 200, 1)
-        async with asyncio.timeout(0.2), rig.outbox.emptied():
+        async with asyncio.timeout(0.2), rig.queue.emptied():
             pass
 
 
@@ -193,7 +193,7 @@ async def test_a_second_signal_ends_the_last_wait_and_still_tells_what_is_lost(b
     async with open_rig(broker.address) as rig:
 
         async def serve() -> None:
-            async with rig.outbox.emptied():
+            async with rig.queue.emptied():
                 rig.send(7)
                 await asyncio.Event().wait()
 

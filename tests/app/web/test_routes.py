@@ -7,12 +7,12 @@ from itertools import count, pairwise
 
 import pytest
 import requests
-from app_inference.pipeline.results import DetectedObject, FrameResult, ImageFacts, ModelFacts, TimingFacts
 from app_inference.web.routes import LIVE_HZ, Thinning
 from app_inference.web.status import counts_by_camera
 from edgex_kit.service.metrics import Metrics
 from edgex_standin.address import Address
 
+from tests.app.results import a_result
 from tests.conformance.eyes import (
     METER,
     PROFILE,
@@ -32,28 +32,10 @@ from tests.conformance.peers import until
 BASE = "routes"
 
 
-def answer(frame: int, camera: str = "gate", pipeline: str = "lamps") -> FrameResult:
-    return FrameResult(
-        schema="vision.detections/1",
-        pipeline=pipeline,
-        camera=camera,
-        frame_id=f"f-{frame}",
-        seq=frame,
-        capture_origin="1",
-        received_origin="2",
-        result_origin="3",
-        dropped_since_last=0,
-        image=ImageFacts(64, 48, "image/jpeg"),
-        model=ModelFacts("meter", "1.0.0", "0123456789ab", "detection", "CPU", "FP32"),
-        timing_ms=TimingFacts(1, 1, 1, 1, 4),
-        objects=(DetectedObject("lamp", 0, 0.75, (0, 0, 1, 1), (0, 0, 1, 1), ()),),
-    )
-
-
 @pytest.mark.parametrize("fps", [5, 15, 25, 30, 60])
 def test_the_live_stream_is_thinned_evenly_to_what_an_eye_needs(fps: int) -> None:
     thinning = Thinning()
-    chosen = [number for number in range(fps * 10) if thinning.chooses(answer(number), number / fps)]
+    chosen = [number for number in range(fps * 10) if thinning.chooses(a_result(number), number / fps)]
     assert len(chosen) / 10 == pytest.approx(min(fps, LIVE_HZ), rel=0.05)
     gaps = {then - before for before, then in pairwise(chosen)}
     assert max(gaps) - min(gaps) <= 2
@@ -63,14 +45,14 @@ def test_all_results_of_one_frame_go_or_stay_together() -> None:
     thinning = Thinning()
     for number in range(100):
         now = number / 40
-        chosen = {thinning.chooses(answer(number, pipeline=it), now) for it in ("lamps", "doors", "cars")}
+        chosen = {thinning.chooses(a_result(number, pipeline=it), now) for it in ("lamps", "doors", "cars")}
         assert len(chosen) == 1
 
 
 def test_cameras_are_thinned_each_for_itself() -> None:
     thinning = Thinning()
-    assert all(thinning.chooses(answer(0, camera), 0) for camera in ("gate", "yard"))
-    assert not thinning.chooses(answer(1, "gate"), 0.01)
+    assert all(thinning.chooses(a_result(0, camera), 0) for camera in ("gate", "yard"))
+    assert not thinning.chooses(a_result(1, "gate"), 0.01)
 
 
 def test_counts_are_those_of_the_camera() -> None:
