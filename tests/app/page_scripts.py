@@ -1,6 +1,6 @@
-"""What the page's tests look at, as scripts that run in its browser; `arguments[0]` is the name of a card."""
+"""Scripts for the page's tests, run in the browser; `arguments[0]` is the name of a card."""
 
-# The card, brought into view, as pictures that nobody sees are not loaded.
+# The card, scrolled into view, because pictures outside of it are not loaded.
 FIND_CARD = """
 const isNamed = it => it.querySelector('h3').textContent === arguments[0];
 const card = [...document.querySelectorAll('.card')].find(isNamed);
@@ -8,7 +8,7 @@ card?.scrollIntoView();
 const canvas = card?.querySelector('canvas');
 """
 READ_CARD = f"{FIND_CARD} return card?.innerText ?? '';"
-# The light of the picture's corner, and where its middle row wears the colour of the label.
+# The lightness of the picture's corner, and where its middle row has the colour of the label.
 READ_PICTURE = f"""{FIND_CARD}
 const swatch = card?.querySelector('.chip i');
 if (!swatch) return null;
@@ -47,7 +47,7 @@ const contrast = it => {
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 };
 const saysSomething = it => [...it.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-const isSeen = it => it.checkVisibility() && !it.closest('.stage, .unseen, svg') && saysSomething(it);
+const isSeen = it => it.checkVisibility() && !it.closest('.picture, .unseen, svg') && saysSomething(it);
 const texts = [...document.body.querySelectorAll('*')].filter(isSeen);
 return texts.map(it => [it.textContent.slice(0, 40), contrast(it)]).filter(([, ratio]) => ratio < 4.5);
 """

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, over the real service, which looks at frames that the tests publish."""
+"""The page in a real Chromium, with the real service, which analyses frames that the tests publish."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from tests.app.light_meter import BOX_WIDTH, TOPICS, filming, gray_jpeg, save_li
 from tests.app.page_scripts import READ_CARD, READ_LOW_CONTRAST, READ_PICTURE, READ_ZONE
 from tests.conformance.eyes import Eye, bus_section, configure, run_eye
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 HOSTILE = "<img src=x onerror='window.hit=1'>"
 
 
@@ -34,7 +34,7 @@ def watched(folder: Path, broker: Address, pipelines: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
-    """One pipeline that sees a person in every picture, one whose model is missing, and one zone."""
+    """One pipeline that detects a person in every picture, one whose model is missing, and one zone."""
     folder = tmp_path_factory.mktemp("eye")
     save_light_meter(folder / "models/light-meter/1.0.0")
     watch = {"Cameras": "*", "Model": "light-meter", "Zones": {"doorway": "0.6,0.1,0.95,0.1,0.95,0.9,0.6,0.9"}}
@@ -57,7 +57,7 @@ def _card(browser: Browser, name: str) -> str:
     return str(browser.run(READ_CARD, name))
 
 
-async def test_boxes_are_drawn_on_the_very_frame_they_belong_to(
+async def test_boxes_are_drawn_on_the_frame_they_belong_to(
     eye: Eye, broker: Address, browser: Browser, unique: str
 ) -> None:
     async with filming(broker, unique):
@@ -74,7 +74,7 @@ async def test_boxes_are_drawn_on_the_very_frame_they_belong_to(
     assert len(lights) >= 4, "the picture is not live"
 
 
-async def test_a_card_says_what_was_seen_and_how_fast(eye: Eye, broker: Address, browser: Browser, unique: str) -> None:
+async def test_a_card_shows_detections_and_latency(eye: Eye, broker: Address, browser: Browser, unique: str) -> None:
     async with filming(broker, unique):
         await asyncio.to_thread(browser.open, eye.url)
         text = await _until(lambda: (it := _card(browser, unique)) and "person" in it and "ms" in it and it)
@@ -84,13 +84,11 @@ async def test_a_card_says_what_was_seen_and_how_fast(eye: Eye, broker: Address,
         await _until(lambda: browser.run(find, unique))
 
 
-async def test_a_models_card_says_in_a_line_what_became_of_its_update(
-    broker: Address, browser: Browser, tmp_path: Path
-) -> None:
+async def test_a_models_card_shows_the_outcome_of_its_update(broker: Address, browser: Browser, tmp_path: Path) -> None:
     save_light_meter(tmp_path / "models/light-meter/1.0.0")
     (tmp_path / "models/.state").mkdir()
-    wish = '{"generation": 1, "models": {"light-meter": {"version": "9.9.9"}}}'
-    (tmp_path / "models/.state/desired.json").write_text(wish, encoding="utf-8")
+    request = '{"generation": 1, "models": {"light-meter": {"version": "9.9.9"}}}'
+    (tmp_path / "models/.state/desired.json").write_text(request, encoding="utf-8")
     with run_eye(watched(tmp_path, broker, {"watch": {"Model": "light-meter"}}), "-s") as eye:
         await asyncio.to_thread(browser.open, eye.url)
         await _until(lambda: "no version '9.9.9'" in _card(browser, "light-meter"))
@@ -168,7 +166,7 @@ async def test_models_show_their_state_and_a_failed_one_its_reason(eye: Eye, bro
     assert all(word in serving for word in ("serving", "1.0.0", "CPU", "FP32", "watch"))
 
 
-async def test_a_pipeline_whose_model_cannot_serve_says_so(eye: Eye, browser: Browser) -> None:
+async def test_a_pipeline_whose_model_cannot_serve_shows_the_reason(eye: Eye, browser: Browser) -> None:
     await asyncio.to_thread(browser.open, eye.url)
     await _until(lambda: "cannot serve: no model 'no-such-model'" in _card(browser, "broken"))
     assert "failed" in _card(browser, "broken")
@@ -199,7 +197,7 @@ async def test_text_is_readable_in_light_and_dark(eye: Eye, browser: Browser) ->
         assert browser.run(READ_LOW_CONTRAST) == [], scheme
 
 
-async def test_a_service_that_does_not_answer_is_said_plainly_until_it_does(eye: Eye, browser: Browser) -> None:
+async def test_a_service_that_does_not_answer_is_an_alarm_until_it_does(eye: Eye, browser: Browser) -> None:
     await asyncio.to_thread(browser.open, eye.url)
     await _until(lambda: "serving" in browser.text("#facts"))
     eye.process.send_signal(signal.SIGSTOP)
@@ -211,7 +209,7 @@ async def test_a_service_that_does_not_answer_is_said_plainly_until_it_does(eye:
     await _until(lambda: not browser.text("[role=alert]"))
 
 
-async def test_an_empty_page_says_what_to_do_next(browser: Browser, tmp_path: Path) -> None:
+async def test_an_empty_page_shows_what_to_do_next(browser: Browser, tmp_path: Path) -> None:
     nobody = Address(LOOPBACK, free_port(LOOPBACK))
     with run_eye(watched(tmp_path, nobody, {}), "-s") as alone:
         await asyncio.to_thread(browser.open, alone.url, 375)
@@ -232,7 +230,7 @@ def test_the_policy_names_every_inline_script_and_style_and_nothing_else() -> No
     assert policy_for(html.replace("2", "3")) != policy
 
 
-def test_the_page_asks_nobody_else_for_anything(eye: Eye) -> None:
+def test_the_page_loads_nothing_from_elsewhere(eye: Eye) -> None:
     answer = requests.get(eye.url, timeout=5)
     outside = [word for word in ("https://", "http://", "//cdn", "@import", "url(") if word in _markup(answer.text)]
     assert outside == []
@@ -241,7 +239,7 @@ def test_the_page_asks_nobody_else_for_anything(eye: Eye) -> None:
 
 
 def _markup(html: str) -> str:
-    """The page without what it only says: its own script's texts, and the name of SVG's namespace."""
+    """The page without the texts of its script and the name of SVG's namespace."""
     return html.partition("<main>")[0].replace("http://www.w3.org/2000/svg", "")
 
 

@@ -1,4 +1,4 @@
-"""What is said over REST beside the common routes."""
+"""REST beside the common routes: status, pictures and the live stream."""
 
 import json
 import time
@@ -33,7 +33,7 @@ BASE = "routes"
 
 
 @pytest.mark.parametrize("fps", [5, 15, 25, 30, 60])
-def test_the_live_stream_is_thinned_evenly_to_what_an_eye_needs(fps: int) -> None:
+def test_the_live_stream_is_thinned_evenly(fps: int) -> None:
     thinning = Thinning()
     chosen = [number for number in range(fps * 10) if thinning.chooses(a_result(number), number / fps)]
     assert len(chosen) / 10 == pytest.approx(min(fps, LIVE_HZ), rel=0.05)
@@ -41,7 +41,7 @@ def test_the_live_stream_is_thinned_evenly_to_what_an_eye_needs(fps: int) -> Non
     assert max(gaps) - min(gaps) <= 2
 
 
-def test_all_results_of_one_frame_go_or_stay_together() -> None:
+def test_all_results_of_one_frame_are_sent_or_none() -> None:
     thinning = Thinning()
     for number in range(100):
         now = number / 40
@@ -49,7 +49,7 @@ def test_all_results_of_one_frame_go_or_stay_together() -> None:
         assert len(chosen) == 1
 
 
-def test_cameras_are_thinned_each_for_itself() -> None:
+def test_each_camera_is_thinned_by_itself() -> None:
     thinning = Thinning()
     assert all(thinning.chooses(a_result(0, camera), 0) for camera in ("gate", "yard"))
     assert not thinning.chooses(a_result(1, "gate"), 0.01)
@@ -82,7 +82,8 @@ def stage(broker: Address) -> Iterator[Stage]:
         yield stage
 
 
-def test_the_live_stream_tells_what_is_known_and_then_what_comes(eye: Eye, stage: Stage, unique: str) -> None:
+@pytest.mark.integration
+def test_the_live_stream_begins_with_the_newest_results(eye: Eye, stage: Stage, unique: str) -> None:
     known = stage.show(unique)
     until(lambda: stage.of(unique), "a first result")
     with requests.get(f"{eye.url}/api/v3/vision/live", stream=True, timeout=10) as live:
@@ -94,6 +95,7 @@ def test_the_live_stream_tells_what_is_known_and_then_what_comes(eye: Eye, stage
         assert (said["frameId"], said["pipeline"]) == (new, "lamps")
 
 
+@pytest.mark.integration
 def test_a_camera_with_any_name_has_its_picture(eye: Eye, stage: Stage) -> None:
     for name, level in (("a b", "a b"), ("a/b", "a%2Fb"), ("ü+#", "ü%2B%23"), ("100%25", "100%2525")):
         event_id = _show(stage, name, level)
@@ -111,7 +113,8 @@ def _show(stage: Stage, name: str, level: str) -> str:
     return str(event["tags"]["frameId"])
 
 
-def test_status_says_what_a_terminal_or_a_page_shows(eye: Eye, stage: Stage, unique: str) -> None:
+@pytest.mark.integration
+def test_status_holds_what_terminal_and_page_show(eye: Eye, stage: Stage, unique: str) -> None:
     for seq in count():
         stage.show(unique, seq=seq)
         time.sleep(0.05)
