@@ -1,6 +1,6 @@
 """What runs inside the guest of test_guest_cameras.py: device-camera and an EdgeX core, with real /dev/video* nodes.
 
-Usage: guest_cameras.py FOLDER MODULE..., the last of the modules, in FOLDER, being the driver. Says one JSON line.
+Usage: guest_cameras.py FOLDER MODULE..., the last of the modules, in FOLDER, being the driver. Writes one JSON line.
 """
 
 import contextlib
@@ -41,25 +41,25 @@ SMALL = SourceOptions(encoding=Encoding(size=(640, 360)))
 
 
 def plug(folder: Path, modules: list[str]) -> None:
-    """Load the driver and what it needs; what is loaded already is refused, which is no matter."""
+    """Load the driver and what it needs; what is loaded already is refused, which does not matter."""
     for module in modules:
         options = _OPTIONS if module == modules[-1] else ()
         subprocess.run(["busybox", "insmod", str(folder / module), *options], check=False, stderr=subprocess.DEVNULL)
 
 
 def unplug(driver: str) -> bool:
-    """Unload the driver; False while a camera is open."""
+    """Unload the driver. False while a camera is open."""
     return subprocess.run(["busybox", "rmmod", driver], check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def disconnect(node: str) -> None:
-    """Pull the plug of the camera at a node, whoever streams from it."""
+    """Disconnect the camera at a node, also while it streams."""
     with Path(node).open("rb") as file:
         fcntl.ioctl(file, _S_CTRL, struct.pack("Ii", _DISCONNECT, 1))
 
 
 def pull(nodes: list[str], driver: str) -> None:
-    """Take the driver away from under whoever streams.
+    """Unload the driver while cameras stream.
 
     vivid holds a camera disconnected only until its last user has closed it, and a service opens it again soon: the
     driver goes in between, or at the next attempt.
@@ -86,7 +86,7 @@ def stream(node: str, pictures: int) -> dict[str, Any]:
 
 
 def unplugged_while_streaming(node: str) -> str:
-    """How the source says that its camera is gone."""
+    """The error of the source when its camera is gone."""
     try:
         with open_source(parse_source(f"v4l2:{node}"), SMALL, ThreadClock()) as source:
             source.grab()
@@ -106,7 +106,7 @@ def ask(url: str, body: Any = None, method: str = "GET") -> Any:
 
 
 def until(look: Callable[[], T], what: str) -> T:
-    """The first answer that says yes; a service that does not answer yet says no."""
+    """The first true answer; a service that does not answer yet counts as false."""
     end = time.monotonic() + _WAIT
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
@@ -118,7 +118,7 @@ def until(look: Callable[[], T], what: str) -> T:
 
 @contextlib.contextmanager
 def services() -> Iterator[None]:
-    """An EdgeX core and device-camera on their own ports; what they say goes to the guest's console."""
+    """An EdgeX core and device-camera on their own ports; their logs go to the console of the guest."""
     with contextlib.ExitStack() as stack:
         for module, *arguments in (
             ("edgex_standin", "--state", ":memory:"),
@@ -165,7 +165,7 @@ def streaming(devices: Iterable[str]) -> bool:
 
 
 def tuned(device: str, node: str) -> dict[str, Any]:
-    """The brightness that a command has set, as the device tells and as the kernel does."""
+    """The brightness that a command has set, as the device and as the kernel report it."""
     ask(f"{_CAMERA}/device/name/{device}/Brightness", {"Brightness": "77"}, "PUT")
     with open_node(node) as file:
         return {"device": int(value_of(device, "Brightness")), "node": file.control("Brightness")}
@@ -173,37 +173,37 @@ def tuned(device: str, node: str) -> dict[str, Any]:
 
 def served(cameras_now: list[dict[str, Any]], driver: str, again: Callable[[], None]) -> dict[str, Any]:
     """The life of the cameras as devices: found, tuned, unplugged while they stream, plugged in again."""
-    said: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     with services():
-        said["devices"] = discovered("UP", len(cameras_now))
-        said["streaming"] = streaming(said["devices"])
-        said["brightness"] = tuned(cameras_now[0]["name"], cameras_now[0]["node"])
+        report["devices"] = discovered("UP", len(cameras_now))
+        report["streaming"] = streaming(report["devices"])
+        report["brightness"] = tuned(cameras_now[0]["name"], cameras_now[0]["node"])
         pull([it["node"] for it in cameras_now], driver)
-        said["cameras unplugged"] = cameras()
-        said["devices unplugged"] = until(lambda: set(states().values()) == {"DOWN"} and states(), "all DOWN")
+        report["cameras unplugged"] = cameras()
+        report["devices unplugged"] = until(lambda: set(states().values()) == {"DOWN"} and states(), "all DOWN")
         again()
-        said["devices again"] = discovered("UP", len(cameras_now))
-        said["streaming again"] = streaming(said["devices again"])
-    return said
+        report["devices again"] = discovered("UP", len(cameras_now))
+        report["streaming again"] = streaming(report["devices again"])
+    return report
 
 
 def main(folder: Path, modules: list[str]) -> dict[str, Any]:
     subprocess.run(["busybox", "ifconfig", "lo", "127.0.0.1", "up"], check=True)
     driver = Path(modules[-1]).stem
-    said: dict[str, Any] = {"before": cameras()}
+    report: dict[str, Any] = {"before": cameras()}
     plug(folder, modules)
-    said["plugged"] = cameras()
-    nodes = [it["node"] for it in said["plugged"]]
+    report["plugged"] = cameras()
+    nodes = [it["node"] for it in report["plugged"]]
     with open_node(nodes[0]) as node:
         formats = node.image_formats()["ImageFormats"]
-        said["driver"], said["formats"] = node.info()["Driver"], [one["PixelFormat"] for one in formats]
-    said["streams"] = [stream(node, 5) for node in nodes]
-    said["lost"] = unplugged_while_streaming(nodes[0])
+        report["driver"], report["formats"] = node.info()["Driver"], [one["PixelFormat"] for one in formats]
+    report["streams"] = [stream(node, 5) for node in nodes]
+    report["lost"] = unplugged_while_streaming(nodes[0])
     unplug(driver)
     plug(folder, modules[-1:])
-    said["served"] = served(said["plugged"], driver, lambda: plug(folder, modules[-1:]))
-    said["again"] = cameras()
-    return said
+    report["served"] = served(report["plugged"], driver, lambda: plug(folder, modules[-1:]))
+    report["again"] = cameras()
+    return report
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def _accelerators() -> list[str]:
 
 
 def _run(accelerator: str, kernel: Kernel, ramdisk: Path, log: Path) -> str:
-    """All that a guest says until it powers off or its time is over; it does not outlive this."""
+    """The output of a guest until it powers off or its time is over."""
     share = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
     command = [
         "qemu-system-x86_64", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", "1024",
@@ -124,8 +124,8 @@ def _run(accelerator: str, kernel: Kernel, ramdisk: Path, log: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def said(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the guest has seen."""
+def report(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the guest reports."""
     script, place = Path(__file__).with_name("guest_cameras.py"), tmp_path_factory.mktemp("guest")
     command = f"{sys.executable} {script} {kernel.folder} {' '.join(kernel.closure(DRIVER))}"
     ramdisk, text = _ramdisk(kernel, place, command), ""
@@ -138,34 +138,34 @@ def said(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads(lines[0].removeprefix("GUEST "))
 
 
-def test_every_camera_of_the_kernel_is_found_under_a_name_of_its_own(said: dict[str, Any]) -> None:
-    assert said["before"] == []
-    assert [it["node"] for it in said["plugged"]] == ["/dev/video0", "/dev/video1"]
-    assert len({it["name"] for it in said["plugged"]}) == len({it["port"] for it in said["plugged"]}) == 2
-    assert said["driver"] == "vivid"
+def test_every_camera_of_the_kernel_is_found_under_a_name_of_its_own(report: dict[str, Any]) -> None:
+    assert report["before"] == []
+    assert [it["node"] for it in report["plugged"]] == ["/dev/video0", "/dev/video1"]
+    assert len({it["name"] for it in report["plugged"]}) == len({it["port"] for it in report["plugged"]}) == 2
+    assert report["driver"] == "vivid"
 
 
-def test_cameras_of_the_kernel_stream_and_what_they_lack_is_not_made_up(said: dict[str, Any]) -> None:
-    for stream in said["streams"]:
+def test_cameras_of_the_kernel_stream_and_what_they_lack_is_not_made_up(report: dict[str, Any]) -> None:
+    for stream in report["streams"]:
         assert stream["size"] == [640, 360]
         assert stream["pictures"] == 5, "each is another picture"
-        assert stream["is_jpeg"] == ("MJPG" in said["formats"])
+        assert stream["is_jpeg"] == ("MJPG" in report["formats"])
 
 
-def test_devices_of_the_cameras_publish_frames(said: dict[str, Any]) -> None:
-    assert said["served"]["devices"] == dict.fromkeys((it["name"] for it in said["plugged"]), "UP")
-    assert said["served"]["streaming"]
+def test_devices_of_the_cameras_publish_frames(report: dict[str, Any]) -> None:
+    assert report["served"]["devices"] == dict.fromkeys((it["name"] for it in report["plugged"]), "UP")
+    assert report["served"]["streaming"]
 
 
-def test_a_command_to_the_device_sets_the_control_in_the_kernel(said: dict[str, Any]) -> None:
-    assert said["served"]["brightness"] == {"device": 77, "node": 77}
+def test_a_command_to_the_device_sets_the_control_in_the_kernel(report: dict[str, Any]) -> None:
+    assert report["served"]["brightness"] == {"device": 77, "node": 77}
 
 
-def test_a_camera_unplugged_while_it_streams_is_down_and_comes_back_as_the_same(said: dict[str, Any]) -> None:
-    names = {it["name"] for it in said["plugged"]}
-    assert said["plugged"][0]["node"] in said["lost"]
-    assert said["served"]["devices unplugged"] == dict.fromkeys(names, "DOWN")
-    assert said["served"]["cameras unplugged"] == []
-    assert said["served"]["devices again"] == dict.fromkeys(names, "UP")
-    assert said["served"]["streaming again"]
-    assert said["again"] == said["plugged"]
+def test_a_camera_unplugged_while_it_streams_is_down_and_comes_back_as_the_same(report: dict[str, Any]) -> None:
+    names = {it["name"] for it in report["plugged"]}
+    assert report["plugged"][0]["node"] in report["lost"]
+    assert report["served"]["devices unplugged"] == dict.fromkeys(names, "DOWN")
+    assert report["served"]["cameras unplugged"] == []
+    assert report["served"]["devices again"] == dict.fromkeys(names, "UP")
+    assert report["served"]["streaming again"]
+    assert report["again"] == report["plugged"]

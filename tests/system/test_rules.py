@@ -1,7 +1,6 @@
-"""The example rules speak of what our results hold, and of services that the stack has.
+"""The example rules use fields that results have, and services that the compose file has.
 
-That eKuiper itself takes them and does what they say was tried with eKuiper 2.3.1; what is held here is that neither
-the results nor the stack move away from under them.
+The rules were tested with eKuiper 2.3.1 by hand; this keeps results and compose file compatible with them.
 """
 
 import json
@@ -35,7 +34,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _ekuiper(key: str, file: str = STACK) -> dict[str, str]:
-    """What a compose file tells eKuiper of one of its EdgeX sources."""
+    """The settings that a compose file gives eKuiper for one of its EdgeX sources."""
     prefix = f"EDGEX__{key.upper()}__"
     given = services(file)["rules-engine"]["environment"]
     return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
@@ -59,30 +58,26 @@ def row(event: Event) -> dict[str, Any]:
     }
 
 
-def test_there_are_rules_and_both_ways_to_our_results() -> None:
+def test_there_are_rules_and_both_kinds_of_streams() -> None:
     assert len(RULES) >= 3
     assert len(STREAMS) == 2
+    assert [_load(path)["id"] for path in RULES] == [path.name.removesuffix(".rule.json") for path in RULES]
 
 
 @each_rule
-def test_a_rule_is_named_as_its_file(path: Path) -> None:
-    assert _load(path)["id"] == path.name.removesuffix(".rule.json")
-
-
-@each_rule
-def test_a_rule_asks_for_readings_that_a_result_has(path: Path, row: dict[str, Any]) -> None:
+def test_a_rule_uses_readings_that_a_result_has(path: Path, row: dict[str, Any]) -> None:
     sql = re.sub(r"meta\([^)]*\)", "", _load(path)["sql"])
     aliases = set(re.findall(r"\bAS (\w+)", sql))
-    asked = set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", re.sub(r'"[^"]*"', "", sql))) - aliases
-    assert asked
-    assert asked <= set(row)
+    used = set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", re.sub(r'"[^"]*"', "", sql))) - aliases
+    assert used
+    assert used <= set(row)
 
 
-def test_rules_reach_for_fields_that_the_objects_have(row: dict[str, Any]) -> None:
+def test_rules_use_fields_that_objects_have(row: dict[str, Any]) -> None:
     sql = " ".join(_load(path)["sql"] for path in RULES)
-    reached = re.findall(r'Detections[^"]*, "(\$[^"]*(?:\\"[^"]*)*)"', sql)
-    assert len(reached) >= 3
-    for json_path in reached:
+    used = re.findall(r'Detections[^"]*, "(\$[^"]*(?:\\"[^"]*)*)"', sql)
+    assert len(used) >= 3
+    for json_path in used:
         top = re.match(r"\$\.(\w+)", json_path)
         assert top
         inside = re.findall(r"(?:@|\])\.(\w+)", json_path)
@@ -90,22 +85,22 @@ def test_rules_reach_for_fields_that_the_objects_have(row: dict[str, Any]) -> No
 
 
 @each_rule
-def test_a_rule_asks_for_meta_data_that_an_event_has(path: Path, event: Event) -> None:
+def test_a_rule_uses_metadata_that_an_event_has(path: Path, event: Event) -> None:
     names = {"deviceName", "profileName", "sourceName", "origin", "tags", "correlationid"}
-    for asked in re.findall(r"meta\(([^)]*)\)", _load(path)["sql"]):
-        name, _, tag = asked.partition("->")
+    for used in re.findall(r"meta\(([^)]*)\)", _load(path)["sql"]):
+        name, _, tag = used.partition("->")
         assert name in names
         assert not tag or tag in (event.tags or {})
 
 
 @each_rule
-def test_a_rule_looks_at_results_alone(path: Path, event: Event) -> None:
-    """Without it, app-rules-engine would feed it what the rules themselves publish."""
+def test_a_rule_selects_results_alone(path: Path, event: Event) -> None:
+    """Without this condition, app-rules-engine would send it what rules publish."""
     assert f'meta(profileName) = "{event.profile_name}"' in _load(path)["sql"]
 
 
 @each_rule
-def test_a_rule_s_action_goes_to_a_service_or_a_connection_of_the_stack(path: Path) -> None:
+def test_the_action_of_a_rule_addresses_a_service_or_a_connection_of_the_stack(path: Path) -> None:
     places = {
         f"{service['hostname']}:{port.rsplit(':', 1)[1]}"
         for service in services(STACK).values()
@@ -114,11 +109,11 @@ def test_a_rule_s_action_goes_to_a_service_or_a_connection_of_the_stack(path: Pa
     given = services(STACK)["rules-engine"]["environment"]
     connections = {key.split("__")[2].lower() for key in given if key.startswith("CONNECTION__EDGEX__")}
     for action in _load(path)["actions"]:
-        ((_, told),) = action.items()
-        if "connectionSelector" in told:
-            assert told["connectionSelector"] in connections
+        ((_, options),) = action.items()
+        if "connectionSelector" in options:
+            assert options["connectionSelector"] in connections
         else:
-            assert re.sub(r"^\w+://([^/]+).*", r"\1", told.get("url") or told["server"]) in places
+            assert re.sub(r"^\w+://([^/]+).*", r"\1", options.get("url") or options["server"]) in places
 
 
 def test_the_command_of_a_rule_is_one_that_a_camera_takes() -> None:
@@ -126,14 +121,14 @@ def test_the_command_of_a_rule_is_one_that_a_camera_takes() -> None:
     writable = {
         resource["name"] for resource in profile["deviceResources"] if "W" in resource["properties"]["readWrite"]
     }
-    told = _load(FOLDER / "attention.rule.json")["actions"][0]["rest"]
-    resource = told["url"].rsplit("/", 1)[1]
+    action = _load(FOLDER / "attention.rule.json")["actions"][0]["rest"]
+    resource = action["url"].rsplit("/", 1)[1]
     assert resource in writable
-    assert f'"{resource}":' in told["dataTemplate"]
+    assert f'"{resource}":' in action["dataTemplate"]
 
 
 @pytest.mark.parametrize("file", [STACK, SECURE])
-def test_the_direct_stream_hears_what_we_publish(file: str, event: Event) -> None:
+def test_the_direct_stream_subscribes_to_what_we_publish(file: str, event: Event) -> None:
     name = re.search(r'CONF_KEY="(\w+)"', _load(FOLDER / "results.stream.json")["sql"])
     assert name
     source = _ekuiper(name[1], file)
@@ -147,10 +142,10 @@ def test_the_direct_stream_hears_what_we_publish(file: str, event: Event) -> Non
     )
     assert matches(source["TOPIC"], topic)
     assert source["MESSAGETYPE"] == "request", "what is on the bus is an AddEventRequest"
-    assert "OPTIONAL__CLIENTID" not in source, "two rules with one client id would throw each other out"
+    assert "OPTIONAL__CLIENTID" not in source, "two rules with one client id would disconnect each other"
 
 
-def test_the_filtered_stream_hears_app_rules_engine() -> None:
+def test_the_filtered_stream_subscribes_to_app_rules_engine() -> None:
     assert "CONF_KEY" not in _load(FOLDER / "rules-events.stream.json")["sql"]
     source = _ekuiper("default")
     assert source["TOPIC"] == "edgex/rules-events"

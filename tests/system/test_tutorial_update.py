@@ -1,6 +1,6 @@
-"""The tutorial's own commands on a running `make run`: a good version stays, bad ones go back, and no frame is lost.
+"""The tutorial's commands on a `make run`: a good version stays, bad ones are rolled back, and no frame is lost.
 
-Ten frames a second and camera instead of thirty, shorter observation, and other ports; the rest is as the page has it.
+Ten frames a second instead of thirty, shorter observation and other ports; the rest is as in the page.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ PAGE = ROOT / "docs" / "tutorials" / "update-a-model.md"
 MODEL = SAMPLES["driver"].model
 CAMERAS = 4
 WAIT = 60.0  # seconds that any step may take on a busy machine
-OBSERVED = {"minFrames": 40, "holdSeconds": 2}  # a good version is committed sooner than the page's 30 s
-WATCHED = {"minFrames": 4000, "holdSeconds": 60}  # a bad one has time enough to show it
+OBSERVED = {"minFrames": 40, "holdSeconds": 2}  # committed sooner than the page's 30 s
+WATCHED = {"minFrames": 4000, "holdSeconds": 60}  # a bad one has enough time to show it
 
 pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -61,15 +61,15 @@ class Tutorial:
     def here(self, command: str) -> str:
         """It, with this run's folder and ports."""
         python = shlex.quote(sys.executable)
-        told = command.replace("localhost:59882", f"localhost:{self.ports.command}")
-        told = told.replace("run/versions", str(self.folder / "versions"))
-        told = re.sub(r"^edgex-models", f"{python} -m app_inference.cli", told)
+        typed = command.replace("localhost:59882", f"localhost:{self.ports.command}")
+        typed = typed.replace("run/versions", str(self.folder / "versions"))
+        typed = re.sub(r"^edgex-models", f"{python} -m app_inference.cli", typed)
         folders = f"--models {self.models} --folder {self.folder / 'versions'}"
         programs = {
             "versions": f"{python} -m examples.tutorial.versions {folders}",
             "audit": f"exec {python} -m examples.tutorial.audit --json --port-shift {self.shift}",
         }
-        return re.sub(r"^python -m examples.tutorial.(\w+)", lambda it: programs[it[1]], told)
+        return re.sub(r"^python -m examples.tutorial.(\w+)", lambda it: programs[it[1]], typed)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,7 +77,7 @@ class Tutorial:
         return {**os.environ, "INFERENCE_MODELSDIR": str(self.models), "EDGEX_KEEPER_URL": keeper}
 
     def model(self) -> dict[str, Any]:
-        """What is reported of it; empty before its first update."""
+        """Its reported state; empty before its first update."""
         status = requests.get(f"http://localhost:{self.ports.inference}/api/v3/vision/status", timeout=10).json()
         row = next((it for it in status["models"] if it.get("model") == MODEL), {})
         return {
@@ -87,17 +87,17 @@ class Tutorial:
         }
 
     def deploy(self, version: str, observe: dict[str, int]) -> None:
-        """The page's command, with a whole wish instead of a version; on a busy machine time says nothing."""
+        """The page's command, with a whole request instead of a version; latency means nothing on a busy machine."""
         command = command_with(f'"Deploy": "{version}"')
-        wish = json.dumps(
+        request = json.dumps(
             {"Deploy": json.dumps({"version": version, "observe": observe, "gate": {"maxP99Ratio": 1000}})}
         )
-        answer = self.say(command.replace(f'{{"Deploy": "{version}"}}', wish))
+        answer = self.say(command.replace(f'{{"Deploy": "{version}"}}', request))
         assert json.loads(answer.stdout)["statusCode"] == 200, answer
 
 
 def commands() -> list[str]:
-    """What the page has its reader type, in its order."""
+    """The commands of the page, in order."""
     lines = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    ")]
     return [line for line in lines if re.match(r"(\. |export|make|python|edgex-models |curl)", line)]
 
@@ -116,7 +116,7 @@ def until(check: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """On this machine, or the test cannot be."""
+    """Downloaded, or the test is skipped."""
     try:
         sample_model(SAMPLES["driver"], CACHE, tmp_path_factory.mktemp("models"))
         sample_video(SAMPLES["driver"], CACHE)
@@ -128,9 +128,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> None:
 def tutorial(samples: None, tmp_path: Path) -> Iterator[Tutorial]:
     """`make run` as the page starts it, slower."""
     shift = _free_shift()
-    told = dict(part.split("=") for part in command_with("make run").split()[2:])
-    assert told == {"SAMPLE": "driver", "CAMERAS": str(CAMERAS), "FPS": "30"}
-    options = ["--sample", "driver", "--cameras", told["CAMERAS"], "--fps", "10", "--port-shift", str(shift)]
+    page = dict(part.split("=") for part in command_with("make run").split()[2:])
+    assert page == {"SAMPLE": "driver", "CAMERAS": str(CAMERAS), "FPS": "30"}
+    options = ["--sample", "driver", "--cameras", page["CAMERAS"], "--fps", "10", "--port-shift", str(shift)]
     tutorial = Tutorial(Ports().shifted(shift), shift, tmp_path / "run")
     with (
         (tmp_path / "demo.log").open("wb") as log,
@@ -147,7 +147,7 @@ def tutorial(samples: None, tmp_path: Path) -> Iterator[Tutorial]:
         yield tutorial
 
 
-def test_a_good_version_stays_and_bad_ones_go_back_while_every_frame_has_its_result(tutorial: Tutorial) -> None:
+def test_a_good_version_stays_and_bad_ones_are_rolled_back_while_every_frame_has_its_result(tutorial: Tutorial) -> None:
     made = tutorial.say(command_with("examples.tutorial.versions"))
     assert made.returncode == 0, made.stderr
     with _ending(
@@ -155,7 +155,7 @@ def test_a_good_version_stays_and_bad_ones_go_back_while_every_frame_has_its_res
     ) as audit:
         assert tutorial.say(command_with("add run/versions/0.7.0")).returncode == 0
         tutorial.deploy("0.7.0", OBSERVED)
-        until(lambda: _has_come(tutorial.model(), "0.7.0"), "0.7.0 is committed")
+        until(lambda: _is_committed(tutorial.model(), "0.7.0"), "0.7.0 is committed")
 
         refused = tutorial.say(command_with("add run/versions/0.8.0"))
         assert refused.returncode == 1
@@ -163,34 +163,34 @@ def test_a_good_version_stays_and_bad_ones_go_back_while_every_frame_has_its_res
 
         assert tutorial.say(command_with("add run/versions/0.8.1")).returncode == 0
         tutorial.deploy("0.8.1", WATCHED)
-        until(lambda: _is_back(tutorial.model(), "0.8.1"), "0.8.1 goes back")
+        until(lambda: _is_rolled_back(tutorial.model(), "0.8.1"), "0.8.1 is rolled back")
         assert "finds 0.00 objects a frame" in tutorial.model()["reason"]
 
         assert tutorial.say(command_with("add run/versions/0.9.0")).returncode == 0
         tutorial.deploy("0.9.0", WATCHED)
-        until(lambda: _is_back(tutorial.model(), "0.9.0"), "0.9.0 goes back")
+        until(lambda: _is_rolled_back(tutorial.model(), "0.9.0"), "0.9.0 is rolled back")
         assert "objects a frame, the version before found 1.00" in tutorial.model()["reason"]
         assert tutorial.model()["serves"] == "0.7.0"
 
         audit.send_signal(signal.SIGINT)
-        told = [json.loads(line) for line in audit.communicate(timeout=WAIT)[0].splitlines()]
-    pages = [it for it in told if "title" in it]
+        lines = [json.loads(line) for line in audit.communicate(timeout=WAIT)[0].splitlines()]
+    pages = [it for it in lines if "title" in it]
     assert {"0.7.0 is observed", "0.8.1 is observed", "0.9.0 is observed"} <= {it["title"] for it in pages}
-    assert audit.returncode == 0, told
+    assert audit.returncode == 0, lines
     assert sum(it["versions"].get("0.9.0", 0) for it in pages) >= 200
     assert all(it["frames"] == it["results"] + it["dropped"] for it in pages), pages
 
 
-def _has_come(model: dict[str, Any], version: str) -> bool:
+def _is_committed(model: dict[str, Any], version: str) -> bool:
     return model["serves"] == version and model.get("state") == "IDLE"
 
 
-def _is_back(model: dict[str, Any], version: str) -> bool:
+def _is_rolled_back(model: dict[str, Any], version: str) -> bool:
     return version in model.get("quarantined", ()) and model.get("state") == "IDLE"
 
 
 def _free_shift() -> int:
-    """By how much every port is to be moved so that nobody is in the way."""
+    """How far to shift the ports so that all of them are free."""
     for shift in range(1000, 5000, 37):
         if all(_is_free(getattr(Ports().shifted(shift), it.name)) for it in fields(Ports)):
             return shift
