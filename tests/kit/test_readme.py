@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import pytest
 import requests
 
+pytestmark = pytest.mark.system
+
 README = Path(__file__).parent.parent.parent / "edgex-kit" / "README.md"
 KIT = README.parent / "edgex_kit"
 

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+pytestmark = pytest.mark.integration
+
 
 async def mirror(request: Request) -> Response:
     return Json(

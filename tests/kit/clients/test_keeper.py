@@ -8,8 +8,10 @@ from edgex_kit.clients.secrets import Secrets
 from edgex_kit.config.settings import ServiceSection
 from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.service.server import open_server
-from edgex_kit.wire.errors import NotFound, Unavailable, Unreachable
+from edgex_kit.wire.errors import NotFound, Unavailable
 from edgex_standin.address import free_port
+
+pytestmark = pytest.mark.integration
 
 
 async def test_a_key_is_stored_read_and_deleted(keeper: Keeper, unique: str) -> None:
@@ -34,12 +36,6 @@ async def test_all_keys_below_a_prefix_are_read_and_no_neighbours(keeper: Keeper
     }
     await keeper.delete(f"edgex/v4/{unique}")
     assert await keeper.values(f"edgex/v4/{unique}") == {}
-
-
-async def test_a_value_may_hold_anything(keeper: Keeper, unique: str) -> None:
-    value = ' {"a": [1, "é<&>"]}\n'
-    await keeper.put(f"edgex/v4/{unique}/Doc", value)
-    assert await keeper.values(f"edgex/v4/{unique}/Doc") == {f"edgex/v4/{unique}/Doc": value}
 
 
 async def test_a_service_is_registered_found_and_marked_as_gone(keeper: Keeper, unique: str) -> None:
@@ -68,13 +64,6 @@ async def test_a_service_that_does_not_answer_is_not_healthy(keeper: Keeper, uni
     await keeper.register(unique, "127.0.0.1", free_port("127.0.0.1"), "10s")
     with pytest.raises(Unavailable, match=f"{unique} is not healthy"):
         await keeper.find(unique)
-
-
-async def test_a_keeper_that_is_not_there_is_unreachable() -> None:
-    keeper = Keeper(f"http://127.0.0.1:{free_port('127.0.0.1')}")
-    with pytest.raises(Unreachable, match=r"core-keeper at .* connection refused"):
-        await keeper.ping()
-    keeper.close()
 
 
 def test_the_port_is_edgex_own_when_the_url_names_none() -> None:

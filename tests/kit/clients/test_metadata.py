@@ -17,6 +17,8 @@ from edgex_kit.wire.devices import (
 from edgex_kit.wire.errors import Conflict, Invalid, NotFound, Unreachable
 from edgex_standin.address import free_port
 
+pytestmark = pytest.mark.integration
+
 
 class Edgex(Protocol):
     metadata: str

@@ -21,6 +21,8 @@ from edgex_kit.wire.messages import SecretData, SecretRequest
 
 from tests.kit.openbao import OpenBao, running
 
+pytestmark = pytest.mark.integration
+
 SERVICE = "device-cam"
 
 
@@ -73,12 +75,6 @@ def test_a_missing_token_file_is_named(store: SecretStore, bao: OpenBao) -> None
     bao.token_file.unlink()
     with pytest.raises(Unavailable, match=r"secrets-token\.json; without .* EDGEX_SECURITY_SECRET_STORE=false"):
         store.names()
-
-
-def test_our_own_web_token_is_fetched_once_and_shown_to_other_services(store: SecretStore, bao: OpenBao) -> None:
-    assert store.identity() == {"Authorization": "Bearer jwt-of-device-cam"}
-    store.identity()
-    assert bao.asked.count("GET /v1/identity/oidc/token/device-cam") == 1
 
 
 async def test_calls_to_other_services_carry_it(store: SecretStore) -> None:
@@ -232,11 +228,6 @@ def test_a_file_that_is_not_to_be_scrubbed_stays_as_it_is(file: Path) -> None:
     before = file.read_text()
     seed_secrets(Store(), told(file, SECRETSTORE_DISABLESCRUBSECRETSFILE="true"))
     assert file.read_text() == before
-
-
-def test_without_a_file_nothing_is_done() -> None:
-    assert not seed_secrets(Store(), {})
-    assert not seed_secrets(Store(), {"SECRETSTORE_SECRETSFILE": " "})
 
 
 def test_what_the_store_refuses_stays_in_the_file_and_ends_the_start(file: Path) -> None:

@@ -13,10 +13,6 @@ def parse(*argv: str, **environ: str) -> Flags:
     return parse_flags(argv, environ, prog="device-camera")
 
 
-def test_nothing_said_is_file_mode() -> None:
-    assert parse() == Flags()
-
-
 @pytest.mark.parametrize(
     "argv",
     [
@@ -110,10 +106,6 @@ def test_the_environment_wins_over_flags() -> None:
 
 def test_the_environment_can_turn_the_provider_off() -> None:
     assert parse("-cp", EDGEX_CONFIG_PROVIDER="none").provider == ""
-
-
-def test_an_empty_variable_says_nothing() -> None:
-    assert parse("-i=a", EDGEX_INSTANCE_NAME="").instance == "a"
 
 
 @pytest.mark.parametrize("provider", ["consul.http://localhost:8500", "http://localhost:59890", "keeper", "keeper."])

@@ -109,10 +109,6 @@ def test_the_environment_overrides_keys_that_are_there_and_keeps_their_type() ->
     assert tree["Service"] == {"Host": "a", "Port": 1, "Open": False}
 
 
-def test_an_empty_variable_is_a_value() -> None:
-    assert config.override({"Service": {"Host": "a"}}, {"SERVICE_HOST": ""}) == {"Service": {"Host": ""}}
-
-
 def test_a_variable_of_the_wrong_type_is_named() -> None:
     with pytest.raises(Invalid, match="SERVICE_PORT='http'"):
         config.override({"Service": {"Port": 1}}, {"SERVICE_PORT": "http"})
@@ -131,14 +127,6 @@ def test_numbers_in_yaml_may_stand_where_text_is_wanted() -> None:
     settings = config.check(Mine, ("file", {"MessageBus": {"Optional": {"Qos": 1, "Retained": False}}, "Hosts": [1]}))
     assert settings.message_bus.optional == {"Qos": "1", "Retained": "false"}
     assert settings.hosts == ("1",)
-
-
-def test_an_empty_key_in_yaml_is_a_key_that_is_not_there() -> None:
-    assert config.check(Mine, ("file", {"Service": {"ServerBindAddr": None}})).service.server_bind_addr == ""
-
-
-def test_keys_nobody_knows_are_ignored() -> None:
-    assert config.check(Mine, ("file", {"Novel": {"A": 1}})) == Mine()
 
 
 @pytest.mark.parametrize(

@@ -79,11 +79,3 @@ def test_libraries_speak_only_when_something_is_wrong(capsys: pytest.CaptureFixt
 def test_the_level_follows_the_configuration(root_as_it_was: logging.Logger, name: str, level: int) -> None:
     set_level(name)
     assert root_as_it_was.level == level
-
-
-def test_a_level_nobody_knows_is_said_and_info_is_used(
-    root_as_it_was: logging.Logger, caplog: pytest.LogCaptureFixture
-) -> None:
-    set_level("LOUD")
-    assert root_as_it_was.level == logging.INFO
-    assert "unknown log level 'LOUD'" in caplog.text

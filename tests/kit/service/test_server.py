@@ -8,13 +8,14 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 from edgex_kit.config.settings import ServiceSection
-from edgex_kit.service.ports import bind
 from edgex_kit.service.rest import Json, build_app
 from edgex_kit.service.server import open_server
 from edgex_kit.wire.errors import Unavailable
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+
+pytestmark = pytest.mark.integration
 
 
 async def slow(_request: Request) -> Response:
@@ -37,20 +38,6 @@ async def test_a_taken_port_is_named_with_what_to_do() -> None:
         with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1:{port}: Address already in use; stop"):
             async with open_server(build_app([], ServiceSection()), "127.0.0.1", port):
                 pass
-
-
-def test_two_sockets_cannot_wait_on_one_port() -> None:
-    first = bind("127.0.0.1", 0)
-    try:
-        with pytest.raises(Unavailable):
-            bind(*first.getsockname())
-    finally:
-        first.close()
-
-
-async def test_a_host_that_is_not_ours_is_unavailable() -> None:
-    with pytest.raises(Unavailable, match=r"192\.0\.2\.1"):
-        bind("192.0.2.1", 0)
 
 
 async def test_the_server_ends_with_its_block_quietly_while_requests_are_served(

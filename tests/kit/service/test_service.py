@@ -16,6 +16,8 @@ from edgex_standin.address import Address, free_port
 
 from tests.kit.service_rig import PROGRAM, Running
 
+pytestmark = pytest.mark.system
+
 
 class Edgex(Protocol):
     keeper: str
@@ -74,11 +76,6 @@ def test_a_signal_ends_a_service_cleanly(start: Start, signum: signal.Signals) -
     assert time.monotonic() - began < 4
     assert "device-cam stopped" in service.errors[-1]
     assert not any("Traceback" in line for line in service.errors)
-
-
-def test_a_service_whose_main_has_ended_ends_with_0(start: Start) -> None:
-    service = start(configuration="Service: {Host: 127.0.0.1, StartupMsg: end}")
-    assert service.ended() == 0
 
 
 def test_a_bug_ends_a_service_with_1_and_says_where_it_is(start: Start) -> None:
@@ -163,24 +160,11 @@ def test_a_service_registers_with_r_and_says_goodbye(edgex: Edgex, start: Start,
     assert entry["status"] == "HALT"
 
 
-def test_without_r_a_service_does_not_register(edgex: Edgex, start: Start, unique: str) -> None:
-    start(f"-cp={edgex.provider}", f"-sk={unique}").port()
-    assert requests.get(f"{edgex.keeper}/api/v3/registry/serviceId/{unique}", timeout=5).status_code == 404
-
-
 def test_an_instance_and_a_key_make_the_services_name(edgex: Edgex, start: Start, unique: str) -> None:
     service = start(f"-cp={edgex.provider}", f"-sk={unique}-<profile>", "-i=2", EDGEX_PROFILE=".")
     name = f"{unique}-._2"
     assert service.get(service.port(), "/api/v3/ping")["serviceName"] == name
     assert keys(edgex, name)["Writable/LogLevel"] == "INFO"
-
-
-def test_o_stores_the_file_over_what_is_there(edgex: Edgex, start: Start, unique: str) -> None:
-    put(edgex, f"{unique}/Writable/LogLevel", "ERROR")
-    start(f"-cp={edgex.provider}", f"-sk={unique}").port()
-    assert keys(edgex, unique)["Writable/LogLevel"] == "ERROR"
-    start(f"-cp={edgex.provider}", f"-sk={unique}", "-o").port()
-    assert keys(edgex, unique)["Writable/LogLevel"] == "INFO"
 
 
 def test_a_running_service_follows_its_log_level(edgex: Edgex, start: Start, unique: str) -> None:

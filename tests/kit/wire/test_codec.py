@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import json
-import tracemalloc
 from typing import Any
 
 import cbor2
@@ -45,12 +44,6 @@ def test_an_event_arrives_whole_in_every_encoding(request_: AddEventRequest, enc
     assert codec.payload_as(envelope, AddEventRequest) == request_
 
 
-def test_json_is_inline_with_exactly_application_json() -> None:
-    plain = json.loads(codec.encode(an_event()))
-    assert isinstance(plain["payload"], dict)
-    assert plain["contentType"] == "application/json"
-
-
 def test_every_key_is_there_in_gos_order_and_query_parameters_only_when_there_are_some() -> None:
     keys = ["apiVersion", "receivedTopic", "correlationID", "requestID", "errorCode", "payload", "contentType"]
     assert list(json.loads(codec.encode(None))) == keys
@@ -74,26 +67,12 @@ def test_cbor_maps_are_definite_and_begin_as_gos_do() -> None:
     assert body.startswith(b"\xa3\x6aapiVersion\x62v3\x6astatusCode\x18\xc8\x65event\xa7")
 
 
-def test_all_events_are_cbor_when_that_is_asked_for() -> None:
-    plain = json.loads(codec.encode(an_event(), encoding=Encoding(cbor_events=True)))
-    assert plain["contentType"] == CBOR
-    assert json.loads(codec.encode({"gain": "1"}, encoding=Encoding(cbor_events=True)))["payload"] == {"gain": "1"}
-
-
 def test_json_is_base64_when_that_is_asked_for_and_nothing_stays_null() -> None:
     encoding = Encoding(base64_json=True)
     plain = json.loads(codec.encode({"gain": "1"}, encoding=encoding))
     assert json.loads(base64.b64decode(plain["payload"], validate=True)) == {"gain": "1"}
     assert plain["contentType"] == JSON
     assert json.loads(codec.encode(None, encoding=encoding))["payload"] is None
-
-
-def test_the_whole_envelope_is_one_cbor_map_when_that_is_asked_for() -> None:
-    data = codec.encode(a_frame(), correlation_id="c", encoding=Encoding(cbor_envelope=True))
-    plain = cbor2.loads(data)
-    assert plain["contentType"] == CBOR
-    assert plain["payload"]["event"]["readings"][0]["binaryValue"] == b"\xff\xd8\xff"
-    assert list(plain) == list(json.loads(codec.encode(None)))
 
 
 def test_the_encoding_follows_the_environment_of_gos_messaging_module() -> None:
@@ -210,39 +189,11 @@ def test_an_http_body_is_cbor_only_with_a_binary_reading() -> None:
     assert codec.convert(codec.decode_body(kind, body), EventResponse) == response
 
 
-def test_a_frame_is_decoded_without_needless_copies() -> None:
-    data = codec.encode(a_frame(200_001))
-    tracemalloc.start()
-    try:
-        event = codec.event_of(codec.decode_envelope(data))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert len(event.readings[0].binary_value or b"") == 200_001
-    assert peak < 3 * 200_001
-
-
 def test_a_payload_stays_a_view_of_the_message_until_it_is_read() -> None:
     data = codec.encode(a_frame(200_001))
-    tracemalloc.start()
-    try:
-        envelope = codec.decode_envelope(data)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert isinstance(envelope.payload, memoryview)
-    assert peak < 20_000
-
-
-def test_a_frame_is_encoded_without_needless_copies() -> None:
-    frame = a_frame(200_001)
-    tracemalloc.start()
-    try:
-        data = codec.encode(frame)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 3 * len(data)
+    payload = codec.decode_envelope(data).payload
+    assert isinstance(payload, memoryview)
+    assert payload.obj is data
 
 
 @pytest.mark.parametrize("cbor", [False, True])
@@ -288,21 +239,6 @@ def test_a_picture_of_any_size_behind_a_head_of_any_size_is_cbor_to_the_byte(siz
     request = request_of((b"\xff\xd8\x00" * size)[:size], device=device)
     payload = json.loads(codec.encode(request))["payload"]
     assert pybase64.b64decode(payload, validate=True) == cbor_in_one_go(request)
-
-
-def test_an_event_of_two_pictures_is_whole() -> None:
-    request = request_of(b"\xff" * 5000, b"\xd8" * 5000)
-    payload = json.loads(codec.encode(request))["payload"]
-    assert pybase64.b64decode(payload, validate=True) == cbor_in_one_go(request)
-
-
-@pytest.mark.parametrize("encoding", [Encoding(), Encoding(cbor_envelope=True), Encoding(base64_json=True)], ids=str)
-def test_the_pieces_make_a_message_that_says_what_was_given(encoding: Encoding) -> None:
-    request = request_of(b"\xff\xd8" * 5000)
-    parts = codec.encode_parts(request, correlation_id="c", encoding=encoding)
-    envelope = codec.decode_envelope(b"".join(parts))
-    assert envelope.correlation_id == "c"
-    assert codec.payload_as(envelope, AddEventRequest) == request
 
 
 def test_only_the_piece_that_holds_the_picture_is_large() -> None:
@@ -370,29 +306,11 @@ def test_a_recorded_message_is_decoded_and_written_again_alike(message: dict[str
         assert {**now, "receivedTopic": ""} == {**was, "receivedTopic": ""}
 
 
-@recorded
-def test_a_recorded_envelope_keeps_its_ids_and_content_type(message: dict[str, Any]) -> None:
-    envelope, plain = codec.decode_envelope(raw(message)), json.loads(message["raw"])
-    assert envelope.correlation_id == plain["correlationID"]
-    assert envelope.request_id == plain["requestID"]
-    assert envelope.content_type == plain["contentType"]
-    assert envelope.error_code == plain["errorCode"]
-    assert (envelope.query_params or {}) == plain.get("queryParams", {})
-
-
 @pytest.mark.parametrize("message", [it for it in RECORDED if it["topic"].startswith("edgex/events/")], ids=label)
 def test_a_recorded_event_is_read_with_all_its_names(message: dict[str, Any]) -> None:
     event = codec.event_of(codec.decode_envelope(raw(message)))
     assert message["topic"].endswith(f"/{event.profile_name}/{event.device_name}/{event.source_name}")
     assert all(isinstance(reading.origin, int) for reading in event.readings)
-
-
-def test_the_recorded_picture_is_a_jpeg() -> None:
-    image = next(it for it in RECORDED if it["topic"].endswith("/Simple-Device01/Image"))
-    reading = codec.event_of(codec.decode_envelope(raw(image))).readings[0]
-    assert reading.media_type == "image/jpeg"
-    assert isinstance(reading.binary_value, bytes)
-    assert reading.binary_value.startswith(b"\xff\xd8")
 
 
 @pytest.mark.parametrize("message", [it for it in RECORDED if "/system-events/" in it["topic"]], ids=label)
@@ -444,24 +362,10 @@ def test_any_bytes_are_an_http_body_or_malformed(content_type: str, data: bytes)
         codec.decode_body(content_type, data)
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
-    read_whole(data)
-
-
 @given(st.sampled_from(RECORDED), st.data())
 @settings(max_examples=300)
 def test_a_damaged_message_is_read_or_malformed(message: dict[str, Any], draw: st.DataObject) -> None:
     data = bytearray(raw(message)[:3000])
-    for _ in range(draw.draw(st.integers(1, 4))):
-        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
-    read_whole(bytes(data))
-
-
-@given(st.data())
-@settings(max_examples=300)
-def test_a_damaged_cbor_message_is_read_or_malformed(draw: st.DataObject) -> None:
-    data = bytearray(codec.encode(a_frame(), correlation_id="c", encoding=Encoding(cbor_envelope=True)))
     for _ in range(draw.draw(st.integers(1, 4))):
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
     read_whole(bytes(data))

@@ -60,11 +60,6 @@ def test_a_recorded_watcher_is_read() -> None:
     assert watcher.discovered_device.profile_name == recorded["discoveredDevice"]["profileName"]
 
 
-def test_an_empty_profile_is_a_profile() -> None:
-    assert convert({"name": "p"}, DeviceProfile).device_resources == ()
-    assert convert({"name": "p", "deviceResources": None}, DeviceProfile).resource("r") is None
-
-
 @pytest.mark.parametrize(
     ("read_write", "readable", "writable"),
     [("R", True, False), ("W", False, True), ("RW", True, True), ("WR", True, True)],

@@ -3,16 +3,11 @@
 import uuid
 
 import msgspec
-import pytest
 from edgex_kit.wire.messages import (
     BaseResponse,
-    Envelope,
-    Metric,
-    MetricField,
     Reading,
     SecretData,
     SecretRequest,
-    SystemEvent,
     new_id,
 )
 
@@ -31,27 +26,6 @@ def test_a_response_leaves_out_what_it_has_nothing_to_say_about() -> None:
     assert msgspec.to_builtins(response) == {"apiVersion": "v3", "statusCode": 200}
     created = BaseResponse(api_version="v3", status_code=201, id="x", request_id="r")
     assert list(msgspec.to_builtins(created)) == ["apiVersion", "requestId", "statusCode", "id"]
-
-
-def test_a_system_event_writes_its_empty_tags_as_null() -> None:
-    fields = msgspec.to_builtins(SystemEvent(type="device", action="add", source="core-metadata", owner="cam"))
-    assert fields["tags"] is None
-
-
-def test_a_metric_has_the_shape_of_the_go_services() -> None:
-    metric = Metric(name="EventsSent", fields=(MetricField(name="counter-count", value=107),), timestamp=5)
-    assert msgspec.to_builtins(metric) == {
-        "apiVersion": "v3",
-        "name": "EventsSent",
-        "fields": ({"name": "counter-count", "value": 107},),
-        "tags": (),
-        "timestamp": 5,
-    }
-
-
-def test_messages_cannot_be_changed() -> None:
-    with pytest.raises(AttributeError):
-        Envelope().payload = 1  # type: ignore[misc]
 
 
 def test_an_absent_value_and_a_null_value_are_different() -> None:

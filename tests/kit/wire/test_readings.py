@@ -85,11 +85,6 @@ def test_nothing_to_say_is_a_null_reading_with_all_three_values_null(kind: str) 
     assert fields["valueType"] == kind
 
 
-def test_a_number_is_transformed_as_its_profile_says() -> None:
-    assert read(100, resource("Uint8", scale=0.1)).value == "10"
-    assert read(100, resource("Uint8", scale=0.1), transform=False).value == "100"
-
-
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
 @pytest.mark.parametrize("transform", [True, False])
 def test_infinity_is_the_string_overflow(value: float, *, transform: bool) -> None:

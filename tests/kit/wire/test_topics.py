@@ -42,11 +42,6 @@ def test_a_system_event_reaches_its_owner_and_nobody_else(owner: str, profile: s
         assert not matches(ESCAPING.system_events(owner + "2"), topic)
 
 
-@given(NAMES)
-def test_an_escaped_name_is_one_level_of_plain_characters(name: str) -> None:
-    assert not set(escape_name(name)) & set("/+#-._~")
-
-
 def test_names_are_escaped_as_go_escapes_them() -> None:
     # Seen on the wire of device-simple with EnableNameFieldEscape (contract 1.6).
     topic = ESCAPING.event("device-simple", "Simple-Device", "a/b c+", "SwitchButton")
@@ -74,18 +69,10 @@ def test_topics_are_those_of_the_catalogue() -> None:
     assert config_change("edgex/v4/cam/Writable/LogLevel") == "edgex/configs/edgex/v4/cam/Writable/LogLevel"
 
 
-def test_telemetry_is_never_escaped() -> None:
-    assert ESCAPING.telemetry("device-cam", "EventsSent") == "edgex/telemetry/device-cam/EventsSent"
-
-
 def test_everything_is_below_another_prefix() -> None:
     topics = Topics("site/a")
     assert topics.parse_event("site/a/events/device/s/p/d/x") == EventTopic("s", "p", "d", "x")
     assert topics.below("/events/#/") == "site/a/events/#"
-
-
-def test_more_levels_before_the_names_do_no_harm() -> None:
-    assert Topics().parse_event("edgex/events/device/site/cam/p/d/s") == EventTopic("cam", "p", "d", "s")
 
 
 def test_the_method_of_a_command_may_be_in_any_case() -> None:

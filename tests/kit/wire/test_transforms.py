@@ -123,11 +123,6 @@ def test_a_write_over_the_maximum_or_under_the_minimum_is_invalid() -> None:
         check_range(9, gain)
 
 
-def test_a_maximum_of_zero_is_a_maximum() -> None:
-    with pytest.raises(Invalid):
-        check_range(1, profile("Int8", maximum=0))
-
-
 def test_mappings_name_values_on_a_read() -> None:
     mappings = {"1": "day", "true": "on"}
     assert map_read(1, "Uint8", mappings) == "day"
