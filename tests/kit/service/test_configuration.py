@@ -13,7 +13,7 @@ from edgex_kit.config.flags import Flags, parse_flags
 from edgex_kit.config.settings import ServiceSection, Settings
 from edgex_kit.service import configuration as provider
 from edgex_kit.service.configuration import Layers, Live, Provider, remote_hosts
-from edgex_kit.service.rest import build_app
+from edgex_kit.service.rest import Json, build_app
 from edgex_kit.service.server import open_server
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import Invalid, NotFound, Unavailable, Unreachable
@@ -24,9 +24,37 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from tests.kit.slow_keeper import SlowKeeper
-
 pytestmark = pytest.mark.integration
+
+
+class SlowKeeper:
+    """A core-keeper that becomes ready in steps."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+        self.ready = "false"
+        self.common = {f"{COMMON}/all-services/A": "1", f"{COMMON}/device-services/B": "2"}
+
+    async def ping(self, _request: Request) -> Response:
+        self.pings += 1
+        return Json({"serviceName": "core-keeper"}, 503 if self.pings < 3 else 200)
+
+    async def key(self, request: Request) -> Response:
+        prefix = request.path_params["key"].replace("%2F", "/").replace("%2D", "-")
+        held = {f"{COMMON}/IsCommonConfigReady": self.ready, **self.common}
+        pairs = [{"key": key, "value": value} for key, value in held.items() if key.startswith(prefix)]
+        return Json({"response": pairs}, 200 if pairs else 404)
+
+    async def put(self, _request: Request) -> Response:
+        return Json({})
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/v3/ping", self.ping),
+            Route("/api/v3/kvs/key/{key}", self.key),
+            Route("/api/v3/kvs/key/{key}", self.put, methods=["PUT"]),
+        ]
+
 
 Open = Callable[..., Provider]
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -29,8 +30,49 @@ from edgex_kit.wire.messages import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kit.recordings import RECORDED, label, raw
-from tests.kit.sample_events import a_frame, a_reading, an_event, envelope_with
+RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "wire" / "bus.json").read_text())
+
+
+def label(message: dict[str, Any]) -> str:
+    return "/".join(part for part in message["topic"].split("/")[1:5] if "-" not in part or len(part) < 30)
+
+
+def raw(message: dict[str, Any]) -> bytes:
+    return str(message["raw"]).encode()
+
+
+def an_event(*readings: Reading, tags: dict[str, Any] | None = None) -> AddEventRequest:
+    event = Event(
+        api_version="v3",
+        id="8f1f2c3a-0000-4000-8000-000000000001",
+        device_name="cam-1",
+        profile_name="cam-p",
+        source_name="status",
+        origin=1795332391463325606,
+        readings=readings or (a_reading(value="2.15e+01"),),
+        tags=tags,
+    )
+    return AddEventRequest(request_id="3f5e2c3a-0000-4000-8000-000000000002", event=event)
+
+
+def a_reading(value_type: str = "Float32", **fields: Any) -> Reading:
+    return Reading(
+        origin=1795332391463325606,
+        device_name="cam-1",
+        resource_name="temp",
+        profile_name="cam-p",
+        value_type=value_type,
+        **fields,
+    )
+
+
+def a_frame(size: int = 3) -> AddEventRequest:
+    return an_event(a_reading("Binary", binary_value=b"\xff\xd8\xff" * (size // 3), media_type="image/jpeg"))
+
+
+def envelope_with(payload: Any, content_type: str = JSON, **others: Any) -> bytes:
+    return json.dumps({"apiVersion": "v3", "payload": payload, "contentType": content_type, **others}).encode()
+
 
 ENCODINGS = [Encoding(*flags) for flags in ((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1))]
 
