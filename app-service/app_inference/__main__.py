@@ -15,8 +15,7 @@ from edgex_kit.service.service import Service, run
 from app_inference.background import in_background, leave, short_switch_interval
 from app_inference.models.repository import Repository
 from app_inference.pipeline.serving import Models, wanted_models
-from app_inference.rollout.boot import Starts
-from app_inference.rollout.journal import Journal
+from app_inference.rollout.journal import Journal, Starts
 from app_inference.settings import AppSettings, PipelineSection
 
 NAME = "app-inference"

@@ -19,9 +19,8 @@ from edgex_kit.supervision import Lasting, keep
 from edgex_kit.wire.topics import matches
 from starlette.types import ASGIApp
 
-from app_inference.devices.model_state import ModelStates
-from app_inference.devices.service import ModelDeviceService
-from app_inference.devices.startup import await_metadata, publish_profiles
+from app_inference.devices.model_device import ModelStates
+from app_inference.devices.service import ModelDeviceService, await_metadata, publish_profiles
 from app_inference.pipeline.analysis import FrameAnalyser, Publisher
 from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.deleted_cameras import follow_deletions
@@ -68,7 +67,7 @@ class App:
         self._serving = LivePipelines(models, self._analyser, self._view)
         preparation = Preparer(models.repository, models.runtime, inference.keep_versions)
         self._engine = Engine(self._serving, preparation, journal, state_store_of(service))
-        states = ModelStates(models, self._engine, self._view, lambda: models_in_use(self._plan()))
+        states = ModelStates(service.name, models, self._engine, self._view, lambda: models_in_use(self._plan()))
         self._devices = ModelDeviceService(service, states, self._engine, models.repository)
 
     async def run(self, sock: socket.socket, loading: Awaitable[None]) -> None:

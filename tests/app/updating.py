@@ -22,11 +22,10 @@ from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.results import FrameResult
 from app_inference.pipeline.serving import ServedModel
-from app_inference.rollout.deployment_queue import Deployment
 from app_inference.rollout.desired import ModelRequest, ObserveOptions
 from app_inference.rollout.journal import Journal
 from app_inference.rollout.preparation import Preparer
-from app_inference.rollout.rollout import Rollout
+from app_inference.rollout.rollout import Deployment, Rollout
 from app_inference.rollout.steps import Step
 from app_inference.settings import PipelineSection
 from edgex_kit.service.metrics import Metrics
@@ -195,7 +194,7 @@ class Site:
             await asyncio.sleep(0.01)
 
     async def settled(self, wait: float = 15.0) -> None:
-        """Until the wish has been followed to its end, whichever it is."""
+        """Until the request has been followed to its end, whichever it is."""
         await self.until(lambda: self.rollout.record.generation == self.asked, wait)
         await self.until(lambda: self.rollout.record.step is Step.IDLE, wait)
 
@@ -211,7 +210,7 @@ def open_version(root: Path, version: str) -> Model:
 async def open_site(
     root: Path, version: str = "1.0.0", *, journal: Journal | None = None, pause: float = 0.002, keep: int = 0
 ) -> AsyncIterator[Site]:
-    """`version` serves, frames flow, and wishes are followed."""
+    """`version` serves, frames flow, and requests are followed."""
     repository = Repository(root)
     slot = ServedModel(MODEL, open_version(root, version))
     journal = journal or Journal(root / ".state")

@@ -108,7 +108,7 @@ def _validated(
 ) -> list[Golden]:
     """Load the model as the service would, run its golden pictures, and make the new ones."""
     from app_inference.inference.model import load_model
-    from app_inference.rollout.selftest import make_golden, self_test
+    from app_inference.rollout.golden import make_golden, self_test
 
     with load_model(stored) as model:
         absent = missing(model.provenance, [key.strip() for key in require.split(",") if key.strip()])

@@ -1,11 +1,10 @@
 """The model half of the device side: what reading, writing and checking mean for a model.
 
 `getFunction` and `setFunction` of a resource name a row of the tables. Everything that changes a model goes through the
-engine's wishes, so a command, the desired state and the command line are one way in; each leaves a line that says who.
+engine's requests, as the desired state and the command line do; each is logged with who asked.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,16 +14,13 @@ from edgex_kit.wire.devices import Device, DeviceResource
 from edgex_kit.wire.errors import DriverFailed, EdgexError, Invalid, NotFound, Unavailable
 
 from app_inference.background import in_background
-from app_inference.devices.model_state import ModelState, ModelStates
-from app_inference.devices.startup import MODEL_PROFILE
+from app_inference.devices.model_device import MODEL_PROFILE, ModelState, ModelStates, audit
 from app_inference.errors import ModelRejected
 from app_inference.inference.model import Model
 from app_inference.models.repository import Repository, StoredModel
 from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.engine import Engine
-from app_inference.rollout.selftest import self_test
-
-audit = logging.getLogger("app_inference.audit")
+from app_inference.rollout.golden import self_test
 
 _MENDING = ("Deploy", "Rollback")  # bring back a model that could not be loaded
 Setter = Callable[[str, Any, str], Awaitable[None]]  # model, value, who asks
@@ -33,8 +29,7 @@ Setter = Callable[[str, Any, str], Awaitable[None]]  # model, value, who asks
 class ModelDriver:
     """Serves `edgex_kit.device` with models."""
 
-    def __init__(self, service: str, states: ModelStates, engine: Engine, repository: Repository) -> None:
-        self._prefix = f"model-{service}-"
+    def __init__(self, states: ModelStates, engine: Engine, repository: Repository) -> None:
         self._states = states
         self._engine = engine
         self._repository = repository
@@ -47,19 +42,11 @@ class ModelDriver:
             "Threshold": self._threshold,
         }
 
-    def device_name(self, model: str) -> str:
-        """The device of a model."""
-        return f"{self._prefix}{model}"
-
-    def name_in(self, device: str) -> str:
-        """The model that a device's name names, whether there is one or not."""
-        return device.removeprefix(self._prefix)
-
     def model_name(self, device: str) -> str:
         """The model of a device; raises NotFound for one that is no managed model's."""
-        model = self.name_in(device)
-        if not device.startswith(self._prefix) or model not in self._states.names():
-            raise NotFound(f"device '{device}' stands for no model that a pipeline names")
+        model = self._states.model_of(device)
+        if device == model or model not in self._states.names():
+            raise NotFound(f"device '{device}' belongs to no model that a pipeline names")
         return model
 
     async def read(self, device: Device, resource: DeviceResource) -> Any:
@@ -74,7 +61,7 @@ class ModelDriver:
         return getter(self._states.of(name))
 
     async def write(self, device: Device, resource: DeviceResource, value: Any) -> None:
-        """Raises what the engine refuses a wish with: NotFound for no such version, Invalid, Conflict, Locked."""
+        """Raises what the engine refuses a request with: NotFound for no such version, Invalid, Conflict, Locked."""
         name = self.model_name(device.name)
         function = _function(resource, "setFunction")
         setter = self._setters.get(function)
@@ -137,7 +124,7 @@ class ModelDriver:
 
 
 def request_from_text(text: str, asked_by: str) -> ModelRequest:
-    """A version, or a wish as JSON. Raises Invalid."""
+    """A version, or a request as JSON. Raises Invalid."""
     if not text.lstrip().startswith("{"):
         return ModelRequest(version=text.strip(), asked_by=asked_by)
     try:

@@ -60,8 +60,8 @@ def add(
 ) -> StoredModel:
     """Bring a version in; what is there afterwards is whole, checked and read-only.
 
-    `finish` looks at the version before it becomes visible: it refuses it by raising, and gives back the golden
-    pictures it put beside it. Raises Conflict for a version that is there, Invalid, ModelRejected, ModelUnavailable or
+    `finish` checks the version before it becomes visible: it refuses it by raising, and returns the golden pictures
+    that it added. Raises Conflict for a version that is there, Invalid, ModelRejected, ModelUnavailable or
     NoRoom.
     """
     source = wanted.source.expanduser()
@@ -97,7 +97,7 @@ def model_folder(root: Path) -> Path:
 def _add_archive(
     repository: Repository, source: Path, wanted: Wanted, finish: Finish | None, progress: Progress | None
 ) -> StoredModel:
-    """What is in it says what it is called."""
+    """Its name and version are found in what is unpacked."""
     stem = source.name.partition(".")[0]
     need_room(repository.root, source.stat().st_size)
     with staged(repository.root) as stage:
@@ -115,7 +115,7 @@ def _add_archive(
 
 @contextlib.contextmanager
 def _named(folder: Path, source: Path) -> Iterator[None]:
-    """Refusals speak of what was given, not of the folder it was looked at in, which is gone by then."""
+    """Refusals name `source`, not the temporary `folder`, which is removed by then."""
     try:
         yield
     except (ModelRejected, ModelUnavailable) as error:
@@ -313,13 +313,13 @@ def _write(inside: IO[bytes], path: Path, budget: _Budget) -> None:
 
 @contextlib.contextmanager
 def _refusals(archive: Path) -> Iterator[None]:
-    """What the libraries say of a broken archive, as a refusal."""
+    """Turn the libraries' errors about a broken archive into ModelRejected."""
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise ModelRejected(f"{archive}: damaged, or of a kind we cannot read: {error}") from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise ModelRejected(f"{archive}: two entries want to be {Path(error.filename).name!r}") from error
+        raise ModelRejected(f"{archive}: two entries are named {Path(error.filename).name!r}") from error
     except RuntimeError as error:  # how zipfile says that there is a password
         raise ModelRejected(f"{archive}: {error}") from error
     except OSError as error:

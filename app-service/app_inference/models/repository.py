@@ -68,7 +68,7 @@ class StoredModel:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def identity(self, digest: str) -> str:
-        """What tells this version from any other for an update: `digest`, all that is said of it, its golden pictures.
+        """What distinguishes this version from any other for an update: `digest`, its description, its golden pictures.
 
         A corrected manifest is another version, though its weights are the same. Raises ModelUnavailable.
         """
@@ -219,7 +219,7 @@ class Repository:
         """What each alias of a model stands for."""
         found: dict[str, str] = {}
         for mark in sorted((self.root / name).glob(f"*{ALIAS}")):
-            with contextlib.suppress(FileNotFoundError):  # taken away while they are read
+            with contextlib.suppress(FileNotFoundError):  # removed while they are read
                 found[mark.name.removesuffix(ALIAS)] = mark.read_text(encoding="utf-8").strip()
         return found
 

@@ -1,6 +1,6 @@
 """A folder appears whole or not at all: made beside its place, written through to the disk, sealed, renamed once.
 
-What a power cut leaves behind is a `.incoming-` folder that nobody takes for a version; the next one clears it away.
+A power cut leaves a `.incoming-` folder, which is no version; the next call removes it.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def staged(root: Path, target: Path | None = None, *, may_replace: bool = False)
     Raises Conflict when the target is there already and may not be replaced, NoRoom when the disk is full,
     ModelUnavailable for other troubles.
     """
-    with _told(target or root):
+    with _refusals(target or root):
         root.mkdir(parents=True, exist_ok=True)
         clear(root)
         stage = Stage(Path(tempfile.mkdtemp(prefix=PREFIX, dir=root)), target or root, may_replace)
@@ -49,7 +49,7 @@ def staged(root: Path, target: Path | None = None, *, may_replace: bool = False)
                 yield stage
                 _seal(stage.folder)
                 _place(stage)
-            except BaseException:  # a cancelled or interrupted one, too, leaves nothing behind; it goes on its way
+            except BaseException:  # also one that is cancelled or interrupted leaves nothing behind; it is raised again
                 remove(stage.folder)
                 raise
 
@@ -92,7 +92,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def remove(folder: Path) -> None:
-    """Take a folder away; nobody sees it half-removed, and it may be read-only."""
+    """Remove a folder, which may be read-only; it is never visible half-removed."""
     gone = folder.with_name(f"{GONE}{folder.name}")
     with contextlib.suppress(FileNotFoundError):
         folder.rename(gone)
@@ -131,7 +131,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told(target: Path) -> Iterator[None]:
+def _refusals(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -141,7 +141,7 @@ def _told(target: Path) -> Iterator[None]:
 
 
 def _seal(folder: Path) -> None:
-    """Write everything through, then take the right to write away."""
+    """Write everything through to the disk, then make it read-only."""
     for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
         if path.is_dir():
             sync_folder(path)

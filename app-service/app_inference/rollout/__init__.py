@@ -1,4 +1,4 @@
 """Updating models while frames flow: desired and reported state, the steps of a rollout, its gate and its journal.
 
-The story is told in docs/explanations/model-updates.md. Pure rooms: `desired`, `reported`, `samples`, `gate`, `steps`.
+See docs/explanations/model-updates.md. Pure modules: `desired`, `reported`, `samples`, `gate`, `steps`.
 """

@@ -1,6 +1,6 @@
 """Whether a new version may take an old one's place: what subscribers rely on must be the same. Pure.
 
-What breaks them is a difference that holds an update; what they will not notice is told all the same.
+A difference that breaks them stops an update; one they will not notice is listed, too.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def compare(serving: Contracted, candidate: Contracted) -> list[Difference]:
         found.append(Difference(TYPE, f"its type is {candidate.model_type}, it was {serving.model_type}", False))
     if serving.input_size != candidate.input_size:
         (width, height), (was_width, was_height) = candidate.input_size, serving.input_size
-        text = f"it looks at {width}x{height} pixels, it was {was_width}x{was_height}"
+        text = f"its input is {width}x{height} pixels, it was {was_width}x{was_height}"
         found.append(Difference(INPUT, text, is_breaking=False))
     found += [
         Difference(OUTPUTS, text, is_breaking=False) for text in _output_texts(serving.outputs, candidate.outputs)
@@ -80,7 +80,7 @@ def _label_texts(old: Sequence[str], new: Sequence[str]) -> list[str]:
 def _output_texts(old: Sequence[TensorSpec], new: Sequence[TensorSpec]) -> list[str]:
     """Outputs by their place: names change from export to export, and the decoder has checked what it needs."""
     if len(old) != len(new):
-        return [f"it has {len(new)} outputs, it were {len(old)}"]
+        return [f"it has {len(new)} outputs; the current version has {len(old)}"]
     pairs = zip(old, new, strict=True)
     return [
         f"output {number} is {now}, it was {was}"

@@ -1,4 +1,4 @@
-"""What an operator wants of each model: one JSON document, checked at the door. Pure."""
+"""The desired state: which version an operator wants of each model. One JSON document. Pure."""
 
 from typing import Annotated, Literal
 
@@ -10,26 +10,26 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Strategy = Literal["swap", "canary", "shadow"]
 
 
-class Wish(Struct, rename="camel", frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Part(Struct, rename="camel", frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A part of the document; a key it does not know is a mistake in it."""
 
 
-class CanaryOptions(Wish, frozen=True, kw_only=True):
+class CanaryOptions(Part, frozen=True, kw_only=True):
     """Which cameras the candidate serves before it serves all."""
 
     percent: Annotated[float, Meta(gt=0, le=100)] = 25.0
     cameras: tuple[str, ...] = ()  # these and no others, when given
 
 
-class ObserveOptions(Wish, frozen=True, kw_only=True):
-    """How long the gate looks before it lets a version pass."""
+class ObserveOptions(Part, frozen=True, kw_only=True):
+    """How much the gate observes before it passes a version."""
 
     min_frames: Annotated[int, Meta(ge=1)] = 200  # in which either version saw something
     hold_seconds: Annotated[float, Meta(ge=0)] = 30.0
 
 
-class GateOptions(Wish, frozen=True, kw_only=True):
-    """Beyond which difference to the serving version a candidate goes back."""
+class GateOptions(Part, frozen=True, kw_only=True):
+    """Limits of the difference to the serving version; beyond them the candidate is rolled back."""
 
     max_error_rate: Share = 0.01
     max_p99_ratio: Annotated[float, Meta(gt=0)] = 2.0  # 99th percentile of inference time
@@ -39,7 +39,7 @@ class GateOptions(Wish, frozen=True, kw_only=True):
     max_class_shift: Annotated[float, Meta(gt=0)] = 0.5  # population stability index of the class histogram
 
 
-class ModelRequest(Wish, frozen=True, kw_only=True):
+class ModelRequest(Part, frozen=True, kw_only=True):
     """The version wanted of one model, and the way to it."""
 
     version: str  # 1.2.3, latest, an alias, or a range such as ^1.2.0
@@ -50,25 +50,25 @@ class ModelRequest(Wish, frozen=True, kw_only=True):
     on_fail: Literal["rollback", "hold"] = "rollback"
     threshold: Share | None = None  # live, without a swap; None: the pipeline's or the model's own
     paused: bool = False
-    promoted: bool = False  # an operator's word from the start: no gate holds it or sends it back
+    promoted: bool = False  # approved by an operator from the start: the gate neither holds it nor rolls it back
     retry: bool = False  # try a quarantined digest again
     allow_label_change: bool = False
     asked_by: str = ""
 
 
-class Desired(Wish, frozen=True, kw_only=True):
+class Desired(Part, frozen=True, kw_only=True):
     """The whole document."""
 
     generation: Annotated[int, Meta(ge=0)] = 0
     models: dict[str, ModelRequest] = field(default_factory=dict)
 
     def with_request(self, name: str, request: ModelRequest) -> "Desired":
-        """The next generation, in which `name` is wished so."""
+        """The next generation, with this request for `name`."""
         return Desired(generation=self.generation + 1, models={**self.models, name: request})
 
 
 def parse_desired(text: str | bytes) -> Desired:
-    """The document in `text`; an empty text wishes nothing. Raises Invalid with the path of what is wrong."""
+    """The document in `text`; an empty text requests nothing. Raises Invalid with the path of what is wrong."""
     if not text.strip():
         return Desired()
     try:

@@ -1,4 +1,4 @@
-"""All rollouts of a service: reads what is desired, hands each model its wish, and reports what became of it."""
+"""All rollouts of a service: reads the desired state, gives each model its request, and reports the outcome."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,11 @@ from app_inference.inference.model import Model
 from app_inference.models.repository import StoredModel
 from app_inference.models.versions import is_version
 from app_inference.pipeline.serving import ServedModel
-from app_inference.rollout.boot import end_well
-from app_inference.rollout.deployment_queue import Deployment
 from app_inference.rollout.desired import Desired, ModelRequest
-from app_inference.rollout.journal import Journal, Record
+from app_inference.rollout.journal import Journal, Record, end_well
 from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.reported import ModelReport, Reported, VersionReport, reported_text
-from app_inference.rollout.rollout import Rollout
-from app_inference.rollout.served import ServedModels
+from app_inference.rollout.rollout import Deployment, Rollout, ServedModels
 from app_inference.rollout.state_store import StateStore
 from app_inference.rollout.steps import Step
 
@@ -45,7 +42,7 @@ class Engine:
         self._store = store
         self._desired = Desired()
         self._seen: Desired | None = None
-        self._ordered: dict[str, str] = {}  # model -> the version that its wish meant when it was handed out
+        self._ordered: dict[str, str] = {}  # model -> the version that its request meant when it was handed out
         self._refusal = ""
         self._is_watching = False
         self._hints: Latest[bool] = Latest()
@@ -53,13 +50,13 @@ class Engine:
         self._listeners: list[Callable[[Reported], None]] = []
         self._writing = asyncio.Lock()
 
-    def on_report(self, tell: Callable[[Reported], None]) -> None:
-        """Call `tell` with every new reported state, on the event loop."""
-        self._listeners.append(tell)
+    def on_report(self, notify: Callable[[Reported], None]) -> None:
+        """Call `notify` with every new reported state, on the event loop."""
+        self._listeners.append(notify)
 
     async def run(self) -> None:
         """Follow the desired state and report, for ever."""
-        self._seen = None  # a run that begins again hands out every wish again
+        self._seen = None  # a run that is started again hands out every request again
         if not self._is_watching:
             self._is_watching = True
             self._store.watch(self._hint)
@@ -73,7 +70,7 @@ class Engine:
                 end_well(self._journal, name)
 
     async def deploy(self, name: str, request: ModelRequest) -> None:
-        """Wish a version of a model; the only way in for commands.
+        """Request a version of a model, for commands.
 
         Raises NotFound for a version that is not there, Conflict for one in quarantine that is not to be retried.
         """
@@ -81,9 +78,9 @@ class Engine:
         await self._write(name, lambda _: request)
 
     async def roll_back(self, name: str, asked_by: str = "") -> None:
-        """Wish the version before: the one a rollout replaces, else the last committed one. Raises Conflict.
+        """Request the version before: the one a rollout replaces, else the last committed one. Raises Conflict.
 
-        In quarantine or not: what is still warm needs no file that has been damaged since.
+        In quarantine or not: a version that is still warm needs no file that has been damaged since.
         """
         rollout = self.rollout(name)
         is_trying = rollout.record.step not in (Step.IDLE, Step.COMMIT)
@@ -96,25 +93,25 @@ class Engine:
         await self._write(name, lambda _: ModelRequest(version=target, promoted=True, asked_by=asked_by))
 
     async def adjust(self, name: str, **changes: object) -> None:
-        """Change parts of a model's wish: its threshold, whether it is paused."""
+        """Change parts of a model's request: its threshold, whether it is paused."""
         rollout, serving = self.rollout(name), self._serving_version(name)
 
         def adjusted(desired: Desired) -> ModelRequest:
             request = desired.models.get(name)
             meant = self._meant(name, request.version) if request is not None else ""
             is_followed = request is not None and (meant == serving or rollout.record.step is not Step.IDLE)
-            # A wish that was refused or taken back is not to be tried again because a threshold changes.
+            # A request that was refused or rolled back is not to be tried again because a threshold changes.
             base = request if request is not None and is_followed else ModelRequest(version=serving)
             return msgspec.structs.replace(base, **changes)
 
         await self._write(name, adjusted)
 
     def rollout(self, name: str) -> Rollout:
-        """The rollout of a model. Raises NotFound for one that no pipeline uses and nobody wished."""
-        if name not in self.rollouts:  # a new one reads the journal: not at every look
+        """The rollout of a model. Raises NotFound for one that no pipeline uses."""
+        if name not in self.rollouts:  # a new one reads the journal: not at every call
             if not self._is_ours(name):
                 raise NotFound(f"no model '{name}'")
-            self.rollouts[name] = Rollout(name, self._served, self._preparer, self._journal, self._tell)
+            self.rollouts[name] = Rollout(name, self._served, self._preparer, self._journal, self._notify)
         return self.rollouts[name]
 
     def report(self) -> Reported:
@@ -131,11 +128,11 @@ class Engine:
         try:
             digest = await in_background(lambda: stored.identity(stored.digest()))
             rollout.quarantine(digest, stored.version, f"damaged on disk: {complaint}")
-        except EdgexError as error:  # a file that cannot be read is refused by whoever wants to load it
+        except EdgexError as error:  # a file that cannot be read is refused when it is loaded
             log.warning("model '%s': version %s could not be quarantined: %s", stored.name, stored.version, error)
 
     def recheck(self) -> None:
-        """Look at the wishes again: pipelines changed, so a model may have a slot now, and have been loaded anew."""
+        """Check the requests again: pipelines changed, so a model may serve now, and have been loaded again."""
         for rollout in self.rollouts.values():
             if rollout.record.step is Step.IDLE:
                 with contextlib.suppress(EdgexError):  # what cannot be read now stays as it was last known
@@ -145,21 +142,21 @@ class Engine:
         self._hints.put(True)
 
     def _remember(self) -> None:
-        """Models that have been updated before are reported from the start, wished or not."""
+        """Models that have been updated before are reported from the start, requested or not."""
         for name in self._journal.names():
             if name not in self.rollouts and self._is_ours(name):
-                with contextlib.suppress(EdgexError):  # a wish for it is refused with this reason
+                with contextlib.suppress(EdgexError):  # a request for it is refused with this reason
                     self.rollout(name)
-                    self._tell()
+                    self._notify()
 
     def _hint(self) -> None:
         self._hints.put(True)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._news.put(True)
 
     async def _check_quarantine(self, name: str, request: ModelRequest) -> None:
-        """Say at once what the rollout would say; a version whose files are others by now may be tried."""
+        """Refuse at once what the rollout would refuse; a version whose files have changed since may be tried."""
         meant, slot = self._meant(name, request.version), self._served.find(name)
         entries = {it.digest: it for it in self.rollout(name).record.quarantine if it.version == meant}
         if not entries or request.retry or (slot is not None and slot.model.version == meant):
@@ -170,7 +167,7 @@ class Engine:
             raise Conflict(f"{name}@{meant} is quarantined: {entry.reason}; with `retry` it is tried again")
 
     async def _write(self, name: str, make: Callable[[Desired], ModelRequest]) -> None:
-        """Store the next generation; one writer after another, so that none undoes what another has just wished."""
+        """Store the next generation; one writer after another, so that none undoes what another has just requested."""
         async with self._writing:
             before = await self._store.read()
             request = make(before)
@@ -205,7 +202,7 @@ class Engine:
             return
         if before is not None and (before.models.get(name) != request or self._ordered.get(name, meant) != meant):
             said = meant if meant == request.version else f"{meant} ({request.version})"
-            text = "model '%s': version %s is wished by generation %d, asked by %s"
+            text = "model '%s': version %s is requested by generation %d, asked by %s"
             audit.info(text, name, said, self._desired.generation, request.asked_by or "its writer")
         self._ordered[name] = meant
         self.rollout(name).request(
@@ -213,7 +210,7 @@ class Engine:
         )
 
     def _meant(self, name: str, version: str) -> str:
-        """The version that a wish means now; what nothing fits stays as it is, and is refused by its rollout."""
+        """The version that a request means now; what matches nothing stays as it is, and is refused by its rollout."""
         if is_version(version):
             return version
         try:
@@ -249,7 +246,7 @@ class Engine:
             text = reported_text(reported)
             if text != said:
                 try:
-                    await self._store.tell(text)
+                    await self._store.report(text)
                     said = text
                 except EdgexError as error:
                     log.warning("the reported state could not be stored: %s", error)
@@ -277,7 +274,7 @@ class Engine:
             quarantined=tuple(it.version for it in record.quarantine),
             quarantine_reasons={it.version: it.reason for it in record.quarantine},
             threshold=slot.threshold if slot else None,
-            undrained=rollout.drain.left,
+            undrained=rollout.undrained,
         )
 
 

@@ -1,4 +1,6 @@
-"""What a model must say of a picture: written down once, compared ever after. Pure.
+"""Golden pictures, whose result is recorded once and compared from then on, and the self-test before a version serves.
+
+A version without golden pictures only has to answer: weights that are wrong and of the right shape pass that.
 
 Schema `vision.golden/1`. Of the tolerance `t` (0..1, from the manifest): a score may differ by `t`, a corner or joint
 by `t` of the picture's longer side, an area by `t` of the picture, and of a class map's cells the share `t`. An object
@@ -6,6 +8,8 @@ whose score lies within `t` of the threshold may be there or not.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -13,17 +17,23 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from app_inference.errors import ModelRejected
+from app_inference.errors import ImageBroken, InferenceFailed, ModelRejected, ModelUnavailable
+from app_inference.inference.model import Model, Session
+from app_inference.models.manifest import Golden
+from app_inference.models.repository import StoredModel
+from app_inference.rollout.timing import median_ms, noise
 from app_inference.vision.detections import Anomaly, Classes, Detections, Instances, Keypoints, Result, Segmentation
+from app_inference.vision.image import Image, image_from_bytes
 
 SCHEMA: Literal["vision.golden/1"] = "vision.golden/1"
+FOLDER = "golden"  # of a version
 GRID = 24  # cells a side of a class map
 _SURE_JOINT = 0.3  # joints that score less are nowhere in particular
 
 Box = tuple[float, float, float, float]
 
 
-class Seen(Struct, rename="camel", frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Object(Struct, rename="camel", frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """An object."""
 
     label: str
@@ -41,12 +51,12 @@ class Share(Struct, rename="camel", frozen=True, forbid_unknown_fields=True):
 
 
 class Expected(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """All that a model says of one picture."""
+    """The whole output of a model for one picture."""
 
     schema: Literal["vision.golden/1"]
     task: str
-    confidence: float  # the threshold it was said at
-    objects: tuple[Seen, ...] = ()
+    confidence: float  # the threshold it was recorded with
+    objects: tuple[Object, ...] = ()
     classes: tuple[Share, ...] = ()
     cells: tuple[tuple[int, ...], ...] = ()  # of a class map: rows of class numbers
     anomaly_score: float | None = None
@@ -71,7 +81,7 @@ def expected_text(expected: Expected) -> str:
 
 
 def expected_from(result: Result, labels: Sequence[str], task: str, confidence: float) -> Expected:
-    """What `result` says."""
+    """The expected output from a `result`."""
     said = Expected(schema=SCHEMA, task=task, confidence=confidence)
     if isinstance(result, Classes | Segmentation):
         scores = result.scores if isinstance(result, Classes) else result.areas
@@ -100,11 +110,11 @@ def complaint(wanted: Expected, found: Expected, side: float, tolerance: float) 
     return next(filter(None, said), "")
 
 
-def _objects(result: Detections | Instances | Keypoints, labels: Sequence[str]) -> Iterator[Seen]:
+def _objects(result: Detections | Instances | Keypoints, labels: Sequence[str]) -> Iterator[Object]:
     found = result if isinstance(result, Detections) else result.found
     for row in range(len(found)):
         x1, y1, x2, y2 = (round(float(side), 2) for side in found.boxes[row])
-        yield Seen(
+        yield Object(
             label=_label(labels, int(found.class_ids[row])),
             score=round(float(found.scores[row]), 5),
             box=(x1, y1, x2, y2),
@@ -140,7 +150,7 @@ def _object_complaint(wanted: Expected, found: Expected, side: float, tolerance:
     return f"{_said(extra)} is not expected" if extra else ""
 
 
-def _is_alike(one: Seen, other: Seen, pixels: float, tolerance: float) -> bool:
+def _is_alike(one: Object, other: Object, pixels: float, tolerance: float) -> bool:
     is_near = one.label == other.label and abs(one.score - other.score) <= tolerance
     is_near = is_near and float(np.abs(np.subtract(one.box, other.box)).max()) <= pixels
     is_near = is_near and abs(one.area - other.area) <= tolerance and len(one.joints) == len(other.joints)
@@ -148,14 +158,14 @@ def _is_alike(one: Seen, other: Seen, pixels: float, tolerance: float) -> bool:
     return is_near and all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= pixels for a, b in sure)
 
 
-def _nearest(one: Seen, objects: Sequence[Seen]) -> str:
+def _nearest(one: Object, objects: Sequence[Object]) -> str:
     """What came instead, as near as it gets."""
     if not objects:
         return "nothing came"
     return f"{_said(min(objects, key=lambda it: float(np.abs(np.subtract(one.box, it.box)).max())))} came"
 
 
-def _said(one: Seen) -> str:
+def _said(one: Object) -> str:
     return f"{one.label} {one.score:.3f} at [{', '.join(f'{side:.0f}' for side in one.box)}]"
 
 
@@ -184,3 +194,67 @@ def _anomaly_complaint(wanted: float | None, found: float | None, tolerance: flo
     if wanted is None or (found is not None and abs(wanted - found) <= tolerance):
         return ""
     return f"an anomaly score of {wanted:.3f} is expected, {'none' if found is None else f'{found:.3f}'} came"
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """A self-test that was passed."""
+
+    golden: int  # pictures
+    latency_ms: float  # median, decoding of the picture apart
+
+
+def self_test(model: Model, stored: StoredModel) -> SelfTest:
+    """Raise ModelRejected, with what was expected and what came, when the version is not fit to serve. Blocking."""
+    session = model.session()
+    golden = stored.manifest.golden if stored.manifest else []
+    picture = noise(model)
+    try:
+        session.analyse(picture, is_checked=True)
+        pictures = [_check_golden(model, session, stored.folder, one) for one in golden]
+        latency_ms = median_ms(session, [*pictures, picture][0])
+        _check_latency(stored, latency_ms)
+    except (InferenceFailed, ModelRejected) as error:
+        raise ModelRejected(f"{stored.name}@{stored.version} fails its self-test: {error}") from error
+    return SelfTest(len(golden), round(latency_ms, 2))
+
+
+def make_golden(model: Model, folder: Path, picture: Path, tolerance: float, *, may_be_empty: bool = False) -> Golden:
+    """Copy a picture into a version's folder with the output of `model`; raises ImageBroken, ModelRejected."""
+    data = picture.read_bytes()
+    said = _said_of(model, model.session(), image_from_bytes(data), model.resolved.options.confidence)
+    if said.is_empty and not may_be_empty:
+        raise ModelRejected(f"{picture}: the model finds nothing in it, which a broken model would not either")
+    place = folder / FOLDER
+    place.mkdir(exist_ok=True)
+    (place / picture.name).write_bytes(data)
+    output = f"{picture.name}.json"
+    (place / output).write_text(expected_text(said), encoding="utf-8")
+    return Golden(input=f"{FOLDER}/{picture.name}", output=f"{FOLDER}/{output}", tolerance=tolerance)
+
+
+def _check_golden(model: Model, session: Session, folder: Path, golden: Golden) -> Image:
+    try:
+        image = image_from_bytes((folder / golden.input).read_bytes())
+        wanted = parse_expected((folder / golden.output).read_bytes(), golden.output)
+    except OSError as error:
+        raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
+    except ImageBroken as error:
+        raise ModelRejected(f"{golden.input}: {error}") from error
+    found = _said_of(model, session, image, wanted.confidence)
+    wrong = complaint(wanted, found, max(image.width, image.height), golden.tolerance)
+    if wrong:
+        raise ModelRejected(f"{golden.input}: {wrong}")
+    return image
+
+
+def _said_of(model: Model, session: Session, image: Image, confidence: float) -> Expected:
+    options = replace(model.resolved.options, confidence=confidence)
+    result, _ = session.analyse(image, options, is_checked=True)
+    return expected_from(result, model.labels, model.task, confidence)
+
+
+def _check_latency(stored: StoredModel, latency_ms: float) -> None:
+    limit = stored.manifest.limits.latency_ms if stored.manifest else None
+    if limit is not None and latency_ms > limit:
+        raise ModelRejected(f"an answer takes {latency_ms:.1f} ms, its manifest allows {limit:g} ms")

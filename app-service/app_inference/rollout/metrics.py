@@ -101,12 +101,12 @@ class UpdateMeters:
 
 
 def _counts(rollout: Rollout) -> tuple[tuple[str, int], ...]:
-    done = rollout.tallies
+    done = rollout.counts
     return (
         ("Swaps", done.swaps),
         ("Rollbacks", done.rollbacks),
         ("Refusals", done.refusals),
-        ("DrainTimeouts", rollout.drain.timeouts),
+        ("DrainTimeouts", rollout.counts.drain_timeouts),
     )
 
 

@@ -7,6 +7,7 @@ and device; this process then only reads the result. A model that kills its comp
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -21,16 +22,17 @@ from app_inference.background import in_background
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.inference.model import Model, digests_in_use, load_model
 from app_inference.inference.runtime import Runtime
-from app_inference.models.repository import Repository, StoredModel
+from app_inference.models.repository import Repository, StoredModel, stored_model
 from app_inference.models.retention import prune
 from app_inference.models.versions import parse_version
 from app_inference.rollout.compatibility import differences
-from app_inference.rollout.selftest import self_test
+from app_inference.rollout.golden import self_test
 
 log = logging.getLogger(__name__)
 audit = logging.getLogger("app_inference.audit")
 
 COMPILE_WAIT = 1800.0  # seconds until a compiler is given up
+NICENESS = 10  # a tenth of a worker's weight; with 19, a sixtieth, compiling never ended on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,10 @@ class Preparer:
         await in_background(self_test, model, stored)
 
     async def prune(self, name: str, active: str, needed: Callable[[], Collection[str]]) -> None:
-        """Let go of the oldest versions beyond `keep`, of none that is needed, pinned, aliased or newer than `active`.
+        """Remove the oldest versions beyond `keep`, none that is needed, pinned, aliased or newer than `active`.
 
-        `needed` is asked before each removal, on another thread. What was compiled of versions that are gone, whoever
-        removed them, goes with them. A folder that cannot be changed keeps them; that costs disk and nothing else.
+        `needed` is asked before each removal, on another thread. What was compiled of versions that
+        are gone is removed, too. A folder that cannot be changed keeps them; that costs disk and nothing else.
         """
         if not self.keep:
             return
@@ -127,7 +129,7 @@ def _load_warm(stored: StoredModel, overrides: Mapping[str, Any] | None, runtime
 
 
 class CompileJob(msgspec.Struct, frozen=True):
-    """What the compiling process is told, as JSON on its command line."""
+    """The job of the compiling process, as JSON on its command line."""
 
     path: str
     device: str
@@ -154,7 +156,7 @@ async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any])
         overrides=dict(overrides),
     )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app_inference.rollout.compiler", msgspec.json.encode(job).decode(),
+        sys.executable, "-m", "app_inference.rollout.preparation", msgspec.json.encode(job).decode(),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -169,3 +171,19 @@ async def precompile(path: Path, runtime: Runtime, overrides: Mapping[str, Any])
             await process.wait()
     if status < 0:
         raise ModelRejected(f"{path}: it killed its compiler (signal {-status})")
+
+
+def compile_job(text: str) -> int:
+    """The compiling process: compile into the cache and run it once; its exit status."""
+    os.nice(NICENESS)
+    job = msgspec.json.decode(text, type=CompileJob)
+    runtime = Runtime(job.device, job.streams, job.threads, Path(job.cache_dir), job.precision)
+    try:
+        load_model(stored_model(Path(job.path)), job.overrides, runtime).warm_up()
+    except EdgexError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(compile_job(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What following a wish would do, said before it is done. Pure."""
+"""What a deployment would do, before it is done. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _BETWEEN: Mapping[str, tuple[Step, ...]] = {"swap": (), "canary": (Step.CANARY,)
 
 @dataclass(frozen=True, slots=True)
 class AffectedCameras:
-    """The cameras a model looks at, and those a candidate would serve first."""
+    """The cameras a model analyses, and those a candidate would serve first."""
 
     cameras: tuple[str, ...]
     first: tuple[str, ...]
@@ -27,16 +27,16 @@ def steps_of(request: ModelRequest) -> tuple[Step, ...]:
 
 
 def affected_cameras(name: str, request: ModelRequest, status: Mapping[str, Any]) -> AffectedCameras:
-    """Whom it would touch, by app-inference's status."""
+    """Which cameras it would affect, by app-inference's status."""
     cameras = [str(row["name"]) for row in status.get("cameras", ())]
-    looked_at = sorted(set(_looked_at(name, cameras, status.get("pipelines", {}).values())))
+    analysed = sorted(set(_analysed(name, cameras, status.get("pipelines", {}).values())))
     if request.strategy != "canary":
-        return AffectedCameras(tuple(looked_at), ())
-    is_first = canary_for(name, request.canary, looked_at)
-    return AffectedCameras(tuple(looked_at), tuple(camera for camera in looked_at if is_first(camera)))
+        return AffectedCameras(tuple(analysed), ())
+    is_first = canary_for(name, request.canary, analysed)
+    return AffectedCameras(tuple(analysed), tuple(camera for camera in analysed if is_first(camera)))
 
 
-def _looked_at(name: str, cameras: Iterable[str], pipelines: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+def _analysed(name: str, cameras: Iterable[str], pipelines: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for section in pipelines:
         if _field(section, "enabled", True) and _field(section, "model", "") == name:
             wanted = {word.strip() for word in str(_field(section, "cameras", "*")).split(",")}

@@ -1,4 +1,4 @@
-"""What is told of each model: the answer to the desired state. Pure."""
+"""The reported state of each model: the answer to the desired state. Pure."""
 
 import msgspec
 from msgspec import Struct, field
@@ -18,14 +18,14 @@ class VersionReport(Struct, rename="camel", frozen=True, omit_defaults=True):
 
 
 class ModelReport(Struct, rename="camel", frozen=True, kw_only=True, omit_defaults=True):
-    """One model as it stands."""
+    """The state of one model."""
 
     state: Step = field()
     active: VersionReport | None = None
     previous: VersionReport | None = None
     candidate: VersionReport | None = None
-    reason: str = ""  # why the last wish was refused or taken back, or what a rollout waits for
-    refused: str = ""  # the version that was refused or taken back
+    reason: str = ""  # why the last request was refused or rolled back, or what a rollout waits for
+    refused: str = ""  # the version that was refused or rolled back
     since: str = ""  # UNIX ns in decimal, of `state`
     gate: dict[str, float] = field(default_factory=dict)
     quarantined: tuple[str, ...] = ()  # versions

@@ -32,7 +32,7 @@ class Scrubber:
     rate: float = RATE
     checked: int = 0  # versions found whole, in all rounds
     _seen: dict[Path, str] = field(default_factory=dict)
-    _told: dict[Path, str] = field(default_factory=dict)  # version's folder -> what was told of it
+    _reported_complaints: dict[Path, str] = field(default_factory=dict)  # version's folder -> what was reported of it
 
     async def run(self, damaged: Damaged, every: float = EVERY) -> None:
         """Rounds for ever, none with `every` 0; `damaged` hears of each version once for each thing that is wrong."""
@@ -49,7 +49,7 @@ class Scrubber:
                 except EdgexError as error:  # gone meanwhile, or no model: who loads it hears the same
                     log.debug("%s@%s is not scrubbed: %s", name, version, error)
                     continue
-                await self._tell(stored, await self.complaint(stored), damaged)
+                await self._notify(stored, await self.complaint(stored), damaged)
 
     async def complaint(self, stored: StoredModel) -> str:
         """What is wrong with a version's files; empty when nothing is, or when it was removed meanwhile."""
@@ -66,14 +66,14 @@ class Scrubber:
             return str(error) if stored.folder.is_dir() else ""
         return ""
 
-    async def _tell(self, stored: StoredModel, complaint: str, damaged: Damaged) -> None:
+    async def _notify(self, stored: StoredModel, complaint: str, damaged: Damaged) -> None:
         if not complaint:
             self.checked += 1
-            self._told.pop(stored.folder, None)
+            self._reported_complaints.pop(stored.folder, None)
             return
-        if self._told.get(stored.folder) == complaint:
+        if self._reported_complaints.get(stored.folder) == complaint:
             return
-        self._told[stored.folder] = complaint
+        self._reported_complaints[stored.folder] = complaint
         log.error("model %s@%s is damaged on disk: %s", stored.name, stored.version, complaint)
         answer = damaged(stored, complaint)
         if answer is not None:

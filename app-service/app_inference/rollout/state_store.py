@@ -1,4 +1,4 @@
-"""Where the desired state is kept and the reported state is told: core-keeper, or a folder where there is none.
+"""Where the desired and the reported state are stored: core-keeper, or a folder where there is none.
 
 core-keeper has no compare-and-set, so a generation only orders what one reader sees: who writes reads first, and the
 newest document counts.
@@ -28,7 +28,7 @@ class StateStore(Protocol):
     async def write(self, desired: Desired) -> None:
         """Store a new desired state."""
 
-    async def tell(self, reported: str) -> None:
+    async def report(self, reported: str) -> None:
         """Store the reported state."""
 
     def watch(self, hint: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class StateStore(Protocol):
 
 
 def state_store_of(service: Service[AppSettings]) -> StateStore:
-    """Where this service is told what is wished."""
+    """The store of this service."""
     keeper = service.provider.keeper
     if keeper is None:
         return FolderStateStore(service.settings.inference.state_path)
@@ -59,7 +59,7 @@ class KeeperStateStore:
     async def write(self, desired: Desired) -> None:
         await self._keeper.put(self._desired, desired_text(desired))
 
-    async def tell(self, reported: str) -> None:
+    async def report(self, reported: str) -> None:
         await self._keeper.put(self._reported, reported)
 
     def watch(self, hint: Callable[[], None]) -> None:
@@ -86,7 +86,7 @@ class FolderStateStore:
     async def write(self, desired: Desired) -> None:
         await asyncio.to_thread(self._put, "desired.json", desired_text(desired))
 
-    async def tell(self, reported: str) -> None:
+    async def report(self, reported: str) -> None:
         await asyncio.to_thread(self._put, "reported.json", reported)
 
     def watch(self, hint: Callable[[], None]) -> None:

@@ -9,8 +9,7 @@ from app_inference.models.repository import Repository
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.reload import pipeline_states, sound
 from app_inference.pipeline.serving import Models, Preparation, wanted_models
-from app_inference.rollout.boot import Starts
-from app_inference.rollout.journal import Journal
+from app_inference.rollout.journal import Journal, Starts
 from app_inference.settings import InferenceSection, PipelineSection
 
 from tests.conformance.eyes import save_meter

@@ -16,8 +16,7 @@ from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.reload import LivePipelines
 from app_inference.pipeline.serving import Models
-from app_inference.rollout.boot import Starts
-from app_inference.rollout.journal import Journal
+from app_inference.rollout.journal import Journal, Starts
 from app_inference.settings import InferenceSection, PipelineSection
 
 from tests.conformance.eyes import METER, Eye, Stage, Told, configure, open_stage, run_eye, save_meter

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from app_inference.devices.startup import result_profiles
+from app_inference.devices.service import result_profiles
 from app_inference.inference.model import ModelFacts, Timings
 from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.results import (

@@ -16,8 +16,7 @@ from app_inference.models.repository import Repository, stored_model
 from app_inference.pipeline import serving as room
 from app_inference.pipeline.samples import Sample
 from app_inference.pipeline.serving import ActiveSet, Models, ServedModel, runtime_from
-from app_inference.rollout.boot import Starts
-from app_inference.rollout.journal import Journal
+from app_inference.rollout.journal import Journal, Starts
 from app_inference.settings import InferenceSection, PipelineSection, cores
 from app_inference.vision.image import image_from_pixels
 

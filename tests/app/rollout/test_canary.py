@@ -9,7 +9,7 @@ MANY = [f"camera-{number}" for number in range(1000)]
 
 @pytest.mark.goal(18)
 @pytest.mark.parametrize("percent", [5, 25, 50, 100])
-def test_the_share_of_known_cameras_is_the_one_that_is_wished(percent: int) -> None:
+def test_the_share_of_known_cameras_is_the_one_that_is_requested(percent: int) -> None:
     is_canary = canary_for("det", CanaryOptions(percent=percent), MANY)
     assert abs(sum(map(is_canary, MANY)) - 10 * percent) <= 20
 

@@ -47,10 +47,12 @@ def test_what_nobody_notices_holds_nothing_and_is_told() -> None:
     assert differences(Version(), candidate) == []
     assert [(it.key, it.text, it.is_breaking) for it in compare(Version(), candidate)] == [
         ("type", "its type is yolo_end2end, it was yolov8", False),
-        ("input", "it looks at 320x256 pixels, it was 640x640", False),
+        ("input", "its input is 320x256 pixels, it was 640x640", False),
         ("outputs", "output 0 is boxes [1, 300, 6] float32, it was output0 [1, 6, 8400] float32", False),
     ]
-    assert [it.text for it in compare(Version(), Version(outputs=HEAD * 2))] == ["it has 2 outputs, it were 1"]
+    assert [it.text for it in compare(Version(), Version(outputs=HEAD * 2))] == [
+        "it has 2 outputs; the current version has 1"
+    ]
 
 
 def test_the_same_is_the_same() -> None:

@@ -86,7 +86,7 @@ def open_site(edgex: Any, unique: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.goal(35)
-async def test_a_wish_whose_change_message_was_lost_is_found_by_reading_again(
+async def test_a_request_whose_change_message_was_lost_is_found_by_reading_again(
     open_site: OpenSite, tmp_path: Path
 ) -> None:
     write_version(tmp_path, "2.0.0")
@@ -163,7 +163,7 @@ async def test_an_alias_that_is_gone_takes_nothing_from_what_serves(open_site: O
         rollout = site.engine.rollout(MODEL)
         await site.until(lambda: rollout.record.active == "2.0.0", "it is committed")
         repository.forget(MODEL, "stable")
-        await site.until(lambda: "no alias 'stable'" in rollout.record.reason, "the wish is refused")
+        await site.until(lambda: "no alias 'stable'" in rollout.record.reason, "the request is refused")
         assert (site.slot.model.version, rollout.record.active) == ("2.0.0", "2.0.0")
 
 
@@ -175,9 +175,9 @@ async def test_a_version_that_was_refused_is_not_tried_again_by_reading_again(
     async with open_site() as site:
         site.write(1, version="latest")
         rollout = site.engine.rollout(MODEL)
-        await site.until(lambda: rollout.tallies.refusals == 1, "it is refused")
+        await site.until(lambda: rollout.counts.refusals == 1, "it is refused")
         await asyncio.sleep(1.0)  # three more readings
-        assert rollout.tallies.refusals == 1
+        assert rollout.counts.refusals == 1
         assert site.slot.model.version == "1.0.0"
 
 
@@ -186,14 +186,14 @@ async def test_a_threshold_does_not_try_a_refused_version_again(open_site: OpenS
     async with open_site() as site:
         await site.engine.deploy(MODEL, ModelRequest(version="2.0.0", observe=AT_ONCE, retry=True))
         rollout = site.engine.rollout(MODEL)
-        await site.until(lambda: rollout.tallies.refusals == 1, "it is refused")
+        await site.until(lambda: rollout.counts.refusals == 1, "it is refused")
         await site.engine.adjust(MODEL, threshold=0.3)
         await site.until(lambda: site.slot.threshold == 0.3, "the threshold is in force")
         await asyncio.sleep(0.5)
-        assert rollout.tallies.refusals == 1
+        assert rollout.counts.refusals == 1
 
 
-async def test_an_unknown_version_is_no_wish(open_site: OpenSite) -> None:
+async def test_an_unknown_version_is_no_request(open_site: OpenSite) -> None:
     async with open_site() as site:
         with pytest.raises(NotFound, match=r"no version '7\.0\.0'"):
             await site.engine.deploy(MODEL, ModelRequest(version="7.0.0"))

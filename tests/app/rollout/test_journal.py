@@ -1,17 +1,28 @@
 """The journal and the steps: what a crash finds."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from app_inference.rollout.journal import Journal, Quarantine, Record
-from app_inference.rollout.steps import Step, may_follow
+import yaml
+from app_inference.inference.model import load_model
+from app_inference.models.repository import Repository, file_digest
+from app_inference.rollout.journal import Journal, Quarantine, Record, Starts, end_well
+from app_inference.rollout.steps import SUSPECT, Step, may_follow
 from edgex_kit.wire.errors import Malformed, Unavailable
+from edgex_standin.address import Address
+
+from tests.app.updating import MODEL, RUNTIME, write_version
+from tests.conformance.eyes import Eye, configure, run_eye
+from tests.conformance.peers import until
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -73,3 +84,340 @@ def test_a_journal_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> 
     journal = Journal(tmp_path / "state")
     with pytest.raises(Unavailable, match=r"det\.json: Not a directory"):
         journal.write("det", Record())
+
+
+# Follows a request and kills its own process, as a power cut would: right after a step was journalled, or while it was.
+VICTIM = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from app_inference.models.repository import Repository
+from app_inference.rollout.journal import Starts
+from app_inference.rollout.journal import Journal
+from app_inference.rollout.steps import Step
+from tests.app.updating import MODEL, open_site
+
+step, is_half, strategy = Step(sys.argv[2]), sys.argv[3] == "half", sys.argv[4]
+replace = Path.replace
+
+def cut(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Cut(Journal):
+    def write(self, name, record):
+        if is_half and record.step is step:
+            Path.replace = cut
+        stored = super().write(name, record)
+        if record.step is step:
+            cut()
+        return stored
+
+async def main():
+    root = Path(sys.argv[1])
+    journal = Cut(root / ".state")
+    boot = Starts(journal, Repository(root)).version(MODEL) or "1.0.0"
+    async with open_site(root, boot, journal=journal) as site:
+        await site.until(lambda: len(site.street.findings) > 60)
+        site.request("2.0.0", site.rollout.record.generation + 1, strategy=strategy)
+        await site.settled()
+        print(site.rollout.record.reason)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_version(tmp_path, "1.0.0", [(0, 0.9)])
+    return tmp_path
+
+
+def run_until_cut(root: Path, step: Step, where: str = "noted") -> "subprocess.CompletedProcess[str]":
+    strategy = "shadow" if step is Step.SHADOW else "canary"
+    command = [sys.executable, "-c", VICTIM, str(root), step.value, where, strategy]
+    environ = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+
+
+FORWARD = [step for step in Step if step not in (Step.IDLE, Step.ROLLBACK)]
+
+
+@pytest.mark.goal(22)
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("step", FORWARD)
+def test_a_cut_at_any_step_leaves_a_version_that_runs(root: Path, step: Step) -> None:
+    write_version(root, "2.0.0", [(0, 0.88)])
+    done = run_until_cut(root, step)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert Journal(root / ".state").read(MODEL).step is step
+    assert booted(root) == ("2.0.0" if step is Step.COMMIT else "1.0.0")
+    assert Journal(root / ".state").read(MODEL).boots == (step in SUSPECT)
+
+
+@pytest.mark.goal(22)
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("step", FORWARD)
+def test_a_cut_while_a_step_is_noted_leaves_the_one_before_it(root: Path, step: Step) -> None:
+    write_version(root, "2.0.0", [(0, 0.88)])
+    done = run_until_cut(root, step, "half")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    before = Journal(root / ".state").read(MODEL).step
+    assert before is not step
+    assert may_follow(step, before)
+    assert booted(root) == "1.0.0"
+    assert Journal(root / ".state").read(MODEL).boots == (before in SUSPECT)
+
+
+@pytest.mark.goal(22)
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("where", "quarantined"), [("noted", ["2.0.0"]), ("half", [])])
+def test_a_cut_while_going_back_has_gone_back(root: Path, where: str, quarantined: list[str]) -> None:
+    write_version(root, "2.0.0", [(2, 0.9)])
+    done = run_until_cut(root, Step.ROLLBACK, where)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert booted(root) == "1.0.0"
+    assert [it.version for it in Journal(root / ".state").read(MODEL).quarantine] == quarantined
+
+
+def booted(root: Path) -> str:
+    """The version that the next start begins with, which runs; its journal is at rest."""
+    journal = Journal(root / ".state")
+    version = Starts(journal, Repository(root)).version(MODEL) or "1.0.0"
+    with load_model(Repository(root).version(MODEL, version), None, RUNTIME) as model:
+        model.warm_up()
+    assert journal.read(MODEL).step is Step.IDLE
+    return version
+
+
+@pytest.mark.goal(23)
+@pytest.mark.timeout(120)
+def test_a_candidate_under_which_the_process_dies_twice_is_quarantined(root: Path) -> None:
+    write_version(root, "2.0.0", [(0, 0.88)])
+    for _ in range(2):
+        assert run_until_cut(root, Step.OBSERVE).returncode == -signal.SIGKILL
+    journal = Journal(root / ".state")
+    assert Starts(journal, Repository(root)).version(MODEL) in ("", "1.0.0")
+    quarantine = journal.read(MODEL).quarantine
+    assert [it.version for it in quarantine] == ["2.0.0"]
+    assert "died 2 times" in quarantine[0].reason
+    assert journal.read(MODEL).refused == "2.0.0"
+    done = run_until_cut(root, Step.SWITCH)
+    assert done.returncode == 0, done.stderr
+    assert "is quarantined" in done.stdout
+
+
+def test_a_stop_that_was_wanted_blames_nobody(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for step in (Step.RESOLVE, Step.VERIFY, Step.LOAD):
+        journal.write(MODEL, Record(step=step, active="1.0.0", candidate="2.0.0", candidate_digest="ab"))
+    end_well(journal, MODEL)
+    assert Starts(journal, Repository(tmp_path)).version(MODEL) == "1.0.0"
+    assert journal.read(MODEL).boots == 0
+
+
+def test_a_damaged_journal_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / f"{MODEL}.json").write_bytes(b"\x00" * 20)
+    assert Starts(Journal(tmp_path), Repository(tmp_path)).version(MODEL) == ""
+    assert Journal(tmp_path).read(MODEL) == Record()
+
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def site(folder: Path, broker: Address, **inference: Any) -> Path:
+    bus = {"Host": broker.host, "Port": broker.port}
+    pipelines = {"Pipelines": {"p": {"Model": MODEL}}}
+    return configure(folder, MessageBus=bus, Writable=pipelines, Inference={"CacheDir": "none", **inference})
+
+
+def row(eye: Eye) -> dict[str, Any]:
+    return next(row for row in eye.status()["models"] if row["name"] == MODEL)
+
+
+def journalled(folder: Path) -> Record:
+    return Journal(folder / "models" / ".state" / "journal").read(MODEL)
+
+
+def request(folder: Path, generation: int, **fields: Any) -> None:
+    """Where there is no core-keeper, the desired state is a file."""
+    state = folder / "models" / ".state"
+    state.mkdir(exist_ok=True)
+    (state / "desired.json").write_text(json.dumps({"generation": generation, "models": {MODEL: fields}}))
+
+
+@pytest.mark.goal(15, 22)
+def test_a_version_copied_into_the_folder_does_not_serve_at_the_next_start(broker: Address, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    write_version(models, "1.0.0")
+    with run_eye(site(tmp_path, broker), "-s") as eye:
+        assert row(eye)["version"] == "1.0.0"
+    assert journalled(tmp_path).active == "1.0.0"
+    write_version(models, "2.0.0")
+    with run_eye(tmp_path, "-s") as eye:
+        assert row(eye)["version"] == "1.0.0"
+    shutil.rmtree(models / MODEL / "1.0.0")
+    with run_eye(tmp_path, "-s") as eye:  # nothing else is left
+        assert row(eye)["version"] == "2.0.0"
+    assert journalled(tmp_path).active == "2.0.0"
+
+
+def test_a_journal_that_cannot_be_written_does_not_keep_a_model_from_serving(broker: Address, tmp_path: Path) -> None:
+    write_version(tmp_path / "models", "1.0.0")
+    (tmp_path / "models" / ".state").write_text("a file where a folder should be")
+    with run_eye(site(tmp_path, broker), "-s") as eye:
+        assert row(eye)["version"] == "1.0.0"
+        assert eye.said("that version 1.0.0 serves could not be noted")
+
+
+def test_a_request_brings_back_a_model_that_could_not_be_loaded(broker: Address, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (write_version(models, "1.0.0") / "model.xml").write_text("<net>")
+    write_version(models, "1.1.0")
+    Journal(models / ".state" / "journal").write(MODEL, Record(active="1.0.0"))
+    request(tmp_path, 1, version="1.1.0")
+    with run_eye(site(tmp_path, broker), "-s") as eye:
+        until(lambda: row(eye)["state"] == "serving", "it is back", 20)
+        assert row(eye)["version"] == "1.1.0"
+    assert journalled(tmp_path).active == "1.1.0"
+
+
+@pytest.mark.goal(28)
+def test_the_scrub_finds_a_byte_that_turned_and_quarantines_its_version(broker: Address, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    write_version(models, "1.0.0")
+    weights = write_version(models, "2.0.0") / "model.bin"
+    with run_eye(site(tmp_path, broker, ScrubInterval="300ms"), "-s") as eye:
+        request(tmp_path, 1, version="1.0.0")  # makes it one that is followed, at the next start
+    with run_eye(tmp_path, "-s") as eye:
+        time.sleep(1.0)  # a round, for the digests that no manifest lists
+        weights.write_bytes(bytes([weights.read_bytes()[0] ^ 1]) + weights.read_bytes()[1:])
+        until(lambda: eye.said("version 2.0.0 is damaged on disk"), "it is told", 20)
+        until(lambda: journalled(tmp_path).quarantine, "it is quarantined", 10)
+    (entry,) = journalled(tmp_path).quarantine
+    assert entry.version == "2.0.0"
+    assert entry.reason.startswith("damaged on disk: ")
+
+
+def test_a_version_that_is_being_checked_does_not_hold_up_the_end(broker: Address, tmp_path: Path) -> None:
+    models, size = tmp_path / "models", 100 << 30
+    write_version(models, "1.0.0")
+    folder = write_version(models, "2.0.0", files=[{"name": "huge.bin", "size": size, "sha256": "0" * 64}])
+    with (folder / "huge.bin").open("wb") as file:
+        file.truncate(size)  # a hole: it takes no room, and minutes to read
+    Journal(models / ".state" / "journal").write(MODEL, Record(active="1.0.0"))
+    request(tmp_path, 1, version="2.0.0")
+    with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
+        until(lambda: eye.said("VERIFY 2.0.0"), "it is being checked", 20)
+        began = time.monotonic()
+        eye.process.send_signal(signal.SIGTERM)
+        assert eye.process.wait(20) == 0
+        assert time.monotonic() - began < 15
+    assert journalled(tmp_path).boots == 0
+
+
+def test_a_model_that_is_being_loaded_does_not_hold_up_the_end(broker: Address, tmp_path: Path) -> None:
+    models, size = tmp_path / "models", 100 << 30
+    folder = write_version(models, "1.0.0", files=[{"name": "huge.bin", "size": size, "sha256": "0" * 64}])
+    with (folder / "huge.bin").open("wb") as file:
+        file.truncate(size)  # a hole: it takes no room, and minutes to read
+    with run_eye(site(tmp_path, broker), "-s", wait=False) as eye:
+        until(lambda: eye.said("loading model"), "it is being loaded", 20)
+        began = time.monotonic()
+        eye.process.send_signal(signal.SIGTERM)
+        assert eye.process.wait(20) == 0
+        assert time.monotonic() - began < 10
+        assert eye.said("app-inference stopped")
+
+
+def listed(folder: Path) -> list[dict[str, Any]]:
+    """What a manifest says of its files."""
+    files = [folder / name for name in ("model.xml", "model.bin")]
+    return [{"name": it.name, "size": it.stat().st_size, "sha256": file_digest(it)} for it in files]
+
+
+def turn_a_byte(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+
+
+def write_listed(models: Path, version: str) -> Path:
+    """A version whose manifest knows the digests of its files."""
+    folder = write_version(models, version)
+    manifest = folder / "manifest.yaml"
+    manifest.write_text(yaml.safe_dump({**yaml.safe_load(manifest.read_text()), "files": listed(folder)}))
+    return folder
+
+
+@pytest.mark.goal(22, 28)
+def test_a_committed_version_that_was_damaged_leaves_the_one_before_serving_and_says_so(
+    broker: Address, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    write_listed(models, "1.0.0")
+    damaged = write_listed(models, "2.0.0")
+    Journal(models / ".state" / "journal").write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
+        assert row(eye)["version"] == "2.0.0"
+        turn_a_byte(damaged / "model.bin")
+        eye.process.kill()
+        eye.process.wait(10)
+    for start in range(2):  # what is known is known at the next start, too
+        with run_eye(tmp_path, "-s") as eye:
+            assert row(eye)["state"] == "serving"
+            assert row(eye)["version"] == "1.0.0"
+            assert ("2.0.0 cannot serve: " in row(eye).get("reason", "")) is (start == 0)
+            report = until(lambda eye=eye: eye.status()["updates"]["models"].get(MODEL), "it is reported")
+            assert (report["active"]["version"], report["refused"]) == ("1.0.0", "2.0.0")
+            assert "model.bin: sha256 is" in report["reason"]
+            assert report["quarantined"] == ["2.0.0"]
+            assert bool(eye.said("ERROR", "version 2.0.0, which is committed, cannot serve; 1.0.0 serves")) is not start
+            (line,) = [it for it in listing(eye, models) if it["version"] == "2.0.0"]
+            assert line["state"].startswith("quarantined: ")
+    record = journalled(tmp_path)
+    assert (record.active, record.previous, record.refused) == ("1.0.0", "", "2.0.0")
+    assert [it.version for it in record.quarantine] == ["2.0.0"]
+    shutil.rmtree(damaged)
+    write_listed(models, "2.0.0")
+    request(tmp_path, 1, version="2.0.0", strategy="swap", observe={"minFrames": 1})
+    with run_eye(tmp_path, "-s") as eye:  # mended, it may be requested again
+        until(lambda: eye.said(f"'{MODEL}': OBSERVE 2.0.0"), "it is tried", 20)
+
+
+def test_a_committed_version_that_cannot_be_read_or_is_gone_leaves_the_one_before_serving(
+    broker: Address, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    write_version(models, "1.0.0")
+    damaged = write_version(models, "2.0.0")
+    write_version(models, "3.0.0")  # newer, and never requested
+    (damaged / "model.xml").write_text("<net>")
+    journal = Journal(models / ".state" / "journal")
+    journal.write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
+        assert row(eye)["version"] == "1.0.0"
+    assert [it.version for it in journalled(tmp_path).quarantine] == ["2.0.0"]
+    shutil.rmtree(damaged)
+    journal.write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(tmp_path, "-s") as eye:
+        assert row(eye)["version"] == "1.0.0"
+    assert not journalled(tmp_path).quarantine
+
+
+def test_with_no_good_version_before_it_a_damaged_one_stays_a_failure(broker: Address, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for version in ("1.0.0", "2.0.0"):
+        turn_a_byte(write_listed(models, version) / "model.bin")
+    write_version(models, "3.0.0")  # newer, and never requested
+    Journal(models / ".state" / "journal").write(MODEL, Record(active="2.0.0", previous="1.0.0"))
+    with run_eye(site(tmp_path, broker, ScrubInterval="0s"), "-s") as eye:
+        assert row(eye)["state"] == "failed"
+        assert "2.0.0/model.bin: sha256 is" in row(eye)["reason"]
+        assert "nor can 1.0.0" in row(eye)["reason"]
+    assert journalled(tmp_path) == Record(active="2.0.0", previous="1.0.0")
+
+
+def listing(eye: Eye, models: Path) -> list[dict[str, Any]]:
+    """What `edgex-models list` says."""
+    asked = ["list", "--json", "--models-dir", str(models), "--url", eye.url]
+    command = [sys.executable, "-m", "app_inference.cli", *asked]
+    rows: list[dict[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+    return rows

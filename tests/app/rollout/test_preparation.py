@@ -13,9 +13,8 @@ from app_inference.inference.model import load_model
 from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository
 from app_inference.models.retention import pin
-from app_inference.rollout.compiler import NICENESS
 from app_inference.rollout.desired import ObserveOptions
-from app_inference.rollout.preparation import Preparer
+from app_inference.rollout.preparation import NICENESS, Preparer
 
 from tests.app.updating import MODEL, QUICK, RUNTIME, Slots, open_site, write_version
 
@@ -39,7 +38,7 @@ async def test_a_version_is_compiled_in_a_process_of_low_priority_and_only_read_
     while not loading.done():
         for child in children():
             with contextlib.suppress(OSError):
-                if "app_inference.rollout.compiler" in Path(f"/proc/{child}/cmdline").read_text():
+                if "app_inference.rollout.preparation" in Path(f"/proc/{child}/cmdline").read_text():
                     seen.add(os.getpriority(os.PRIO_PROCESS, child))
         await asyncio.sleep(0.005)
     prepared = await loading

@@ -1,4 +1,4 @@
-"""What a wish would do."""
+"""What a request would do."""
 
 from itertools import pairwise
 from typing import Any

@@ -1,17 +1,33 @@
 """Rollouts with real models while frames flow: forward, back, refused, and interrupted."""
 
 import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
 import random
+import threading
 import time
+from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from app_inference.pipeline.serving import ActiveSet
+from app_inference.inference.model import Model
+from app_inference.inference.session import Session
+from app_inference.models.repository import Repository
+from app_inference.models.staging import remove
+from app_inference.pipeline.serving import ActiveSet, ServedModel
 from app_inference.rollout.desired import CanaryOptions, ObserveOptions
-from app_inference.rollout.journal import Journal
+from app_inference.rollout.journal import Journal, Record
+from app_inference.rollout.metrics import UpdateMeters
 from app_inference.rollout.steps import Step
+from app_inference.vision.image import image_from_pixels
+from edgex_kit.service.metrics import Counter, Metrics
 
-from tests.app.updating import LABELS, MODEL, QUICK, open_site, write_version
+from tests.app.updating import LABELS, MODEL, QUICK, Site, Street, open_site, write_version
 
 GOOD, LIKE_IT = [(0, 0.9)], [(0, 0.88)]
 
@@ -180,7 +196,7 @@ async def test_a_shadow_is_compared_and_never_published_before_it_passes(root: P
 
 
 @pytest.mark.goal(14)
-async def test_the_newest_of_fifty_wishes_wins(root: Path) -> None:
+async def test_the_newest_of_fifty_requests_wins(root: Path) -> None:
     versions = ["1.0.0", "1.1.0", "1.2.0"]
     for version in versions[1:]:
         write_version(root, version, LIKE_IT)
@@ -199,7 +215,7 @@ async def test_the_newest_of_fifty_wishes_wins(root: Path) -> None:
 
 @pytest.mark.goal(14)
 @pytest.mark.parametrize("turns", range(1, 8))
-async def test_going_back_to_what_was_wished_a_moment_ago_is_a_wish_too(root: Path, turns: int) -> None:
+async def test_going_back_to_what_was_requested_a_moment_ago_is_a_request_too(root: Path, turns: int) -> None:
     for version in ("1.1.0", "1.2.0"):
         write_version(root, version, LIKE_IT)
     async with open_site(root) as site:
@@ -224,7 +240,7 @@ async def test_a_threshold_takes_effect_without_a_swap(root: Path) -> None:
         assert not site.street.lost
 
 
-async def test_a_wish_to_hold_stays_after_a_breach_until_somebody_decides(root: Path) -> None:
+async def test_a_request_to_hold_stays_after_a_breach_until_somebody_decides(root: Path) -> None:
     write_version(root, "2.0.0", [])
     async with open_site(root) as site:
         await site.until(lambda: len(site.street.findings) > 100)
@@ -262,3 +278,255 @@ async def test_a_disk_that_fails_during_an_update_blames_no_version_and_serves_o
         await site.until(lambda: site.rollout.record.step is Step.IDLE)
         assert not site.rollout.record.quarantine
         assert not site.street.lost
+
+
+PICTURE = image_from_pixels(np.zeros((32, 32, 3), np.uint8))
+
+
+class Stuck:
+    """A thread in an inference of the serving version that ends when it is told to."""
+
+    def __init__(self, slot: ServedModel) -> None:
+        self._let_go = threading.Event()
+        self._is_in = threading.Event()
+        self._thread = threading.Thread(target=self._look, args=(slot,))
+
+    def __enter__(self) -> "Stuck":
+        self._thread.start()
+        assert self._is_in.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self._let_go.set()
+        self._thread.join()
+
+    def _look(self, slot: ServedModel) -> None:
+        session = slot.session(slot.model)
+        session._request = self  # type: ignore[assignment]
+        session.analyse(PICTURE)
+
+    def infer(self, _pixels: Any) -> Any:
+        self._is_in.set()
+        self._let_go.wait(30)
+        return [np.zeros((1, 1, 1, 7), np.float32)]
+
+
+@pytest.mark.goal(13)
+async def test_a_frame_that_never_ends_is_reported_and_holds_up_no_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app_inference.rollout.rollout.DRAIN_LIMIT", 0.5)
+    logging.getLogger().addHandler(caplog.handler)
+    for version in ("1.0.0", "2.0.0"):
+        write_version(tmp_path, version)
+    async with open_site(tmp_path) as site:
+        with Stuck(site.slot):
+            began = time.monotonic()
+            site.request("2.0.0", promoted=True)
+            await site.until(lambda: site.street.versions()[-1:] == ["2.0.0"])
+            await site.settled()
+            assert time.monotonic() - began > 0.5
+        rollout = site.rollout
+        assert (rollout.record.active, rollout.undrained, rollout.counts.drain_timeouts) == ("2.0.0", 1, 1)
+        assert not site.street.lost
+        metrics = Metrics("app")
+        UpdateMeters(metrics, {MODEL: rollout}, {MODEL: site.slot}, lambda _: None).look(rollout)
+        counted = [it.value for it in metrics if isinstance(it, Counter) and it.name == "ModelDrainTimeouts"]
+        assert counted == [1]
+
+
+@pytest.mark.goal(13)
+async def test_an_update_ends_after_the_last_frame_of_the_version_before(tmp_path: Path) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        write_version(tmp_path, version)
+    async with open_site(tmp_path) as site:
+        with Stuck(site.slot) as stuck:
+            site.request("2.0.0", promoted=True)
+            await site.until(lambda: site.street.versions()[-1:] == ["2.0.0"])
+            assert site.rollout.record.step is Step.OBSERVE
+            stuck.end()
+            await site.settled()
+        assert site.rollout.undrained == 0
+        assert site.rollout.record.active == "2.0.0"
+
+
+def test_a_session_is_busy_only_while_it_looks(tmp_path: Path) -> None:
+    from app_inference.inference.model import load_model
+    from app_inference.models.repository import stored_model
+
+    slot = ServedModel(MODEL, load_model(stored_model(write_version(tmp_path, "1.0.0"))))
+    session: Session = slot.session(slot.model)
+    session.analyse(PICTURE)
+    assert session.busy_since is None
+    with Stuck(slot):
+        assert slot.busy(slot.model, time.perf_counter()) == 1
+        assert slot.busy(slot.model, 0.0) == 0
+    assert slot.busy(slot.model, time.perf_counter()) == 0
+
+
+FPS = 30.0
+CAMERAS = ("a", "b", "c", "d")
+
+
+@contextlib.contextmanager
+def four_cameras(site: Site) -> Iterator[list[Street]]:
+    """Each camera on a thread of its own, as workers look at them."""
+    streets = [Street(site.slot, (camera,)) for camera in CAMERAS]
+    with contextlib.ExitStack() as stack:
+        for street in streets:
+            stack.enter_context(street.busy(1 / FPS))
+        yield streets
+
+
+async def swap(site: Site, version: str, generation: int) -> None:
+    site.request(version, generation, promoted=True)
+    await site.until(lambda: site.rollout.record.active == version and site.rollout.record.step == "IDLE")
+
+
+@pytest.mark.goal(10, 14)
+@pytest.mark.timeout(90)
+async def test_twenty_swaps_under_four_cameras_lose_double_and_reorder_no_frame(tmp_path: Path) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        write_version(tmp_path, version, [(0, 0.9 if version == "1.0.0" else 0.88)])
+    gc.collect()
+    known = models_alive()
+    async with open_site(tmp_path) as site:
+        with four_cameras(site) as streets:
+            for number in range(20):
+                await swap(site, ("2.0.0", "1.0.0")[number % 2], number + 1)
+        assert site.rollout.counts.swaps == 20
+        assert models_alive() <= known + 3  # the one that serves, and what threads and the last rollout still hold
+    for street in streets:
+        assert not street.lost
+        seen = [seq for _, seq, _ in street.findings]
+        assert seen == list(range(1, len(seen) + 1))  # as many as came, in their order, each once
+        assert len({finding.model.version for _, _, finding in street.findings}) == 2
+    assert sum(len(street.findings) for street in streets) > 20 * len(CAMERAS)
+
+
+@pytest.mark.goal(44)
+@pytest.mark.timeout(240)
+async def test_two_hundred_swaps_leave_memory_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        write_version(tmp_path, version, [(0, 0.9 if version == "1.0.0" else 0.88)])
+    monkeypatch.setattr("app_inference.rollout.journal.os.fsync", lambda _: None)  # the disk is not what is measured
+    monkeypatch.setattr("app_inference.rollout.timing.TIMED", 2)
+    resident = []
+    async with open_site(tmp_path, pause=0.05) as site:
+        for number in range(200):
+            await swap(site, ("2.0.0", "1.0.0")[number % 2], number + 1)
+            site.street.findings.clear()
+            if number >= 20 and number % 5 == 0:
+                resident.append(resident_mb())
+    pairs = combinations(enumerate(resident), 2)
+    slope = np.median([(later - early) / (b - a) for (a, early), (b, later) in pairs]) * 100 / 5  # few outliers count
+    assert slope < 1.0, f"{slope:.2f} MB in a hundred swaps: {resident[::6]}"
+
+
+def models_alive() -> int:
+    return sum(isinstance(it, Model) for it in gc.get_objects())
+
+
+def resident_mb() -> float:
+    """What is held, without what the C library keeps for the next allocation."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+class Noted(Journal):
+    """A journal that remembers what it was told."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.written: list[Record] = []
+
+    def write(self, name: str, record: Record) -> Record:
+        self.written.append(record)
+        return super().write(name, record)
+
+
+class Held:
+    """A disk that removes nothing until it is let."""
+
+    def __init__(self) -> None:
+        self.begun, self.let = threading.Event(), threading.Event()
+
+    def __call__(self, folder: Path) -> None:
+        self.begun.set()
+        assert self.let.wait(20)
+        remove(folder)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    held = Held()
+    monkeypatch.setattr("app_inference.models.retention.remove", held)
+    yield held
+    held.let.set()
+
+
+@pytest.fixture
+def stock(tmp_path: Path) -> Path:
+    for version in ("0.1.0", "0.2.0", "0.3.0", "1.0.0", "2.0.0", "3.0.0"):
+        write_version(tmp_path, version)
+    return tmp_path
+
+
+async def committed(site: Site, disk: Held) -> None:
+    """2.0.0 serves, and the first of two old versions, 0.2.0, is just being removed."""
+    site.request("2.0.0", promoted=True)
+    await site.settled()
+    await site.until(disk.begun.is_set)
+
+
+async def test_a_request_that_comes_while_old_versions_go_does_not_call_the_committed_one_refused(
+    stock: Path, disk: Held
+) -> None:
+    journal = Noted(stock / ".state")
+    async with open_site(stock, keep=1, journal=journal) as site:
+        await committed(site, disk)
+        site.request("3.0.0", 2, promoted=True)
+        await site.until(lambda: site.rollout.record.candidate == "3.0.0")
+        disk.let.set()
+        await site.settled()
+        assert site.rollout.record.active == "3.0.0"
+    assert [it.refused for it in journal.written if it.refused] == []
+    assert [it.reason for it in journal.written if it.reason] == []
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "~0.1.0"])
+async def test_a_version_requested_while_older_ones_go_stays_and_serves(stock: Path, disk: Held, version: str) -> None:
+    async with open_site(stock, keep=1) as site:
+        await committed(site, disk)
+        site.request(version, 2, promoted=True)  # 0.1.0 would go next
+        await site.until(lambda: site.rollout.record.candidate == version)
+        disk.let.set()
+        await site.settled()
+        assert site.rollout.record.active == "0.1.0"
+    assert "0.2.0" not in Repository(stock).versions(MODEL)
+
+
+async def test_a_version_requested_while_it_goes_is_refused_once_it_has_gone(stock: Path, disk: Held) -> None:
+    async with open_site(stock, keep=1) as site:
+        await committed(site, disk)
+        site.request("0.2.0", 2, promoted=True)
+        await site.until(lambda: site.rollout.record.candidate == "0.2.0")
+        assert site.rollout.record.step is Step.RESOLVE
+        disk.let.set()
+        await site.until(lambda: site.rollout.record.step is Step.IDLE)
+        assert "no version '0.2.0'; there are" in site.rollout.record.reason
+        assert site.rollout.record.active == "2.0.0"
+        assert set(site.street.versions()[-4:]) == {"2.0.0"}
+
+
+async def test_a_request_that_only_changes_the_threshold_waits_for_no_removal(stock: Path, disk: Held) -> None:
+    async with open_site(stock, keep=1) as site:
+        await committed(site, disk)
+        site.request("2.0.0", 2, threshold=0.4)
+        await site.until(lambda: site.rollout.record.generation == 2)
+        assert site.slot.threshold == 0.4

@@ -1,4 +1,4 @@
-"""Whose a model is and where it comes from: licence, source, training; each with who says so. Pure.
+"""Licence, source and training of a model, each with its origin. Pure.
 
 The strongest first: the manifest, an export's own metadata, what tools left in the model's file.
 """
@@ -12,14 +12,14 @@ from app_inference.models.metadata.exports import Export
 
 KEYS = ("license", "source", "description", "dataset", "commit", "trainer", "created", "sbom")
 
-# Licences that ask something of who runs the model as a service, or forbid it: said, never decided on.
+# Licences with conditions for running the model as a service, or that forbid it: a warning, never a refusal.
 _ASKS = re.compile(r"AGPL|CC-BY-NC|non-?commercial|SSPL|research only", re.IGNORECASE)
 _TOOLS = {"otx_version": "OTX", "getitune_version": "Geti", "anomalib_version": "anomalib", "nncf/version": "NNCF"}
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A text, and where it stands."""
+    """A text, and where it was found."""
 
     text: str
     origin: str
@@ -28,26 +28,26 @@ class Statement:
 def provenance(
     manifest: Manifest | None, export: Export | None, facts: Mapping[str, str] | None = None
 ) -> dict[str, Statement]:
-    """What is told of `KEYS`; `facts` are what tools left in the file: `model_info`'s keys and `nncf/version`."""
+    """What is known of `KEYS`; `facts` are what tools left in the file: `model_info`'s keys and `nncf/version`."""
     layers = [("manifest", _manifested(manifest)), *_exported(export), ("model_info", _marked(facts or {}))]
-    told = {}
+    known = {}
     for key in KEYS:
         found = next(((name, layer[key]) for name, layer in layers if layer.get(key)), None)
         if found is not None:
-            told[key] = Statement(found[1], found[0])
-    return told
+            known[key] = Statement(found[1], found[0])
+    return known
 
 
-def missing(told: Mapping[str, Statement], required: Iterable[str]) -> list[str]:
-    """Which of the required keys nothing is told of."""
-    return [key for key in required if key not in told]
+def missing(known: Mapping[str, Statement], required: Iterable[str]) -> list[str]:
+    """Which of the required keys are not stated."""
+    return [key for key in required if key not in known]
 
 
-def license_warning(told: Mapping[str, Statement]) -> str:
+def license_warning(known: Mapping[str, Statement]) -> str:
     """A sentence where the licence asks more of an operator than naming the author; empty where it does not."""
-    licence = told.get("license")
+    licence = known.get("license")
     if licence is None:
-        return "no licence is stated: nobody said that you may use it"
+        return "no licence is stated: there is no permission to use it"
     if _ASKS.search(licence.text):
         return f"its licence is {licence.text}: read what it asks of who runs it"
     return ""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from app_inference.devices.startup import await_metadata, publish_profiles, result_profiles
+from app_inference.devices.service import await_metadata, publish_profiles, result_profiles
 from app_inference.settings import AppSettings
 from edgex_kit.config.flags import Flags
 from edgex_kit.service.ports import bind
