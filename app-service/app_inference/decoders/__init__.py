@@ -1,6 +1,6 @@
-"""From a model's raw tensors to what it saw; a module a family, all numpy."""
+"""From a model's output tensors to its result: a module and a row in `table` for each family. Pure numpy."""
 
-from app_inference.decoders.contract import DecodeOptions, Decoder, Outputs, TensorSpec, TypeDefaults
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Outputs, TensorSpec, TypeDefaults
 from app_inference.decoders.table import ALIASES, DECODERS, normalise
 
 __all__ = ["ALIASES", "DECODERS", "DecodeOptions", "Decoder", "Outputs", "TensorSpec", "TypeDefaults", "normalise"]

@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app_inference.decoders.contract import (
-    DecodeOptions,
-    Decoder,
-    Expectation,
-    Outputs,
-    TensorSpec,
-    TypeDefaults,
-    came,
-)
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec, TypeDefaults
+from app_inference.decoders.steps import outputs_text
 from app_inference.vision.detections import Anomaly, Floats
 from app_inference.vision.resize import Fit
 
@@ -44,12 +37,12 @@ def _plane(raw: NDArray[Any]) -> Floats:
     return np.nan_to_num(raw.reshape(raw.shape[-2:]).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _complaint(expectation: Expectation) -> str | None:
+def _mismatch(expectation: Expectation) -> str | None:
     named = {name: spec for spec in expectation.outputs for name in spec.names}
     if _MAP in named and _SCORE in named:
-        return None if _is_map(named[_MAP]) else came(expectation.outputs)
+        return None if _is_map(named[_MAP]) else outputs_text(expectation.outputs)
     is_alone = len(expectation.outputs) == 1 and _is_map(expectation.outputs[0])
-    return None if is_alone else came(expectation.outputs)
+    return None if is_alone else outputs_text(expectation.outputs)
 
 
 def _is_map(spec: TensorSpec) -> bool:
@@ -60,7 +53,7 @@ ANOMALY = Decoder(
     type="anomaly",
     task="anomaly",
     expects=f"one float map [1, 1, h, w], or outputs {_MAP} [1, 1, h, w] and {_SCORE}",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
     defaults=TypeDefaults(color="RGB"),
 )

@@ -8,16 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from app_inference.decoders.candidates import corners_from_centers, select
-from app_inference.decoders.contract import (
-    DecodeOptions,
-    Decoder,
-    Expectation,
-    Outputs,
-    TensorSpec,
-    TypeDefaults,
-    came,
-)
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec, TypeDefaults
+from app_inference.decoders.steps import corners_from_centers, outputs_text, select
 from app_inference.vision.detections import Candidates, Detections, Floats
 from app_inference.vision.image import Size
 from app_inference.vision.resize import LETTERBOX, Fit
@@ -52,10 +44,10 @@ def _last_side(outputs: Outputs, length: int) -> Floats:
     return np.asarray(next(values for values in outputs.values() if values.shape[-1] == length)[0], np.float32)
 
 
-def _complaint(expectation: Expectation) -> str | None:
+def _mismatch(expectation: Expectation) -> str | None:
     boxes, scores = (_only(expectation, width) for width in (16, 1))
     if len(expectation.outputs) != 2 or boxes is None or scores is None or boxes.shape[1] != scores.shape[1]:
-        return came(expectation.outputs)
+        return outputs_text(expectation.outputs)
     if expectation.labels > 1:
         return f"it finds faces alone, {expectation.labels} labels are given"
     return None
@@ -70,7 +62,7 @@ BLAZEFACE = Decoder(
     type="blazeface",
     task="detection",
     expects=f"two float outputs, [1, anchors, 16] and [1, anchors, 1] of {' or '.join(map(str, _GRIDS))} anchors",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
     defaults=TypeDefaults(
         resize=LETTERBOX,

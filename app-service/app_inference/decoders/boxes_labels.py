@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app_inference.decoders.candidates import label_ids, select
-from app_inference.decoders.contract import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec, came
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec
+from app_inference.decoders.steps import label_ids, outputs_text, select
 from app_inference.vision.detections import Candidates, Detections, Floats
 from app_inference.vision.resize import Fit
 
@@ -47,14 +47,14 @@ def _name(names: Iterable[str], words: Sequence[str]) -> str:
     return next(exact, next((name for name in names if any(word in name.lower() for word in words)), ""))
 
 
-def _complaint(expectation: Expectation) -> str | None:
+def _mismatch(expectation: Expectation) -> str | None:
     specs = {name: spec for spec in expectation.outputs for name in spec.names}
     boxes, scores, labels = (specs.get(_name(specs, words)) for words in (_BOXES, _SCORES, _LABELS))
     if boxes is None or labels is None or not _is_list(labels) or "num_detections" in specs:
-        return came(expectation.outputs)
+        return outputs_text(expectation.outputs)
     if _is_list(boxes, 5) or (_is_list(boxes, 4) and scores is not None and _is_list(scores)):
         return None
-    return came(expectation.outputs)
+    return outputs_text(expectation.outputs)
 
 
 def _is_list(spec: TensorSpec, *width: int) -> bool:
@@ -65,6 +65,6 @@ BOXES_LABELS = Decoder(
     type="boxes_labels_scores",
     task="detection",
     expects="outputs named boxes [n, 5] and labels [n], or boxes [n, 4], labels [n] and scores [n]",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
 )

@@ -5,23 +5,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app_inference.decoders.contract import (
-    DecodeOptions,
-    Decoder,
-    Expectation,
-    Outputs,
-    TensorSpec,
-    came,
-    label_complaint,
-)
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec
+from app_inference.decoders.steps import label_mismatch, outputs_text
 from app_inference.vision.detections import Classes, Floats
 from app_inference.vision.resize import Fit
 
-_ASIDE = ("saliency_map", "feature_vector", "raw_scores")  # what explainable exports say besides
+_IGNORED = ("saliency_map", "feature_vector", "raw_scores")  # what explainable exports say besides
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Classes:
-    raw = next(values for name, values in outputs.items() if name not in _ASIDE).reshape(-1)
+    raw = next(values for name, values in outputs.items() if name not in _IGNORED).reshape(-1)
     scores = _probabilities(raw, options.multilabel)[options.label_offset :]
     scores = np.where(np.isfinite(scores), scores, 0)
     limit = len(scores) if options.multilabel else options.top_k
@@ -50,11 +43,11 @@ def _softmax(values: Floats) -> Floats:
     return np.asarray(exponents / exponents.sum(), np.float32)
 
 
-def _complaint(expectation: Expectation) -> str | None:
-    scores = [spec for spec in expectation.outputs if not set(spec.names) & set(_ASIDE)]
+def _mismatch(expectation: Expectation) -> str | None:
+    scores = [spec for spec in expectation.outputs if not set(spec.names) & set(_IGNORED)]
     if len(scores) != 1 or not _is_list(scores[0]):
-        return came(expectation.outputs)
-    return label_complaint(scores[0].shape[1], expectation.labels)
+        return outputs_text(expectation.outputs)
+    return label_mismatch(scores[0].shape[1], expectation.labels)
 
 
 def _is_list(spec: TensorSpec) -> bool:
@@ -66,6 +59,6 @@ CLASSIFICATION = Decoder(
     type="classification",
     task="classification",
     expects="one output [1, classes], float or uint8",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
 )

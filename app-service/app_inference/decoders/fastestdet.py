@@ -2,17 +2,15 @@
 
 import numpy as np
 
-from app_inference.decoders.candidates import best_class, corners_from_centers, select
-from app_inference.decoders.contract import (
-    DecodeOptions,
-    Decoder,
-    Expectation,
-    Outputs,
-    TypeDefaults,
-    came,
-    label_complaint,
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TypeDefaults
+from app_inference.decoders.steps import (
+    best_class,
+    corners_from_centers,
+    label_mismatch,
     only_shape,
     only_values,
+    outputs_text,
+    select,
 )
 from app_inference.vision.detections import Candidates, Detections, Floats
 from app_inference.vision.resize import Fit
@@ -40,21 +38,21 @@ def _boxes(terms: Floats, corners: Floats, columns: int, rows: int, fit: Fit) ->
     return corners_from_centers(np.concatenate((centers, sides), 1))
 
 
-def _complaint(expectation: Expectation) -> str | None:
+def _mismatch(expectation: Expectation) -> str | None:
     wrong = only_shape(expectation, 1, None, None, None)
     if wrong is not None:
         return wrong
     channels = expectation.outputs[0].shape[1]
     if channels is not None and channels < 6:
-        return came(expectation.outputs)
-    return label_complaint(channels and channels - 5, expectation.labels)
+        return outputs_text(expectation.outputs)
+    return label_mismatch(channels and channels - 5, expectation.labels)
 
 
 FASTESTDET = Decoder(
     type="fastestdet",
     task="detection",
     expects="one float output [1, 5 + classes, rows, columns]",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
     defaults=TypeDefaults(scale=(255.0,), options=DecodeOptions(confidence=0.65, iou=0.45)),
 )

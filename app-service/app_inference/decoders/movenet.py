@@ -2,16 +2,8 @@
 
 import numpy as np
 
-from app_inference.decoders.contract import (
-    DecodeOptions,
-    Decoder,
-    Expectation,
-    Outputs,
-    TypeDefaults,
-    label_complaint,
-    only_shape,
-    only_values,
-)
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TypeDefaults
+from app_inference.decoders.steps import label_mismatch, only_shape, only_values
 from app_inference.vision.detections import Detections, Floats, Keypoints
 from app_inference.vision.resize import WINDOW, Fit
 
@@ -33,15 +25,15 @@ def _person(points: Floats, scores: Floats) -> Detections:
     return Detections(box, scores.mean(keepdims=True), np.zeros(1, np.int32))
 
 
-def _complaint(expectation: Expectation) -> str | None:
-    return only_shape(expectation, 1, 1, None, 3) or label_complaint(1, expectation.labels)
+def _mismatch(expectation: Expectation) -> str | None:
+    return only_shape(expectation, 1, 1, None, 3) or label_mismatch(1, expectation.labels)
 
 
 MOVENET = Decoder(
     type="movenet",
     task="keypoints",
     expects="one float output [1, 1, joints, 3]",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
     defaults=TypeDefaults(resize=WINDOW, color="RGB", labels=("person",), options=DecodeOptions(confidence=0.3)),
 )

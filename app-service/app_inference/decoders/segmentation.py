@@ -6,24 +6,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app_inference.decoders.contract import (
-    DecodeOptions,
-    Decoder,
-    Expectation,
-    Outputs,
-    TensorSpec,
-    came,
-    label_complaint,
-)
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec
+from app_inference.decoders.steps import label_mismatch, outputs_text
 from app_inference.vision.detections import NO_CLASS, Segmentation
 from app_inference.vision.resize import Fit
 
-_ASIDE = ("saliency_map", "feature_vector")
+_IGNORED = ("saliency_map", "feature_vector")
 _MOST_CLASSES = 255
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Segmentation:
-    raw = next(values for name, values in outputs.items() if name not in _ASIDE)
+    raw = next(values for name, values in outputs.items() if name not in _IGNORED)
     plane = _class_map(raw)
     if options.label_offset:
         plane = np.where(plane < options.label_offset, NO_CLASS, plane - options.label_offset).astype(np.uint8)
@@ -42,11 +35,11 @@ def _class_map(raw: NDArray[Any]) -> NDArray[np.uint8]:
     return raw.reshape(raw.shape[-2:]).astype(np.uint8)
 
 
-def _complaint(expectation: Expectation) -> str | None:
-    maps = [spec for spec in expectation.outputs if not set(spec.names) & set(_ASIDE)]
+def _mismatch(expectation: Expectation) -> str | None:
+    maps = [spec for spec in expectation.outputs if not set(spec.names) & set(_IGNORED)]
     if len(maps) != 1 or not (_is_map(maps[0]) or _is_scores(maps[0])):
-        return came(expectation.outputs)
-    return label_complaint(maps[0].shape[1], expectation.labels) if _is_scores(maps[0]) else None
+        return outputs_text(expectation.outputs)
+    return label_mismatch(maps[0].shape[1], expectation.labels) if _is_scores(maps[0]) else None
 
 
 def _is_map(spec: TensorSpec) -> bool:
@@ -63,6 +56,6 @@ SEGMENTATION = Decoder(
     type="segmentation",
     task="segmentation",
     expects=f"one output, class numbers [1, h, w] or float scores [1, 2 to {_MOST_CLASSES} classes, h, w]",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
 )

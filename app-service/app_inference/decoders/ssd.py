@@ -4,17 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app_inference.decoders.candidates import label_ids, select
-from app_inference.decoders.contract import (
-    DecodeOptions,
-    Decoder,
-    Expectation,
-    Outputs,
-    TensorSpec,
-    TypeDefaults,
-    came,
-    only_shape,
-)
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TensorSpec, TypeDefaults
+from app_inference.decoders.steps import label_ids, only_shape, outputs_text, select
 from app_inference.vision.detections import Candidates, Detections, Floats
 from app_inference.vision.resize import Fit
 
@@ -49,27 +40,27 @@ def _scaled(boxes: Floats, scores: Floats, classes: Floats, fit: Fit, options: D
     return select(Candidates(pixels, scores, ids), fit, options, nms=False)[0]
 
 
-def _complaint_rows(expectation: Expectation) -> str | None:
+def _mismatch_rows(expectation: Expectation) -> str | None:
     return only_shape(expectation, 1, 1, None, 7)
 
 
-def _complaint_tf(expectation: Expectation) -> str | None:
+def _mismatch_tf(expectation: Expectation) -> str | None:
     named = {name: spec for name in _TF_SHAPES for spec in expectation.outputs if name in spec.names}
     wrong = [spec for name, spec in named.items() if not spec.matches(*_TF_SHAPES[name])]
     if len(named) == len(_TF_SHAPES) and not wrong:
         return None
-    return _missing(named, expectation.outputs) if not wrong else came(wrong)
+    return _missing(named, expectation.outputs) if not wrong else outputs_text(wrong)
 
 
 def _missing(named: dict[str, TensorSpec], outputs: Sequence[TensorSpec]) -> str:
-    return f"{', '.join(sorted(_TF_SHAPES.keys() - named.keys()))} missing, {came(outputs)}"
+    return f"{', '.join(sorted(_TF_SHAPES.keys() - named.keys()))} missing, {outputs_text(outputs)}"
 
 
 SSD = Decoder(
     type="ssd",
     task="detection",
     expects="one float output [1, 1, boxes, 7]",
-    complaint=_complaint_rows,
+    mismatch=_mismatch_rows,
     read=_read_rows,
 )
 
@@ -78,7 +69,7 @@ SSD_TF = Decoder(
     task="detection",
     expects="outputs named detection_boxes [1, boxes, 4], detection_scores and detection_classes [1, boxes], "
     "num_detections [1]",
-    complaint=_complaint_tf,
+    mismatch=_mismatch_tf,
     read=_read_tf,
     defaults=TypeDefaults(color="RGB", options=DecodeOptions(label_offset=1)),
 )

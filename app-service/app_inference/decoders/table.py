@@ -1,4 +1,4 @@
-"""Which decoder reads which model: the types we know, the names others have for them, and no guessing."""
+"""Which decoder reads which model: the known types, and the names that others have for them."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,13 @@ from app_inference.decoders.anomaly import ANOMALY
 from app_inference.decoders.blazeface import BLAZEFACE
 from app_inference.decoders.boxes_labels import BOXES_LABELS
 from app_inference.decoders.classification import CLASSIFICATION
-from app_inference.decoders.contract import Decoder, TensorSpec, came
+from app_inference.decoders.decoder import Decoder, TensorSpec
 from app_inference.decoders.fastestdet import FASTESTDET
 from app_inference.decoders.movenet import MOVENET
 from app_inference.decoders.segmentation import SEGMENTATION
 from app_inference.decoders.ssd import SSD, SSD_TF
-from app_inference.decoders.yolo import YOLO_END2END, YOLOV5, YOLOV8
-from app_inference.decoders.yolo_tasks import YOLO_POSE, YOLO_SEG
-from app_inference.decoders.yolox import YOLOX
+from app_inference.decoders.steps import outputs_text
+from app_inference.decoders.yolo import YOLO_END2END, YOLO_POSE, YOLO_SEG, YOLOV5, YOLOV8, YOLOX
 from app_inference.decoders.yunet import YUNET
 from app_inference.errors import ModelRejected
 from app_inference.vision.image import Size
@@ -53,20 +52,20 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 def normalise(model_type: str, outputs: Sequence[TensorSpec], labels: int = 0, size: Size | None = None) -> str:
-    """Our type for what the model's maker calls `model_type`, proved by its outputs; raises ModelRejected.
+    """The type of a model that its producer calls `model_type`, checked by its outputs; raises ModelRejected.
 
-    Said in our own word it stands if the outputs allow it; said in another's, the outputs must leave one meaning.
+    One of our own names is taken if the outputs fit; for another name, exactly one meaning must fit the outputs.
     """
     own = _word(model_type)
-    complaints = {name: _complaint(DECODERS[name], outputs, labels, size) for name in _meanings(model_type)}
-    fitting = [name for name, complaint in complaints.items() if complaint is None]
+    mismatches = {name: _mismatch(DECODERS[name], outputs, labels, size) for name in _meanings(model_type)}
+    fitting = [name for name, mismatch in mismatches.items() if mismatch is None]
     if own in fitting:
         return own
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise ModelRejected(f"type {model_type} may mean {' or '.join(fitting)}: say which; {came(outputs)}")
-    raise ModelRejected("; or ".join(filter(None, complaints.values())))
+        raise ModelRejected(f"type {model_type} may mean {' or '.join(fitting)}: say which; {outputs_text(outputs)}")
+    raise ModelRejected("; or ".join(filter(None, mismatches.values())))
 
 
 def _word(model_type: str) -> str:
@@ -81,7 +80,7 @@ def _meanings(model_type: str) -> tuple[str, ...]:
     return meanings
 
 
-def _complaint(decoder: Decoder, outputs: Sequence[TensorSpec], labels: int, size: Size | None) -> str | None:
+def _mismatch(decoder: Decoder, outputs: Sequence[TensorSpec], labels: int, size: Size | None) -> str | None:
     try:
         decoder.check(outputs, labels, size)
     except ModelRejected as rejected:

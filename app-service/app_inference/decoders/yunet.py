@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app_inference.decoders.candidates import corners_from_centers, select
-from app_inference.decoders.contract import DecodeOptions, Decoder, Expectation, Outputs, TypeDefaults, came
+from app_inference.decoders.decoder import DecodeOptions, Decoder, Expectation, Outputs, TypeDefaults
+from app_inference.decoders.steps import corners_from_centers, outputs_text, select
 from app_inference.vision.detections import Candidates, Detections, Floats
 from app_inference.vision.resize import WINDOW, Fit
 
@@ -29,12 +29,12 @@ def _read_stride(outputs: Outputs, stride: int, fit: Fit, options: DecodeOptions
     return corners_from_centers(np.concatenate((centers, np.exp(terms[:, 2:]) * stride), 1)), scores[cells]
 
 
-def _complaint(expectation: Expectation) -> str | None:
+def _mismatch(expectation: Expectation) -> str | None:
     specs = {name: spec for spec in expectation.outputs for name in spec.names}
     for name in (f"{part}_{stride}" for stride in _STRIDES for part in _WIDTHS):
         spec = specs.get(name)
         if spec is None:
-            return f"{name} is missing, {came(expectation.outputs)}"
+            return f"{name} is missing, {outputs_text(expectation.outputs)}"
         cells = _cells(expectation, int(name.rpartition("_")[2]))
         if not spec.matches(1, cells, _WIDTHS[name.partition("_")[0]]):
             return f"the model has {spec}, an input of this size {cells} cells there"
@@ -53,7 +53,7 @@ YUNET = Decoder(
     type="yunet",
     task="detection",
     expects="outputs cls, obj [1, cells, 1] and bbox [1, cells, 4] with _8, _16 and _32 at the end of their names",
-    complaint=_complaint,
+    mismatch=_mismatch,
     read=_read,
     defaults=TypeDefaults(resize=WINDOW, labels=("face",), options=DecodeOptions(confidence=0.6, iou=0.3)),
 )

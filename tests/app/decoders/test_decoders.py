@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from app_inference.decoders import DECODERS, DecodeOptions, TensorSpec
-from app_inference.decoders.yolox import grid
+from app_inference.decoders.yolo import grid
 from app_inference.errors import ModelRejected
 from app_inference.vision.detections import Result
 from app_inference.vision.resize import Fit

@@ -1,29 +1,50 @@
-"""From a detector's tensors to its result: the steps that box families share."""
+"""Steps that families share: checks of a model's outputs, and from a detector's tensors to its result."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app_inference.decoders.contract import DecodeOptions
-from app_inference.vision.detections import (
-    MAX_CANDIDATES,
-    Candidates,
-    Detections,
-    Floats,
-    detections_on_original,
-    sift,
-    suppress,
-)
+from app_inference.decoders.decoder import DecodeOptions, Expectation, Outputs, TensorSpec
+from app_inference.vision import detections
+from app_inference.vision.detections import Candidates, Detections, Floats
 from app_inference.vision.resize import Fit
+
+
+def outputs_text(outputs: Sequence[TensorSpec]) -> str:
+    """The outputs in words."""
+    return "the model has " + ("; ".join(map(str, outputs)) or "no output")
+
+
+def only_shape(expectation: Expectation, *pattern: int | None) -> str | None:
+    """A mismatch unless there is one floating point output of this shape."""
+    outputs = expectation.outputs
+    if len(outputs) == 1 and outputs[0].matches(*pattern) and outputs[0].dtype.startswith("float"):
+        return None
+    return outputs_text(outputs)
+
+
+def only_values(outputs: Outputs) -> NDArray[Any]:
+    """What the one output says of the one picture."""
+    values: NDArray[Any] = next(iter(outputs.values()))[0]
+    return values
+
+
+def label_mismatch(classes: int | None, labels: int) -> str | None:
+    """A mismatch unless the model's classes and the labels are equally many, or one of the two is not known."""
+    if classes is None or not labels or classes == labels:
+        return None
+    hint = "; if its class 0 is the background, say label_offset: 1" if classes == labels + 1 else ""
+    return f"the model tells {classes} classes apart, {labels} labels are given{hint}"
 
 
 def select(found: Candidates, fit: Fit, options: DecodeOptions, nms: bool) -> tuple[Detections, NDArray[np.intp]]:
     """The detections, and the candidate each came from. `nms` is for families that do not suppress in the graph."""
-    rows = sift(found, MAX_CANDIDATES)
+    rows = detections.sift(found, detections.MAX_CANDIDATES)
     if nms:
-        rows = suppress(found, rows, options.iou, options.agnostic_nms)
-    return detections_on_original(found, rows[: options.max_detections], fit)
+        rows = detections.suppress(found, rows, options.iou, options.agnostic_nms)
+    return detections.detections_on_original(found, rows[: options.max_detections], fit)
 
 
 def from_columns(boxes: Floats, scores: Floats, options: DecodeOptions) -> tuple[Candidates, NDArray[np.intp]]:

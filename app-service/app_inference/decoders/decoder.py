@@ -1,4 +1,4 @@
-"""What every decoder is: a family's expected outputs, its usual settings, and the way from tensors to a result."""
+"""A decoder: the outputs that a family of models has, its usual settings, and how its tensors become a result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a model is asked to fulfil: its outputs, how many labels it came with (0: none), its input size."""
+    """What is checked of a model: its outputs, its number of labels (0: none), its input size."""
 
     outputs: Sequence[TensorSpec]
     labels: int
@@ -45,7 +45,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class DecodeOptions:
-    """How strict to be with what a model says; all of it may change between two frames."""
+    """Thresholds and units for decoding; all of them may change between two frames."""
 
     confidence: float = 0.5  # 0..1, a result scores at least this
     iou: float = 0.5  # 0..1, overlap above which the lesser box goes
@@ -62,68 +62,41 @@ class DecodeOptions:
 
 @dataclass(frozen=True, slots=True)
 class TypeDefaults:
-    """What a family was trained with, where neither manifest nor model says otherwise."""
+    """What a family was trained with, for what neither manifest nor model states."""
 
     resize: str = STANDARD
     pad: int = 0
     color: str = "BGR"  # of the model's input
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
-    labels: tuple[str, ...] = ()  # of families that find one thing alone
+    labels: tuple[str, ...] = ()  # of families that find one class only
     options: DecodeOptions = field(default_factory=DecodeOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """A family of models that say the same thing in the same tensors."""
+    """A family of models with the same tensors."""
 
     type: str
     task: str
-    expects: str  # in words, for the sentence that refuses a model
-    complaint: Callable[[Expectation], str | None]
+    expects: str  # in words, for the error that rejects a model
+    mismatch: Callable[[Expectation], str | None]
     read: Callable[[Outputs, Fit, DecodeOptions], Result]
     defaults: TypeDefaults = field(default_factory=TypeDefaults)
 
     def check(self, outputs: Sequence[TensorSpec], labels: int = 0, size: Size | None = None) -> None:
-        """Raise ModelRejected, with what was expected and what came, when this is not such a model."""
-        complaint = self.complaint(Expectation(outputs, labels, size))
-        if complaint is None:
+        """Raise ModelRejected, with expected and actual outputs, when this is not such a model."""
+        mismatch = self.mismatch(Expectation(outputs, labels, size))
+        if mismatch is None:
             return
-        if self.complaint(Expectation(outputs, 0, size)) is None:  # only the labels do not fit
-            raise ModelRejected(f"type {self.type}: {complaint}; the type expects {self.expects}")
-        raise ModelRejected(f"type {self.type} expects {self.expects}; {complaint}")
+        if self.mismatch(Expectation(outputs, 0, size)) is None:  # only the labels do not fit
+            raise ModelRejected(f"type {self.type}: {mismatch}; the type expects {self.expects}")
+        raise ModelRejected(f"type {self.type} expects {self.expects}; {mismatch}")
 
     def decode(self, outputs: Outputs, fit: Fit, options: DecodeOptions) -> Result:
-        """What these tensors say, in pixels of the original. What is no number is left out, and raises nothing.
+        """The result in pixels of the original. What is no number is left out, and raises nothing.
 
-        The result keeps nothing of `outputs`, which the next inference overwrites.
+        The result keeps no reference to `outputs`, which the next inference overwrites.
         """
         with np.errstate(all="ignore"):
             return self.read(outputs, fit, options)
-
-
-def came(outputs: Sequence[TensorSpec]) -> str:
-    """The outputs in words."""
-    return "the model has " + ("; ".join(map(str, outputs)) or "no output")
-
-
-def only_shape(expectation: Expectation, *pattern: int | None) -> str | None:
-    """Complain unless there is one floating point output of this shape."""
-    outputs = expectation.outputs
-    if len(outputs) == 1 and outputs[0].matches(*pattern) and outputs[0].dtype.startswith("float"):
-        return None
-    return came(outputs)
-
-
-def only_values(outputs: Outputs) -> NDArray[Any]:
-    """What the one output says of the one picture."""
-    values: NDArray[Any] = next(iter(outputs.values()))[0]
-    return values
-
-
-def label_complaint(classes: int | None, labels: int) -> str | None:
-    """Complain unless the model's classes and the labels are equally many, or one of the two is not known."""
-    if classes is None or not labels or classes == labels:
-        return None
-    hint = "; if its class 0 is the background, say label_offset: 1" if classes == labels + 1 else ""
-    return f"the model tells {classes} classes apart, {labels} labels are given{hint}"
