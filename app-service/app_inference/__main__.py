@@ -12,7 +12,7 @@ from pathlib import Path
 from edgex_kit.service.ports import bind
 from edgex_kit.service.service import Service, run
 
-from app_inference.background import in_background, leave, short_switch_interval
+from app_inference.background import exit_process, in_background, short_switch_interval
 from app_inference.models.repository import Repository
 from app_inference.pipeline.serving import Models, wanted_models
 from app_inference.rollout.journal import Journal, Starts
@@ -50,7 +50,7 @@ async def _loading(models: Models, wanted: Mapping[str, PipelineSection]) -> Asy
 def main() -> None:
     """Entry point."""
     packaged = Path(str(files("app_inference").joinpath("res")))
-    leave(run(serve, NAME, "app-services", AppSettings, packaged))
+    exit_process(run(serve, NAME, "app-services", AppSettings, packaged))
 
 
 if __name__ == "__main__":

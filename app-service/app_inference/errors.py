@@ -20,7 +20,7 @@ class ModelUnavailable(Unavailable):
 
 
 class NoRoom(Unavailable):
-    """The disk has no room for it."""
+    """The disk is full."""
 
 
 class InferenceFailed(EdgexError):

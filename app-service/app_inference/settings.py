@@ -158,7 +158,7 @@ class InferenceSection(Section, kw_only=True, frozen=True):
         if self.keep_versions < 0:
             raise Invalid(f"Inference.KeepVersions {self.keep_versions} is negative; 0 keeps all")
         if self.outbox_size < 1:
-            raise Invalid(f"Inference.OutboxSize {self.outbox_size} leaves no room for a result")
+            raise Invalid(f"Inference.OutboxSize {self.outbox_size} holds no result; expected 1 or more")
         spans = {"MaxFrameAge": self.max_frame_age, "StuckAfter": self.stuck_after}
         for key, text in {**spans, "ScrubInterval": self.scrub_interval}.items():
             try:

@@ -26,7 +26,7 @@ async def test_who_does_not_wait_any_more_is_told_nothing() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
     waiting = asyncio.create_task(in_background(wait))
     assert await asyncio.to_thread(begun.wait, 5)
-    (thread,) = [it for it in threading.enumerate() if it.name == "aside:wait"]
+    (thread,) = [it for it in threading.enumerate() if it.name == "background:wait"]
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -52,7 +52,7 @@ def test_a_process_ends_while_it_goes_on() -> None:
 def test_a_process_that_leaves_while_foreign_code_runs_ends_with_its_own_status() -> None:
     program = (
         "import asyncio, sys\nimport numpy as np\nimport openvino as ov\nfrom openvino import opset13 as op\n"
-        "from app_inference.background import in_background, leave\n"
+        "from app_inference.background import in_background, exit_process\n"
         "x = op.parameter([1, 3, 64, 64], np.float32)\nnode = x\n"
         "for _ in range(300):\n"
         "    weights = op.constant(np.full((3, 3, 3, 3), 0.1, np.float32))\n"
@@ -63,7 +63,7 @@ def test_a_process_that_leaves_while_foreign_code_runs_ends_with_its_own_status(
         "    await asyncio.sleep(0.1)\n"
         "    print(task.done(), flush=True)\n"
         "    task.cancel()\n"
-        "asyncio.run(main())\nleave(3)\n"
+        "asyncio.run(main())\nexit_process(3)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25)
     assert (done.returncode, done.stdout, done.stderr) == (3, "False\n", "")

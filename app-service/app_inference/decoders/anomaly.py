@@ -1,6 +1,6 @@
 """Anomaly maps: [1, 1, h, w] of how unusual each place is, in the model's own units.
 
-Newer exports of anomalib normalise in the graph and say `pred_score`, `pred_label`, `pred_mask` besides
+Newer exports of anomalib normalise in the graph and output `pred_score`, `pred_label`, `pred_mask` besides
 `anomaly_map`; of those the score is used. A map alone is normalised here: 0.5 is the threshold it was trained to.
 """
 

@@ -1,7 +1,7 @@
-"""Detectors that suppress in the graph and say boxes, labels and scores apart, as DETR and the OTX exports do.
+"""Detectors with NMS in the graph and separate outputs for boxes, labels and scores, as DETR and OTX exports have.
 
     boxes [n, 5], labels [n]             x1, y1, x2, y2 in pixels of the input, then the score
-    boxes [n, 4], labels [n], scores [n] xyxy in 0..1 of the input, unless `box_units` says pixels
+    boxes [n, 4], labels [n], scores [n] xyxy in 0..1 of the input, unless `box_units` is pixels
 TensorFlow's outputs have names of this kind too, and their boxes are y1, x1, y2, x2: `num_detections` gives them away.
 A first side of 1 may stand before each. Outputs of other names (saliency maps, feature vectors) are left alone.
 """

@@ -10,7 +10,7 @@ from app_inference.decoders.steps import label_mismatch, outputs_text
 from app_inference.vision.detections import Classes, Floats
 from app_inference.vision.resize import Fit
 
-_IGNORED = ("saliency_map", "feature_vector", "raw_scores")  # what explainable exports say besides
+_IGNORED = ("saliency_map", "feature_vector", "raw_scores")  # further outputs of explainable exports
 
 
 def _read(outputs: Outputs, fit: Fit, options: DecodeOptions) -> Classes:

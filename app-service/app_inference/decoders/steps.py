@@ -26,7 +26,7 @@ def only_shape(expectation: Expectation, *pattern: int | None) -> str | None:
 
 
 def only_values(outputs: Outputs) -> NDArray[Any]:
-    """What the one output says of the one picture."""
+    """The values of the only output, without the batch side."""
     values: NDArray[Any] = next(iter(outputs.values()))[0]
     return values
 
@@ -36,7 +36,7 @@ def label_mismatch(classes: int | None, labels: int) -> str | None:
     if classes is None or not labels or classes == labels:
         return None
     hint = "; if its class 0 is the background, say label_offset: 1" if classes == labels + 1 else ""
-    return f"the model tells {classes} classes apart, {labels} labels are given{hint}"
+    return f"the model has {classes} classes, {labels} labels are given{hint}"
 
 
 def select(found: Candidates, fit: Fit, options: DecodeOptions, nms: bool) -> tuple[Detections, NDArray[np.intp]]:

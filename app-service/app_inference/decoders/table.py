@@ -36,7 +36,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("yolov10", "yolo_v10", "yolo26", "yolo_v26"), _ULTRALYTICS),
     **dict.fromkeys(("yolov5", "yolo_v5", "yolov7", "yolo_v7"), ("yolov5", "yolov8", "yolo_seg")),
-    "ultralytics_detect": ("yolov8", "yolo_end2end"),  # what `metadata.yaml` says of the task
+    "ultralytics_detect": ("yolov8", "yolo_end2end"),  # the task in `metadata.yaml`
     "ultralytics_segment": ("yolo_seg",),
     "ultralytics_pose": ("yolo_pose",),
     "ultralytics_classify": ("classification",),

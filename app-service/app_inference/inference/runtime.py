@@ -43,7 +43,7 @@ class Runtime:
     def properties(self, digest: str, build: str) -> dict[str, Any]:
         """OpenVINO's properties for the model `digest` under OpenVINO `build`."""
         properties: dict[str, Any] = {}
-        if self.device.startswith("AUTO"):  # else the first frames run on the CPU, and say nothing of the real device
+        if self.device.startswith("AUTO"):  # else the first frames run on the CPU and hide problems of the real device
             properties = {"ENABLE_STARTUP_FALLBACK": False}
         if self.device == "CPU":
             streams = self.streams or len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""One thread's way to use a model: picture in, result out, with the time each step took."""
+"""A model for one thread: picture in, result out, with the time each step took."""
 
 import re
 import time
@@ -18,7 +18,7 @@ from app_inference.vision.resize import fit_image
 
 
 class Request(Protocol):
-    """What a session asks of OpenVINO."""
+    """An infer request as a session uses it."""
 
     def infer(self, pixels: NDArray[np.uint8]) -> Sequence[NDArray[Any]]:
         """The outputs in the model's order; views that hold until the next call. Raises RuntimeError."""
@@ -34,18 +34,18 @@ class Timings:
 
 
 class Session:
-    """A model's door for one thread; two threads on one request get one another's answers."""
+    """For one thread only: two threads on one request would get each other's outputs."""
 
     def __init__(self, resolved: ResolvedModel, outputs: Sequence[TensorSpec], request: Request) -> None:
         self._resolved = resolved
         self._names = [(name, index) for index, spec in enumerate(outputs) for name in spec.names]
         self._request = request
-        self.busy_since: float | None = None  # time.perf_counter(), while it looks at a picture
+        self.busy_since: float | None = None  # time.perf_counter(), while it analyses a picture
 
     def analyse(
         self, image: Image, options: DecodeOptions | None = None, *, is_checked: bool = False
     ) -> tuple[Result, Timings]:
-        """What the model sees in `image`; `options` where they are not to be the model's own.
+        """The result for `image`; `options` replace the model's own.
 
         Blocking: call it on a worker. Raises InferenceFailed, with `is_checked` for NaN and infinity in an output too.
         """
@@ -85,7 +85,7 @@ def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def short_cause(error: Exception) -> str:
-    """The last line of OpenVINO's report that says something, without its source files and our paths."""
+    """The last informative line of an OpenVINO error, without its source files and our paths."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(("Exception from", "Check '"))] or lines
     text = said[-1] if said else type(error).__name__

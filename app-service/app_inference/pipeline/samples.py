@@ -11,7 +11,7 @@ WINDOW = 400  # frames a version and camera: old enough to be steady, new enough
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One frame as one version saw it."""
+    """What one version found in one frame."""
 
     infer_ms: float
     is_error: bool = False  # no answer, or one that holds NaN or infinity

@@ -91,7 +91,7 @@ class Destination:
 
 
 def check_template(template: str) -> None:
-    """Raise Invalid for a placeholder nobody knows, and for what cannot be published on."""
+    """Raise Invalid for an unknown placeholder, and for what cannot be published on."""
     unknown = [key for key in _PLACEHOLDER.findall(template) if key.lower() not in PLACEHOLDERS]
     if unknown:
         known = " ".join(f"{{{key}}}" for key in PLACEHOLDERS)

@@ -96,7 +96,7 @@ class ResultQueue:
     async def emptied(self) -> AsyncIterator[None]:
         """At the end of the block the sink has `LAST_WAIT` seconds to take what is left; the rest is dropped, counted.
 
-        Whoever sends must have ended by then: enter this before them.
+        All senders must have ended by then: enter this before them.
         """
         try:
             yield

@@ -15,7 +15,7 @@ Ids = NDArray[np.int32]
 # More candidates than this is noise, and the suppression's cost grows with their square (1000: 8 ms).
 MAX_CANDIDATES = 1000
 
-NO_CLASS = 255  # in a class map: background, or a place the model never saw
+NO_CLASS = 255  # in a class map: background, or outside what the model was given
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A picture brought to a model's input size, and the way back for what the model says about it.
+"""A picture brought to a model's input size, and the way back for its results.
 
 Resize kinds are those of OpenVINO's `model_info`:
     standard                 stretched to the input

@@ -150,7 +150,7 @@ def test_outputs_of_its_own_shape_are_accepted(name: str) -> None:
 @pytest.mark.parametrize("off", [-1, 1, 7])
 def test_a_wrong_number_of_labels_is_refused_with_both_numbers(name: str, off: int) -> None:
     family = FAMILIES[name]
-    with pytest.raises(ModelRejected, match=f"{family.classes} classes apart, {family.classes + off} labels"):
+    with pytest.raises(ModelRejected, match=f"{family.classes} classes, {family.classes + off} labels"):
         DECODERS[name].check(specs(family.outputs()), family.classes + off, SIZE)
 
 

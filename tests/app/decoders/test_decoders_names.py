@@ -68,12 +68,12 @@ def test_no_meaning_is_refused_with_what_each_expects() -> None:
 
 
 def test_wrong_labels_are_refused_whatever_the_maker_calls_it() -> None:
-    with pytest.raises(ModelRejected, match=r"^type [a-z0-9]+: the model tells 80 classes apart, 79 labels are given"):
+    with pytest.raises(ModelRejected, match=r"^type [a-z0-9]+: the model has 80 classes, 79 labels are given"):
         normalise("YOLO", one(1, 84, 8400), 79)
 
 
 def test_labels_without_the_background_are_refused_with_what_to_say() -> None:
-    with pytest.raises(ModelRejected, match=r"21 classes apart, 20 labels are given; .* say label_offset: 1"):
+    with pytest.raises(ModelRejected, match=r"21 classes, 20 labels are given; .* say label_offset: 1"):
         normalise("Segmentation", one(1, 21, 65, 65), 20)
 
 

@@ -49,7 +49,7 @@ def test_a_model_of_the_wrong_family_is_refused_with_what_it_has(build_mean_colo
 
 
 def test_labels_of_another_model_are_refused(build_mean_color: BuildModel) -> None:
-    with pytest.raises(ModelRejected, match="3 classes apart, 7 labels are given"):
+    with pytest.raises(ModelRejected, match="3 classes, 7 labels are given"):
         loaded(build_mean_color(), labels=list("abcdefg"))
 
 

@@ -94,7 +94,7 @@ def test_a_model_without_a_type_is_refused_with_what_to_do() -> None:
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ModelRejected, match="2 classes apart, 3 labels"):
+    with pytest.raises(ModelRejected, match="2 classes, 3 labels"):
         resolved(type="yolov8", labels=["a", "b", "c"])
 
 

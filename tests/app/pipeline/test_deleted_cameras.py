@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from app_inference.pipeline import deleted_cameras as departures
+from app_inference.pipeline import deleted_cameras as module
 from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.deleted_cameras import follow_deletions
 from app_inference.pipeline.live_view import LiveView
@@ -69,7 +69,7 @@ def camera() -> str:
 
 @contextlib.asynccontextmanager
 async def following(edgex: Any, url: str, view: LiveView) -> AsyncIterator[None]:
-    """The room alone, with core-metadata at `url`."""
+    """The task alone, with core-metadata at `url`."""
 
     async def locate() -> str:
         return url
@@ -108,7 +108,7 @@ def seen(*cameras: str) -> LiveView:
 async def test_an_announced_deletion_takes_the_camera_away_after_the_frames_under_way(
     edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(departures, "GRACE", 0.2)
+    monkeypatch.setattr(module, "GRACE", 0.2)
     registrar.add(camera)
     view = seen(camera, "yard")
     async with following(edgex, edgex.metadata, view):
@@ -119,7 +119,7 @@ async def test_an_announced_deletion_takes_the_camera_away_after_the_frames_unde
 async def test_a_camera_that_is_deleted_and_added_again_at_once_stays_as_it_was(
     edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(departures, "GRACE", 0.4)
+    monkeypatch.setattr(module, "GRACE", 0.4)
     gone = f"gone-{camera}"
     registrar.add(camera)
     registrar.add(gone)
@@ -136,10 +136,10 @@ async def test_a_camera_that_is_deleted_and_added_again_at_once_stays_as_it_was(
 async def test_a_camera_that_comes_back_stays_even_if_listening_failed_meanwhile(
     edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(departures, "GRACE", 2.0)
+    monkeypatch.setattr(module, "GRACE", 2.0)
     monkeypatch.setattr(supervision, "BACKOFF", supervision.every(0.05))
     gone, broken = f"gone-{camera}", f"broken-{camera}"
-    monkeypatch.setattr(departures, "convert", failing_for(broken, departures.convert))
+    monkeypatch.setattr(module, "convert", failing_for(broken, module.convert))
     registrar.add(camera)
     view = seen(camera, gone)
     async with following(edgex, edgex.metadata, view):
@@ -168,7 +168,7 @@ def failing_for(camera: str, convert: Any) -> Any:
 async def test_of_the_silent_ones_those_go_that_core_metadata_does_not_know(
     edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(departures, "SILENCE", 0.3)
+    monkeypatch.setattr(module, "SILENCE", 0.3)
     registrar.add(camera)
     view = seen(camera, f"unknown-{camera}")
     async with following(edgex, edgex.metadata, view):
@@ -180,7 +180,7 @@ async def test_of_the_silent_ones_those_go_that_core_metadata_does_not_know(
 async def test_one_that_sends_stays_whether_core_metadata_knows_it_or_not(
     edgex: Any, camera: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(departures, "SILENCE", 1.0)
+    monkeypatch.setattr(module, "SILENCE", 1.0)
     view = seen(camera)
     async with following(edgex, edgex.metadata, view):
         for _ in range(30):
@@ -190,7 +190,7 @@ async def test_one_that_sends_stays_whether_core_metadata_knows_it_or_not(
 
 
 async def test_without_core_metadata_nobody_goes(edgex: Any, camera: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(departures, "SILENCE", 0.1)
+    monkeypatch.setattr(module, "SILENCE", 0.1)
     view = seen(camera)
     async with following(edgex, "http://127.0.0.1:9", view):
         await asyncio.sleep(0.6)
@@ -200,7 +200,7 @@ async def test_without_core_metadata_nobody_goes(edgex: Any, camera: str, monkey
 async def test_an_announcement_nobody_understands_is_counted_and_the_next_is_followed(
     edgex: Any, registrar: Registrar, camera: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(departures, "GRACE", 0.0)
+    monkeypatch.setattr(module, "GRACE", 0.0)
     registrar.add(camera)
     view = seen(camera)
     async with (

@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 import pytest
-from app_inference.pipeline import live_view as room
+from app_inference.pipeline import live_view as module
 from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.live_view import LiveView, Picture, Pictures, is_live, rate
 from app_inference.pipeline.results import FrameResult, StageTimes
@@ -122,7 +122,7 @@ def test_a_camera_is_live_while_it_keeps_its_own_pace(period: float, silence: fl
     stamps = deque(number * period for number in range(10))
     assert is_live(stamps, stamps[-1] + silence) is live
     assert not is_live(deque(), 0)
-    assert room.LIVE_S == 5
+    assert module.LIVE_S == 5
 
 
 def picture(number: int, size: int = 10) -> Picture:
@@ -141,17 +141,17 @@ def test_the_newest_frame_is_there_analysed_or_not() -> None:
 
 def test_the_last_few_analysed_frames_are_kept() -> None:
     pictures = Pictures()
-    for number in range(room.KEPT + 3):
+    for number in range(module.KEPT + 3):
         pictures.put_analysed("gate", picture(number))
         pictures.put_analysed("gate", picture(number))  # the answer of a second pipeline
-    kept = [number for number in range(room.KEPT + 3) if pictures.find("gate", f"f-{number}")]
-    assert kept == list(range(3, room.KEPT + 3))
+    kept = [number for number in range(module.KEPT + 3) if pictures.find("gate", f"f-{number}")]
+    assert kept == list(range(3, module.KEPT + 3))
 
 
 def test_when_there_are_too_many_the_longest_silent_camera_loses_its_oldest_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "MAX_KEPT", 50)
+    monkeypatch.setattr(module, "MAX_KEPT", 50)
     pictures = Pictures()
     pictures.put_analysed("gate", picture(1))
     pictures.put_analysed("gate", picture(2))
@@ -168,7 +168,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("nafx"), st.sampled_from("abc"), st.i
 @given(STEPS)
 def test_the_bytes_are_counted_rightly_and_stay_within_the_bound(steps: list[tuple[str, str, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "MAX_KEPT", 100)
+        patch.setattr(module, "MAX_KEPT", 100)
         pictures = Pictures()
         for number, (step, camera, size) in enumerate(steps):
             if step == "f":

@@ -56,7 +56,7 @@ def pipeline(*cameras: str, size: Size = (300, 300), resize: str = STANDARD) -> 
 
 
 class Gateway:
-    """A bus with the eye's room on it, and core-command's answers, which are the test's."""
+    """A bus with the size requests on it, and core-command's answers, which are the test's."""
 
     def __init__(self, bus: Bus, base: str) -> None:
         self.view = LiveView()
@@ -67,7 +67,7 @@ class Gateway:
         self._bus = bus
         self._topics = Topics(base)
         bus.subscribe(self._topics.below("core/command/request/#"), self._answer)
-        self.service: Any = SimpleNamespace(bus=bus, topics=self._topics, name="eye", encoding=PLAIN)
+        self.service: Any = SimpleNamespace(bus=bus, topics=self._topics, name="app", encoding=PLAIN)
 
     def show(self, camera: str, full_size: Size | None = HD) -> None:
         self.view.arrived(Frame(camera, "f", 1, time.time_ns(), b"", "image/jpeg", full_size), 0)
@@ -113,7 +113,7 @@ async def test_a_camera_is_asked_when_it_is_heard_and_at_every_change_of_what_is
     gateway.plan.pipelines = [pipeline("gate"), pipeline("gate", size=(640, 640), resize=LETTERBOX)]
     await soon(lambda: len(gateway.asked_of("gate")) > 1)
     await asyncio.sleep(0.2)
-    said = [{"PictureNeeds": {"eye": size}} for size in ("534x300", "640x360")]
+    said = [{"PictureNeeds": {"app": size}} for size in ("534x300", "640x360")]
     assert gateway.asked_of("gate") == said, "and not without a reason"
 
 
@@ -124,7 +124,7 @@ async def test_what_is_asked_is_asked_again_before_it_ends(gateway: Gateway, mon
     await soon(lambda: len(gateway.asked_of("gate")) > 2)
 
 
-async def test_only_those_are_asked_that_follow_and_that_a_model_looks_at(gateway: Gateway) -> None:
+async def test_only_those_are_asked_that_follow_and_that_a_model_analyses(gateway: Gateway) -> None:
     gateway.plan.pipelines = [pipeline("gate", "fixed")]
     gateway.show("fixed", full_size=None)
     gateway.show("unseen")

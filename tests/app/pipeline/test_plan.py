@@ -3,7 +3,7 @@
 import pytest
 from app_inference.inference.model import load_model
 from app_inference.models.repository import stored_model
-from app_inference.pipeline import plan as room
+from app_inference.pipeline import plan as module
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.serving import ServedModel
 from app_inference.settings import PipelineSection
@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(room, "time", clock)
+    monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -68,8 +68,8 @@ def test_the_rate_is_kept_on_average(served: dict[str, ServedModel], clock: Cloc
 def test_no_more_frames_than_the_rate_allows(gaps: list[float], rate: float) -> None:
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "time", clock)
-        plan = Plan((room.Pipeline("p", section(rate=rate), None, None, frozenset(), ()),))  # type: ignore[arg-type]
+        patch.setattr(module, "time", clock)
+        plan = Plan((module.Pipeline("p", section(rate=rate), None, None, frozenset(), ()),))  # type: ignore[arg-type]
         looked = []
         for gap in gaps:
             if plan.for_camera("gate"):
@@ -78,7 +78,7 @@ def test_no_more_frames_than_the_rate_allows(gaps: list[float], rate: float) -> 
     assert looked[0] == 100.0
     for index, first in enumerate(looked):
         for more, then in enumerate(looked[index:]):  # each has a period of its own, and may be late within it
-            assert then - first >= (more - 1 - room.JITTER) / rate - 1e-9
+            assert then - first >= (more - 1 - module.JITTER) / rate - 1e-9
 
 
 def test_each_camera_and_each_pipeline_has_a_rate_of_its_own(served: dict[str, ServedModel], clock: Clock) -> None:

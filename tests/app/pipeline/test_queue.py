@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from app_inference.pipeline import queue as room
+from app_inference.pipeline import queue as module
 from app_inference.pipeline.queue import QueuedFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,7 +86,7 @@ def test_frames_behind_one_that_hangs_do_not_pile_up_and_other_cameras_go_on(rig
         rig.take().done(lambda _: None)
         if rig.queue._offered:
             rig.take().done(lambda _: None)
-    assert len(hanging.camera_queue._early) == room.MAX_IN_PROGRESS - 1
+    assert len(hanging.camera_queue._early) == module.MAX_IN_PROGRESS - 1
     assert rig.queue._cameras["yard"].finished == 100
     assert not rig.queue._offered  # of the gate one frame waits, and no worker gets it
     hanging.done(None)
@@ -172,7 +172,7 @@ def test_whatever_happens_sent_is_results_and_dropped_and_waiting(steps: list[tu
         assert sent[camera] == waiting.taken + missed[camera] + waiting.replaced + (waiting.waiting is not None)
         assert out[camera] == sorted(set(out[camera]))
         assert gone_by.get(camera, 0) <= waiting.passed <= waiting.taken + missed[camera]
-        assert waiting.taken - waiting.finished <= room.MAX_IN_PROGRESS
+        assert waiting.taken - waiting.finished <= module.MAX_IN_PROGRESS
     assert rig.queue._bytes == sum(len(waiting.waiting or b"") for waiting in rig.queue._cameras.values())
 
 
@@ -187,18 +187,18 @@ def _leaving(taken: QueuedFrame, out: dict[str, list[int]], gone_by: dict[str, i
 
 def test_of_more_topics_than_there_may_be_the_longest_silent_makes_room(rig: Rig) -> None:
     rig.pass_through("gate")
-    for number in range(room.MAX_CAMERAS - 1):
+    for number in range(module.MAX_CAMERAS - 1):
         rig.pass_through(f"noise/{number}")
     rig.pass_through("gate")
     for number in range(500):
         rig.pass_through(f"more/{number}")
     assert rig.forgotten == [f"noise/{number}" for number in range(500)]
-    assert len(rig.queue._cameras) == room.MAX_CAMERAS
+    assert len(rig.queue._cameras) == module.MAX_CAMERAS
     assert rig.refused == 0
 
 
 def test_a_topic_too_many_is_refused_and_counted_while_all_others_wait(rig: Rig) -> None:
-    for number in range(room.MAX_CAMERAS):
+    for number in range(module.MAX_CAMERAS):
         rig.queue.put(f"camera/{number}", b"x")
     rig.queue.put("one/more", b"x")
     rig.queue.put("one/more", b"x")
@@ -207,20 +207,20 @@ def test_a_topic_too_many_is_refused_and_counted_while_all_others_wait(rig: Rig)
     assert rig.take().data == b"y"
 
 
-def test_a_camera_whose_frame_is_looked_at_is_never_forgotten(rig: Rig) -> None:
+def test_a_camera_whose_frame_is_analysed_is_never_forgotten(rig: Rig) -> None:
     rig.queue.put("gate", b"x")
-    looked_at = rig.take()
-    for number in range(room.MAX_CAMERAS + 50):
+    analysed = rig.take()
+    for number in range(module.MAX_CAMERAS + 50):
         rig.pass_through(f"noise/{number}")
     assert "gate" not in rig.forgotten
-    looked_at.done(None)
-    for number in range(room.DROPPED_AT_ONCE):
+    analysed.done(None)
+    for number in range(module.DROPPED_AT_ONCE):
         rig.pass_through(f"more/{number}")
     assert "gate" in rig.forgotten
 
 
 def test_waiting_frames_are_bounded_in_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_WAITING", 1000)
+    monkeypatch.setattr(module, "MAX_WAITING", 1000)
     rig.queue.put("gate", bytes(600))
     rig.queue.put("yard", bytes(600))
     assert rig.refused == 1
@@ -279,7 +279,7 @@ def test_fresher_frames_of_others_keep_a_camera_waiting_for_a_few_turns_only(rig
         for camera in CAMERAS[1:]:
             rig.queue.put(camera, b"fresh")
         taken.append(rig.take_and_finish())
-    assert len(taken) <= 2 * len(CAMERAS[1:]) * room.LEAD
+    assert len(taken) <= 2 * len(CAMERAS[1:]) * module.LEAD
 
 
 def test_a_camera_that_seldom_sends_is_served_at_once_among_busy_ones(rig: Rig) -> None:

@@ -13,7 +13,7 @@ import pytest
 from app_inference.inference.model import Model, load_model
 from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository, stored_model
-from app_inference.pipeline import serving as room
+from app_inference.pipeline import serving as module
 from app_inference.pipeline.samples import Sample
 from app_inference.pipeline.serving import ActiveSet, Models, ServedModel, runtime_from
 from app_inference.rollout.journal import Journal, Starts
@@ -90,7 +90,7 @@ def test_one_that_breaks_us_is_a_failed_row_too(
     def explode(*_: Any) -> None:
         raise ZeroDivisionError("a decoder divides by zero")
 
-    monkeypatch.setattr(room.Model, "warm_up", explode)
+    monkeypatch.setattr(module.Model, "warm_up", explode)
     models = open_models(folder)
     models.load(wanted("meter"))
     assert models.status()[0]["reason"] == "ZeroDivisionError: a decoder divides by zero"
@@ -101,15 +101,15 @@ def test_models_on_their_way_say_what_is_done_to_them_and_which_they_wait_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models, at_it, go = open_models(folder), threading.Event(), threading.Event()
-    warm_up = room.Model.warm_up
+    warm_up = module.Model.warm_up
 
-    def slowly(model: room.Model) -> Any:
+    def slowly(model: module.Model) -> Any:
         at_it.set()
         assert go.wait(10)
         return warm_up(model)
 
     models.load(wanted("missing"))
-    monkeypatch.setattr(room.Model, "warm_up", slowly)
+    monkeypatch.setattr(module.Model, "warm_up", slowly)
     loading = threading.Thread(target=models.load, args=(wanted("meter", "missing", "other"),))
     loading.start()
     assert at_it.wait(10)
@@ -143,7 +143,7 @@ def test_the_failure_of_a_model_nobody_wants_any_more_is_forgotten(folder: Path)
     assert [row["name"] for row in models.status()] == ["meter"]
 
 
-def test_a_model_that_is_let_go_ends_the_frame_it_looks_at(folder: Path) -> None:
+def test_a_model_that_is_let_go_ends_the_frame_it_analyses(folder: Path) -> None:
     models = open_models(folder)
     models.load(wanted("meter", "other"))
     slot = models.served["other"]
@@ -257,7 +257,7 @@ def test_a_thread_keeps_its_session_and_shares_it_with_nobody(versions: list[Mod
     assert sessions[0] is not own
 
 
-def test_the_next_frame_is_looked_at_by_the_new_model(versions: list[Model]) -> None:
+def test_the_next_frame_is_analysed_by_the_new_model(versions: list[Model]) -> None:
     served = ServedModel("meter", versions[0])
     assert served.replace(ActiveSet(versions[1])).serving is versions[0]
     assert served.assign("gate").first is served.model is versions[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from app_inference.decoders import DecodeOptions
-from app_inference.decoders.candidates import select
+from app_inference.decoders.steps import select
 from app_inference.vision.detections import Candidates, Detections, sift, suppress
 from app_inference.vision.resize import Fit
 

@@ -91,7 +91,7 @@ def test_the_task_of_an_export_is_its_metadatas(
 @pytest.mark.parametrize(
     ("task", "names", "said"),
     [
-        ("detect", "{0: a, 1: b, 2: c}", "2 classes apart, 3 labels are given"),
+        ("detect", "{0: a, 1: b, 2: c}", "2 classes, 3 labels are given"),
         ("segment", "{0: a, 1: b}", r"expects two outputs, .*; the model has output0 \[1, 6, 84\] float32"),
         ("obb", "{0: a, 1: b}", "metadata.yaml says task 'obb'; known are detect, segment, pose, classify"),
         ("detect", "{1: a, 2: b}", "neither a list nor numbered from 0"),
