@@ -1,12 +1,16 @@
-"""Log lines as EdgeX's Go services write them, with every known secret masked."""
+"""Log lines as EdgeX's Go services write them: secrets masked, unprintable characters escaped, texts cut.
+
+Only lines of a traceback follow their record on lines of their own, which are indented: no text can forge a record.
+"""
 
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
 
-from edgex_kit.wire.redact import redact
+from edgex_kit.wire.redact import printable, redact
 
+_TRACEBACK_LIMIT = 16_384  # characters
 _LEVELS = {"TRACE": logging.DEBUG, "DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING,
            "WARNING": logging.WARNING, "ERROR": logging.ERROR}  # fmt: skip
 
@@ -20,14 +24,15 @@ class LogFormat(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        secrets = tuple(self._secrets())
+        text = printable(redact(record.getMessage(), secrets))
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            trace = redact(self.formatException(record.exc_info), secrets, _TRACEBACK_LIMIT)
+            text += "".join(f"\n  {printable(line)}" for line in trace.split("\n"))
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        text = redact(text, self._secrets()).replace('"', "'")
         level = "WARN" if record.levelno == logging.WARNING else record.levelname
         where = f"{record.filename}:{record.lineno}"
-        return f'level={level} ts={stamp} app={self._service} source={where} msg="{text}"'
+        return f'level={level} ts={stamp} app={self._service} source={where} msg="{text.replace(chr(34), chr(39))}"'
 
 
 def setup_logging(service: str, secrets: Callable[[], Iterable[str]]) -> None:

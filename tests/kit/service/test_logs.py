@@ -79,3 +79,17 @@ def test_libraries_speak_only_when_something_is_wrong(capsys: pytest.CaptureFixt
 def test_the_level_follows_the_configuration(root_as_it_was: logging.Logger, name: str, level: int) -> None:
     set_level(name)
     assert root_as_it_was.level == level
+
+
+@pytest.mark.fault(5)
+def test_no_text_forges_a_line_of_its_own(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, out = log
+    forged = 'x"\nlevel=ERROR ts=2026-01-01T00:00:00.000Z app=y source=z.py:1 msg="forged\x1b[2J'
+    logger.info("device '%s'", forged)
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        logger.exception("failed")
+    lines = out.getvalue().splitlines()
+    assert [line.partition(" ")[0] for line in lines if not line.startswith("  ")] == ["level=INFO", "level=ERROR"]
+    assert "\x1b" not in out.getvalue()
