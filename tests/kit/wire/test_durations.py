@@ -1,6 +1,7 @@
 """Go's durations."""
 
 import contextlib
+import time
 
 import pytest
 from edgex_kit.wire.durations import parse_duration
@@ -50,3 +51,12 @@ def test_terms_add_up(hours: int, minutes: int, seconds: int, milliseconds: int)
 def test_any_other_text_is_invalid_and_nothing_worse(text: str) -> None:
     with contextlib.suppress(Invalid):
         parse_duration(text)
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("piece", ["1", ".1", "1s", "1m1", "-"])
+def test_any_long_text_is_invalid_within_a_moment(piece: str) -> None:
+    began = time.process_time()
+    with pytest.raises(Invalid):
+        parse_duration(piece * 60_000)
+    assert time.process_time() - began < 0.2

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import math
 import struct
+import time
 from typing import Any
 
 import numpy as np
@@ -271,3 +272,14 @@ def test_a_number_out_of_range_is_invalid(text: str, kind: str) -> None:
 def test_rounding_to_32_bits_is_numpys(number: float) -> None:
     with np.errstate(over="ignore"):
         assert round_float32(number) == float(np.float32(number))
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("kind", ["Float64", "Float32Array", "Int64", "Bool", "StringArray", "Object"])
+@pytest.mark.parametrize("piece", ["1", "0x1", ".1", "1e", "[", '{"a":', "+", "1,", "A", "\\"])
+def test_any_long_text_is_a_value_or_invalid_within_a_moment(kind: str, piece: str) -> None:
+    began = time.process_time()
+    for end in ("", "x"):
+        with contextlib.suppress(Invalid):
+            parse_value(piece * (60_000 // len(piece)) + end, kind)
+    assert time.process_time() - began < 0.5
