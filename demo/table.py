@@ -47,10 +47,12 @@ def cameras(status: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def notes(status: dict[str, Any]) -> list[str]:
-    """Pipelines that do not run as configured, and models that serve another version; each with its reason."""
+    """Cameras without frames, pipelines and models that do not run as configured; each with its reason."""
+    cameras = [row for row in status.get("cameras", ()) if row.get("state") in ("lost", "stale", "overloaded")]
     pipelines = status.get("pipelineStates", {}).items()
     models = [row for row in status.get("models", ()) if row["state"] == "serving" and row.get("reason")]
     return [
+        *(f"camera {row['name']} is {row['state']}: {row['reason']}".removesuffix(": ") for row in cameras),
         *(f"pipeline {key} is {it['state']}: {it['note']}" for key, it in pipelines if it.get("note")),
         *(f"model {row['name']} serves with version {row['version']}: {row['reason']}" for row in models),
     ]

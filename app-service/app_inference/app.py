@@ -40,6 +40,7 @@ from app_inference.rollout.state_store import state_store_of
 from app_inference.settings import AppSettings
 from app_inference.sinks.edgex_bus import EdgexBusSink
 from app_inference.sinks.queue import ResultQueue
+from app_inference.web.cameras import KnownCameras
 from app_inference.web.routes import closed_until, routes, trigger_route
 from app_inference.web.status import Status
 
@@ -68,6 +69,7 @@ class App:
         preparation = Preparer(models.repository, models.runtime, inference.keep_versions)
         self._engine = Engine(self._serving, preparation, journal, state_store_of(service))
         states = ModelStates(service.name, models, self._engine, self._view, lambda: models_in_use(self._plan()))
+        self._cameras = KnownCameras(service, self._view.live)
         self._devices = ModelDeviceService(service, states, self._engine, models.repository)
 
     async def run(self, sock: socket.socket, loading: Awaitable[None]) -> None:
@@ -99,7 +101,7 @@ class App:
 
     def _rest(self, is_loaded: Callable[[], bool]) -> ASGIApp:
         service = self._service
-        status = Status(service, self._view, self._models, self._plan, self._engine.report)
+        status = Status(service, self._view, self._models, self._plan, self._engine.report, self._cameras.all)
         triggers = [trigger_route(self._analyser)] if service.settings.trigger.is_http else []
         known = [
             *common_routes(service.name, lambda: service.live.tree, service.secrets),
@@ -134,6 +136,7 @@ class App:
             "update metrics": UpdateMeters(service.metrics, engine.rollouts, models.served, counters.keep_versions).run,
             "model devices": partial(self._devices.run, port),
             "deleted cameras": partial(follow_deletions, service, self._view, counters, self._plan),
+            "known cameras": self._cameras.run,
             "picture sizes": SizeRequests(service, self._view, self._plan).run,
             "profiles": partial(publish_profiles, service),
             "configuration": service.follow,

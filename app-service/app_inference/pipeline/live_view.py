@@ -8,7 +8,7 @@ import statistics
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,7 @@ from app_inference.vision.image import Size
 KEPT = 12  # pictures a camera: what a browser asks for was analysed a moment ago
 MAX_KEPT = 256 * 1024 * 1024  # bytes
 WINDOW = 240  # results that rates and latencies are taken from
+SPAN = 5.0  # seconds over which rates and shares are taken
 LIVE_S = 5.0  # a camera without a frame for longer than this, and than three of its own intervals, is not live
 
 
@@ -210,21 +211,34 @@ class LiveView:
             with self._lock:
                 self._listeners.remove(queue)
 
-    def status(self) -> list[dict[str, Any]]:
-        """One row a camera, by name."""
+    def live(self) -> list[str]:
+        """The cameras that send frames."""
+        now = time.monotonic()
         with self._lock:
-            return [_row(camera) for _, camera in sorted(self._cameras.items())]
+            return [it.name for it in self._cameras.values() if is_live(it.arrivals, now)]
+
+    def status(self, known: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """One row for each camera, by name; also for the `known` ones that have sent nothing."""
+        with self._lock:
+            cameras = {name: CameraView(name) for name in known} | self._cameras
+            return [_row(camera) for _, camera in sorted(cameras.items())]
 
     def _camera(self, name: str) -> CameraView:
         return self._cameras.get(name) or self._cameras.setdefault(name, CameraView(name))
 
 
-def rate(stamps: deque[float], now: float, span: float = 5.0) -> float:
+def rate(stamps: deque[float], now: float, span: float = SPAN) -> float:
     """Events per second over the last `span` seconds."""
     recent = [stamp for stamp in stamps if now - stamp <= span]
     if len(recent) < 2:
         return 0.0
     return (len(recent) - 1) / max(now - recent[0], 1e-3)
+
+
+def replaced_share(stamps: deque[float], now: float, span: float = SPAN) -> float:
+    """The share of the frames of the last `span` seconds that a newer one replaced: those have its time of arrival."""
+    recent = [stamp for stamp in stamps if now - stamp <= span]
+    return 1 - len(set(recent)) / len(recent) if recent else 0.0
 
 
 def is_live(stamps: deque[float], now: float) -> bool:
@@ -244,6 +258,7 @@ def _row(camera: CameraView) -> dict[str, Any]:
         "lastFrameOrigin": str(camera.arrived_ns) if camera.arrived_ns else "",
         "framesPerSecond": round(rate(camera.arrivals, now), 2),
         "resultsPerSecond": round(rate(camera.result_times, now), 2),
+        "replacedShare": round(replaced_share(camera.arrivals, now), 3),
         "results": camera.results,
         "latencyMs": {
             "p50": round(statistics.median(latency), 1) if latency else None,

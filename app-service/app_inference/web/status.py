@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,10 @@ from app_inference.pipeline.reload import pipeline_states
 from app_inference.pipeline.serving import Models
 from app_inference.rollout.reported import Reported
 from app_inference.settings import AppSettings
+from app_inference.web.cameras import KnownCamera
+
+OVERLOAD_SHARE = 0.25  # of the frames
+OVERLOAD_MS = 1000.0  # median latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,19 @@ class Status:
     models: Models
     plan: Callable[[], Plan]
     report: Callable[[], Reported]
+    known: Callable[[], Mapping[str, KnownCamera]]
     since: float = field(default_factory=time.monotonic)  # seconds
 
     def now(self) -> dict[str, Any]:
         """The document; models that are still being loaded are in it."""
-        plan, counts = self.plan(), counts_by_camera(self.service.metrics)
+        plan, counts, known = self.plan(), counts_by_camera(self.service.metrics), self.known()
         return {
             **self._of_the_service(),
             "dropped": counts[""].dropped,  # of frames whose camera could not be told
-            "cameras": [{**row, **msgspec.to_builtins(counts[row["name"]])} for row in self.view.status()],
+            "cameras": [
+                {**row, **msgspec.to_builtins(counts[row["name"]]), **state_of(row, known.get(row["name"]))}
+                for row in self.view.status(known)
+            ],
             "models": [{**row, "inferenceMs": self.view.inference_ms(row)} for row in self.models.status()],
             "updates": self.report(),
             "pipelines": msgspec.to_builtins(plan.sections),
@@ -59,6 +67,35 @@ class Status:
             "resultsWaiting": service.metrics.gauge("ResultsWaiting").value,
             "resultsDropped": service.metrics.counter("ResultsDropped").value,
         }
+
+
+def state_of(row: Mapping[str, Any], known: KnownCamera | None) -> dict[str, str]:
+    """The state of a camera, given its row and what core-metadata has, and the reason for it.
+
+    locked, stopped: somebody wants it so. live; overloaded: it sends frames, and many of them are replaced, or results
+    come late. waiting: no frame yet. lost: its device service gets no frames. stale: no frames come from the bus.
+    """
+    state, reason = "waiting", ""
+    if known and known.admin_state == "LOCKED":
+        state = "locked"
+    elif row["isLive"]:
+        reason = _overload(row)
+        state = "overloaded" if reason else "live"
+    elif known and known.is_off:
+        state, reason = "stopped", known.reason
+    elif known and (known.reason or known.operating_state == "DOWN"):
+        state, reason = "lost", known.reason
+    elif row["lastFrameOrigin"]:
+        state = "stale"
+    return {"state": state, "reason": reason}
+
+
+def _overload(row: Mapping[str, Any]) -> str:
+    """Why this machine is too slow for a camera; empty if it is not."""
+    share, p50 = row["replacedShare"], row["latencyMs"]["p50"] or 0.0
+    if share > OVERLOAD_SHARE:
+        return f"{share:.0%} of its frames are replaced by newer ones before a worker is free"
+    return f"half of its results take longer than {p50 / 1e3:.1f} s" if p50 > OVERLOAD_MS else ""
 
 
 class Counts(msgspec.Struct, rename="camel"):

@@ -31,6 +31,11 @@ class Metadata:
         """core-metadata's own version."""
         return str(await self._fetch("/api/v3/version", "version"))
 
+    async def devices(self) -> list[Device]:
+        """All devices of all services."""
+        found = await self._fetch("/api/v3/device/all", "devices", params=_ALL)
+        return [convert(device, Device) for device in found or ()]
+
     async def devices_of(self, service: str) -> list[Device]:
         """All devices of a device service."""
         found = await self._fetch(f"/api/v3/device/service/name/{self._name(service)}", "devices", params=_ALL)
