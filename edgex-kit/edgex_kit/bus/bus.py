@@ -21,7 +21,8 @@ import paho.mqtt.client as paho
 
 from edgex_kit.bus import connection
 from edgex_kit.bus.connection import BusSettings, bus_settings
-from edgex_kit.bus.mqtt_client import MqttClient
+from edgex_kit.bus.mqtt_client import MqttClient, Unacknowledged
+from edgex_kit.bus.packet_limit import PacketLimit
 from edgex_kit.bus.queues import Bounded, Latest
 from edgex_kit.clients.secrets import Secrets
 from edgex_kit.config.settings import Settings
@@ -122,7 +123,8 @@ class Bus:
         self._is_up = False  # paho calls itself connected until after it has reported a loss
         self._subscriptions: Subscriptions[Deliver] = Subscriptions()
         self._subscribing = threading.Lock()  # the broker may grant before paho has returned the number of the request
-        self._pending: set[int | None] = set()  # subscriptions that the broker has not granted yet
+        self._pending: dict[int | None, list[str]] = {}  # subscriptions that the broker has not granted yet
+        self._limit = PacketLimit()
         self._is_refused = False  # the broker has refused the connection and is about to end it
         self._logged: set[str] = set()  # causes logged since the last connection
         self._queues: list[Bounded[Message]] = []
@@ -136,6 +138,16 @@ class Bus:
         return self._dropped_before + sum(queue.dropped for queue in self._queues)
 
     @property
+    def unacknowledged(self) -> int:
+        """How many messages were sent again because the broker did not acknowledge them in time."""
+        return self._client.unacknowledged
+
+    @property
+    def max_packet(self) -> int:
+        """Bytes of the largest packet that the broker takes; 0 where no limit is known."""
+        return self._limit.bytes
+
+    @property
     def is_connected(self) -> bool:
         """Whether a message published now would go to a broker."""
         return self._is_up and self._client.is_connected()
@@ -144,10 +156,12 @@ class Bus:
         """Send `parts` as one message; None when there is no broker to send it to. Any thread may call.
 
         With quality of service 1 or 2, messages that a lost connection has taken are sent again first on the next
-        one; None also when too many wait for that. Raises Invalid for a topic that cannot be published on.
+        one; None also when too many wait for that. Raises Invalid for a topic that cannot be published on, TooLarge
+        for a message that the broker is known to refuse.
         """
         if not self.is_connected:
             return None
+        self._limit.check(sum(map(len, parts)), topic, self.settings.place)
         quality = self.settings.qos if qos is None else qos
         try:
             info = self._client.publish_parts(topic, parts, quality, retain=self.settings.retained)
@@ -262,6 +276,8 @@ class Bus:
         self._is_up = True
         self._pending.clear()
         self._request(self._subscriptions.patterns)
+        self._limit.ask(self.settings)
+        self._client.largest = self._limit.bytes
         self.connects += 1
         log.info("connected to the message broker at %s", self.settings.place)
         self._logged.clear()
@@ -280,8 +296,12 @@ class Bus:
         self.losses += 1
         if was_refused:  # logged already
             return
+        if was_up:
+            self._limit.lost(self.settings)
         if reason == "Keep alive timeout":
             self._log_loss(connection.why_silent(self.settings, was_up=was_up))
+        elif isinstance(self._client.trouble, Unacknowledged):
+            self._log_loss(connection.why_unacknowledged(self.settings, self._client.trouble))
         elif not was_up:
             self._log_loss(connection.why_unanswered(self.settings, self._client.trouble))
         else:
@@ -308,13 +328,14 @@ class Bus:
         if patterns:
             with self._subscribing:
                 _, mid = self._client.subscribe([(pattern, self.settings.qos) for pattern in patterns])
-                self._pending.add(mid)
+                self._pending[mid] = patterns
 
     def _granted(self, _client: paho.Client, _data: Any, mid: int, reasons: list[Any], _properties: Any) -> None:
         with self._subscribing:
-            self._pending.discard(mid)
-        if any(reason.is_failure for reason in reasons):
-            log.error("the message broker refused a subscription: messages may be missing; check its access rules")
+            patterns = self._pending.pop(mid, [])
+        refused = [pattern for pattern, reason in zip(patterns, reasons, strict=False) if reason.is_failure]
+        if refused:
+            log.error("the message broker refuses subscriptions; check its access rules: %s", ", ".join(refused))
 
 
 @contextlib.asynccontextmanager

@@ -101,6 +101,11 @@ def why_unanswered(to: BusSettings, error: OSError | None) -> str:
     return f"the broker at {to.place} ends the connection before it answers; {guess}{_hint(to)}"
 
 
+def why_unacknowledged(to: BusSettings, error: OSError) -> str:
+    """A connection that we closed because acknowledgements of the broker are missing."""
+    return f"the broker at {to.place} is connected, but {error}; they are sent again"
+
+
 def why_silent(to: BusSettings, *, was_up: bool) -> str:
     """A connection that we closed because nothing arrived within the keep-alive time."""
     if was_up:

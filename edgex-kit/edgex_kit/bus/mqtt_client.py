@@ -7,6 +7,7 @@ paho also leaves Nagle's algorithm on, so that a message is sent late and togeth
 """
 
 import contextlib
+import re
 import socket
 import ssl
 import sys
@@ -17,16 +18,28 @@ from functools import lru_cache
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion, MessageState, MQTTErrorCode
 
 _AT_ONCE = 256 * 1024  # bytes; the most to wait for: on a slow link keep-alive has to see progress
 _PUBLISH, _QOS, _RETAIN = 0x30, 0x06, 0x01  # MQTT 3.1.1, 2.2.1 and 3.3.1
 _LARGEST = 268_435_455  # bytes of a packet behind its length, 2.2.3
 
+_NO_TOPIC = re.compile("[+#\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
+_CONNECTION_LOST = paho._ConnectionState.MQTT_CS_CONNECTION_LOST  # type: ignore[attr-defined]  # noqa: SLF001
+_WAITING = (
+    MessageState.MQTT_MS_WAIT_FOR_PUBACK,
+    MessageState.MQTT_MS_WAIT_FOR_PUBREC,
+    MessageState.MQTT_MS_WAIT_FOR_PUBCOMP,
+)
+
 _SENT = paho.MQTTMessageInfo(0)  # shared by all messages that are sent already
 _SENT._set_as_published()  # noqa: SLF001 - paho makes one for each message, with a lock
 
 Deliver = Callable[[bytes, bytes], object]  # topic and payload
+
+
+class Unacknowledged(OSError):
+    """The broker is there, but has not acknowledged what it was sent."""
 
 
 class MqttClient(paho.Client):
@@ -36,7 +49,10 @@ class MqttClient(paho.Client):
     socket or replaces it holds `_writing`; a publisher never waits for it.
     """
 
-    def __init__(self, client_id: str, deliver: Deliver) -> None:
+    def __init__(self, client_id: str, deliver: Deliver, acknowledge_timeout: float = 20.0) -> None:
+        self.largest = 0  # bytes of topic and payload of the largest message to be sent again; 0: any
+        self.unacknowledged = 0  # messages whose acknowledgement did not come in time, and which were sent again
+        self._acknowledge_timeout = acknowledge_timeout  # seconds
         self.trouble: OSError | None = None  # why the connection could not be made, or broke
         self._is_lost = False  # the loss of this connection has been reported
         self._writing = threading.RLock()
@@ -52,6 +68,7 @@ class MqttClient(paho.Client):
         QoS 0 is written to the socket on this thread, in one system call and without a copy. Only where that is not
         possible paho makes a packet of it, and keeps what does not fit into the socket.
         """
+        _topic_field(topic)
         info = None if qos else self._write(topic, parts, retain=retain)
         return info or self.publish(topic, b"".join(parts), qos, retain)
 
@@ -84,9 +101,42 @@ class MqttClient(paho.Client):
         self._wake()
         return info
 
+    def loop_misc(self) -> MQTTErrorCode:
+        """Connect anew when acknowledgements are missing: paho then sends those messages again, in their order.
+
+        mosquitto drops PUBACKs when its queue for a client is full, and would never send them.
+        """
+        if self._out_messages and self._sock is not None:
+            missing = self._count_unacknowledged()
+            if missing:
+                self.unacknowledged += missing
+                self._sock_close()
+                self._state = _CONNECTION_LOST
+                self.trouble = Unacknowledged(f"{missing} messages not acknowledged in {self._acknowledge_timeout:g} s")
+                self._do_on_disconnect(packet_from_broker=False, v1_rc=MQTTErrorCode.MQTT_ERR_CONN_LOST)
+                return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        return super().loop_misc()
+
+    def _count_unacknowledged(self) -> int:
+        """How many messages wait for an acknowledgement, when the oldest has waited too long; else 0."""
+        with self._out_message_mutex:
+            flying = [one for one in self._out_messages.values() if one.state in _WAITING and one.timestamp]
+        if not flying or time.monotonic() - flying[0].timestamp < self._acknowledge_timeout:
+            return 0
+        return len(flying)
+
     def reconnect(self) -> MQTTErrorCode:
         with self._writing:
             return super().reconnect()
+
+    def _messages_reconnect_reset_out(self) -> None:
+        """Give up what the broker would end the next connection for, too, and have paho send the rest again."""
+        with self._out_message_mutex:
+            for mid, message in list(self._out_messages.items()) if self.largest else ():
+                if len(message.payload) + len(message._topic) > self.largest:  # noqa: SLF001
+                    del self._out_messages[mid]
+                    message.info._set_as_published()  # noqa: SLF001 - nobody waits for it any more
+            super()._messages_reconnect_reset_out()
 
     def release(self) -> None:
         """Once the network thread has ended for good: close its wake-up sockets, which paho leaves to the collector."""
@@ -182,9 +232,12 @@ def _publish_head(topic: str, size: int, *, retain: bool) -> bytes:
 
 @lru_cache(1000)
 def _topic_field(topic: str) -> bytes:
-    """A topic as it is in a packet (MQTT 3.1.1, 1.5.3). Raises ValueError."""
+    """A topic as it is in a packet (MQTT 3.1.1, 1.5.3). Raises ValueError.
+
+    Brokers end the connection for control characters and for code points that are none (1.5.3-2).
+    """
     text = topic.encode()
-    if not text or len(text) > 0xFFFF or "+" in topic or "#" in topic:
+    if not text or len(text) > 0xFFFF or _NO_TOPIC.search(topic):
         raise ValueError("Invalid topic.")
     return len(text).to_bytes(2) + text
 

@@ -15,7 +15,6 @@ from typing import Any
 from msgspec import Struct
 
 from edgex_kit.bus.bus import Message, describe_malformed
-from edgex_kit.device.cache import Devices
 from edgex_kit.device.commands import Commands, correlation
 from edgex_kit.device.driver import Driver, Host
 from edgex_kit.device.events import Outbox
@@ -25,7 +24,7 @@ from edgex_kit.supervision import keep
 from edgex_kit.wire import codec
 from edgex_kit.wire.codec import convert, payload_as
 from edgex_kit.wire.devices import Device, DeviceProfile, DeviceService, ProvisionWatcher
-from edgex_kit.wire.errors import EdgexError, Invalid, Malformed
+from edgex_kit.wire.errors import EdgexError, Malformed
 from edgex_kit.wire.messages import API, Envelope, Event, EventResponse, SystemEvent
 from edgex_kit.wire.topics import CommandTopic
 
@@ -66,7 +65,7 @@ async def open_bus_api(
             "validation": partial(Validation(service, driver.check).serve, validations),
         }
         keep(tasks, answering)
-        yield partial(SystemEvents(service, registration.devices).serve, events)
+        yield partial(SystemEvents(service, registration).serve, events)
 
 
 class Refusals:
@@ -178,7 +177,10 @@ class Validation:
             self._refusals.note(message, error)
             return
         try:
-            self._check(payload_as(envelope, _AddDevice).device)
+            device = payload_as(envelope, _AddDevice).device
+            self._service.topics.check_name("device name", device.name)
+            self._service.topics.check_name("profile name", device.profile_name)
+            self._check(device)
             _reply(self._service, envelope, None, 0)
         except EdgexError as error:
             if isinstance(error, Malformed):
@@ -187,11 +189,15 @@ class Validation:
 
 
 class SystemEvents:
-    """Applies changes of devices, profiles, watchers and our own record to the cache."""
+    """Applies changes of devices, profiles, watchers and our own record to the cache.
 
-    def __init__(self, service: Host, devices: Devices) -> None:
+    After one that could not be applied everything is read from core-metadata.
+    """
+
+    def __init__(self, service: Host, registration: Registration) -> None:
         self._metadata = service.metadata
-        self._devices = devices
+        self._devices = registration.devices
+        self._refresh = registration.request_refresh
         self._refusals = Refusals(service.metrics, "system events")
         self._apply: dict[tuple[str, str], Apply] = {
             ("device", "add"): self._put_device,
@@ -216,9 +222,11 @@ class SystemEvents:
             except Malformed as error:
                 self._refusals.note(message, error)
             except EdgexError as error:
-                log.warning("system event on '%s' could not be followed: %s", message.topic, error)
+                log.warning("system event on '%s' could not be followed yet: %s", message.topic, error)
+                self._refresh()
             except Exception:  # one event's failure is its own; the next ones are followed
                 log.exception("system event on '%s' failed", message.topic)
+                self._refresh()
 
     async def _put_device(self, event: SystemEvent) -> None:
         device = convert(event.details, Device)
@@ -272,7 +280,7 @@ def _reply_error(service: Host, to: Envelope, error: EdgexError) -> None:
 def _send(service: Host, to: Envelope, data: bytes) -> None:
     try:
         sent = service.bus.publish(service.topics.response(service.name, to.request_id), data)
-    except Invalid as error:  # a requestID is any text of the sender, and part of the topic
+    except EdgexError as error:  # a requestID is any text of the sender, and part of the topic
         log.warning("an answer is lost: %s", error)
         return
     if sent is None:

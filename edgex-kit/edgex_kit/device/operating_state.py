@@ -12,6 +12,7 @@ import msgspec
 
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.driver import Host
+from edgex_kit.supervision import Causes
 from edgex_kit.wire.devices import Device, OperatingState
 from edgex_kit.wire.errors import EdgexError, NotFound
 
@@ -35,6 +36,7 @@ class Operating:
         self._reasons: dict[str, str] = {}
         self._fails_left: dict[str, int] = {}
         self._wanted: dict[str, OperatingState] = {}
+        self._causes: dict[str, Causes] = {}  # why core-metadata does not take the state of a device
         self._changed = asyncio.Event()
         devices.on_change(self._forget_gone)
 
@@ -120,8 +122,10 @@ class Operating:
         except NotFound:
             return True
         except EdgexError as error:
-            log.warning("operatingState of device '%s' cannot be set %s: %s", name, state, error)
+            if self._causes.setdefault(name, Causes()).is_new(error):
+                log.warning("operatingState of device '%s' cannot be set %s yet: %s", name, state, error)
             return False
+        self._causes.pop(name, None)
         # The system event of this change may come after the next change.
         current = self._devices.find(name)
         if current is not None:  # one that was deleted meanwhile must not come back
@@ -134,3 +138,4 @@ class Operating:
             self._reasons.pop(name, None)
             self._fails_left.pop(name, None)
             self._wanted.pop(name, None)
+            self._causes.pop(name, None)

@@ -8,13 +8,13 @@ from functools import partial
 from edgex_kit.clients.metadata import Metadata
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.driver import Host
+from edgex_kit.supervision import retry
 from edgex_kit.wire.devices import DeviceService
-from edgex_kit.wire.errors import EdgexError, NotFound, Unavailable, Unreachable
+from edgex_kit.wire.errors import EdgexError, NotFound
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0  # seconds between log lines about a broker that is missing
-_AGAIN = 1.0  # seconds between attempts
 
 
 class Registration:
@@ -25,14 +25,14 @@ class Registration:
         self._service = service
         self._provision = provision  # adds to core-metadata what it lacks of us
         self._loop = asyncio.get_running_loop()
-        self._reconnected = asyncio.Event()
+        self._outdated = asyncio.Event()
         service.bus.on_connected(self._bus_connected)
 
     async def register(self, port: int) -> None:
         """Wait for the broker, then for core-metadata; read what it knows of us, and add what it lacks."""
         while not await self._service.bus.settle(_PATIENCE):
             log.warning("waiting for the message broker")
-        self._reconnected.clear()
+        self._outdated.clear()
         await until_answered("core-metadata", self.load)
         await until_answered("core-metadata", partial(self._put_record, port))
         await until_answered("core-metadata", self._provision)
@@ -52,11 +52,15 @@ class Registration:
             devices.put_watcher(watcher)
 
     async def refresh(self) -> None:
-        """Read everything again after each time the bus was away, for ever."""
+        """Read everything again after each time the bus was away or a system event failed, for ever."""
         while True:
-            await self._reconnected.wait()
-            self._reconnected.clear()
-            await until_answered("core-metadata", self._reload)
+            await self._outdated.wait()
+            self._outdated.clear()
+            await retry(self._reload, "core-metadata cannot be read")
+
+    def request_refresh(self) -> None:
+        """Have everything read again: what we know may be out of date."""
+        self._outdated.set()
 
     async def _put_record(self, port: int) -> None:
         """Create our record, or bring it up to date; a LOCKED one stays LOCKED. Raises what core-metadata answers."""
@@ -79,7 +83,7 @@ class Registration:
         await self.load()
 
     def _bus_connected(self) -> None:
-        self._loop.call_soon_threadsafe(self._reconnected.set)
+        self._loop.call_soon_threadsafe(self._outdated.set)
 
 
 async def fetch_profile(metadata: Metadata, devices: Devices, name: str) -> None:
@@ -93,26 +97,13 @@ async def fetch_profile(metadata: Metadata, devices: Devices, name: str) -> None
 
 
 async def until_answered(whom: str, call: Callable[[], Awaitable[None]]) -> None:
-    """Do `call` until the other side answers; logs each cause once. Raises refusals at once."""
-    logged = ""
-    while True:
-        try:
-            await call()
-            return
-        except (Unreachable, Unavailable) as error:
-            if str(error) != logged:
-                logged = str(error)
-                log.warning("waiting for %s: %s", whom, error)
-            await asyncio.sleep(_AGAIN)
-        except EdgexError as error:
-            if not _is_passing(error):
-                raise
-            await asyncio.sleep(_AGAIN)
+    """Do `call` until the other side answers; logs each cause once. Raises what it is refused for (4xx) at once."""
+    await retry(call, f"waiting for {whom}", is_final=_is_refusal)
 
 
-def _is_passing(error: EdgexError) -> bool:
-    """An unregistered core-metadata is as good as one that is not up yet."""
-    return error.status in (404, 503) and "registry" in str(error)
+def _is_refusal(error: EdgexError) -> bool:
+    """Whether waiting is in vain. A core-metadata that is not in the registry is one that is not up yet."""
+    return error.status < 500 and not (error.status == 404 and "registry" in str(error))
 
 
 def base_name(service: Host) -> str:

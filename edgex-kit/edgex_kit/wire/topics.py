@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
-from edgex_kit.wire.errors import Malformed
+from edgex_kit.wire.errors import Invalid, Malformed
 
 _LONGEST_KEPT = 1024  # characters; any client may send longer topics, which would fill the memory
 
@@ -46,6 +46,19 @@ class Topics:
 
     base: str = "edgex"
     escape: bool = False
+
+    def check_name(self, what: str, name: str) -> None:
+        """Raise Invalid for a name that other services could not read out of a topic, or the broker would refuse.
+
+        EdgeX decodes every level of a topic, whether names are escaped or not.
+        """
+        if not name.isprintable():
+            raise Invalid(f"{what} {name[:80]!r} has characters that cannot be printed; no topic can hold them")
+        if not self.escape and (set(name) & set("/+#") or unquote(name) != name):
+            raise Invalid(
+                f"{what} '{name[:80]}' has characters that a topic cannot hold (/ + # or an escape such as %2F); "
+                f"rename it, or set Service.EnableNameFieldEscape for all services"
+            )
 
     def name(self, name: str) -> str:
         """One level of a topic that holds a name."""

@@ -1,9 +1,10 @@
 """The bus with a real broker: subscriptions, requests, bounded queues, and outages."""
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -314,6 +315,78 @@ async def test_a_listener_to_connections_that_fails_is_the_only_one_that_fails(
         await until(lambda: told)
         assert await bus.settle(WAIT)
     assert "a listener to connections failed" in caplog.text
+
+
+@contextlib.asynccontextmanager
+async def without_acknowledgements(broker: Address) -> AsyncIterator[tuple[Address, asyncio.Event]]:
+    """A proxy of `broker` that withholds PUBACKs (MQTT 3.1.1, 3.4) until the event is set."""
+    passing = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def downstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(2)
+                body = await reader.readexactly(head[1])  # the messages of this test are short
+                if head[0] >> 4 != 4 or passing.is_set():
+                    writer.write(head + body)
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(broker.host, broker.port)
+        writers.extend((writer, far_writer))
+        tasks.add(asyncio.create_task(upstream(reader, far_writer)))
+        tasks.add(asyncio.create_task(downstream(far_reader, writer)))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    try:
+        yield Address("127.0.0.1", server.sockets[0].getsockname()[1]), passing
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*tasks, *(one.wait_closed() for one in writers), return_exceptions=True)
+
+
+@pytest.mark.fault(10)
+async def test_acknowledgements_that_never_come_cost_a_reconnect_and_no_message(
+    broker: Address,
+    other: Bus,
+    unique: str,
+    until: Until,
+    caplog: pytest.LogCaptureFixture,
+    be_quick: Callable[[Bus], None],
+) -> None:
+    async with without_acknowledgements(broker) as (address, passing), other.messages(f"{unique}/#") as messages:
+        assert await other.settle(WAIT)
+        settings = BusSettings(host=address.host, port=address.port, client_id=f"{unique}-sender")
+        async with open_bus(settings) as bus:
+            be_quick(bus)
+            assert await bus.settle(WAIT)
+            bus._client._acknowledge_timeout = 0.5
+            sendings = [bus.publish(f"{unique}/x", str(number).encode(), qos=1) for number in range(30)]
+            await until(lambda: bus.losses == 1)
+            passing.set()
+            await until(lambda: all(sending is not None and sending.is_done for sending in sendings))
+            assert bus.unacknowledged == 20, "as many as paho has in flight"
+            received = {(await anext(messages)).data for _ in range(50)}
+        assert received == {str(number).encode() for number in range(30)}
+
+
+@pytest.mark.fault(5)
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "a\x00", "\x7f", "\x85", "\ufffe"])
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_control_characters_are_never_published(bus: Bus, unique: str, name: str, qos: int) -> None:
+    with pytest.raises(Invalid):
+        bus.publish(f"{unique}/{name}", b"", qos=qos)
+    assert bus.losses == 0
 
 
 # -- the table of subscriptions

@@ -7,14 +7,21 @@ from typing import Any
 
 import msgspec
 import pytest
+from edgex_kit import supervision
 from edgex_kit.bus.bus import Message
+from edgex_kit.config.settings import ServiceSection
 from edgex_kit.device.bus_api import Refusals, open_bus_api
 from edgex_kit.device.registration import Registration
 from edgex_kit.service.metrics import Metrics
+from edgex_kit.service.rest import Json, build_app
+from edgex_kit.service.server import open_server
 from edgex_kit.wire import codec
-from edgex_kit.wire.devices import Device, DeviceService, DiscoveredDevice, ProvisionWatcher
+from edgex_kit.wire.devices import Device, DeviceProfile, DeviceService, DiscoveredDevice, ProvisionWatcher
 from edgex_kit.wire.errors import EdgexError, Malformed
 from edgex_kit.wire.messages import Envelope, SystemEvent, new_id
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from tests.conformance.waiting import until_soon
 from tests.kit.device.conftest import OpenRig, Rig, profile_of, resource
@@ -32,10 +39,11 @@ async def answering(rig: Rig) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
         registration = Registration(rig.service, rig.devices, nothing)
         async with open_bus_api(rig.service, registration, rig.driver, rig.commands, rig.outbox, tasks) as follow:
-            running = tasks.create_task(follow())
+            running = [tasks.create_task(follow()), tasks.create_task(registration.refresh())]
             assert await rig.service.bus.settle(5)
             yield
-            running.cancel()
+            for task in running:
+                task.cancel()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             if task.get_name() in ("commands", "validation"):
                 task.cancel()
@@ -114,6 +122,16 @@ async def test_a_bad_device_is_refused_with_the_reason(open_rig: OpenRig, device
         assert (await ask(rig, topic, {"apiVersion": "v3", "device": device})).content_type == codec.JSON
 
 
+@pytest.mark.fault(5)
+@pytest.mark.parametrize("name", ["\x1b[2J", "two\nlines", "a/b", "a+b", "a#", "a%2Fb", "\x85"])
+async def test_a_name_that_no_topic_can_hold_is_refused(open_rig: OpenRig, device: Device, name: str) -> None:
+    async with open_rig() as rig, answering(rig):
+        topic = rig.service.topics.validate_device(rig.service.name)
+        for change in ({"name": name}, {"profile_name": name}):
+            with pytest.raises(EdgexError, match="topic"):
+                await ask(rig, topic, {"device": msgspec.structs.replace(device, **change)})
+
+
 async def test_a_name_with_slashes_is_found_where_names_are_escaped(open_rig: OpenRig, device: Device) -> None:
     odd = msgspec.structs.replace(device, name="a/b c+")
     async with open_rig(Service={"Host": "127.0.0.1", "Port": 0, "EnableNameFieldEscape": True}) as rig:
@@ -150,6 +168,39 @@ async def test_a_device_comes_with_its_profile_or_without_one_that_is_missing(
             publish(rig, "device", "add", msgspec.structs.replace(device, name=f"on-{name}", profile_name=name))
             await until_soon(lambda name=name: rig.devices.has(f"on-{name}"), "it is added")  # type: ignore[misc]
             assert (rig.devices.find_profile(name) is not None) is has_profile
+
+
+@pytest.mark.fault(8)
+async def test_what_a_failed_event_said_is_read_from_core_metadata_later(
+    open_rig: OpenRig, device: Device, profile: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """core-metadata answers 500 while a device is added and while another is changed, and no event follows."""
+    monkeypatch.setattr(supervision, "BACKOFF", supervision.every(0.05))
+    is_broken = True
+    changed = msgspec.structs.replace(device, description="new")
+
+    async def answer(request: Request) -> Response:
+        if is_broken:
+            return Json({"apiVersion": "v3", "message": "database is away", "statusCode": 500}, 500)
+        if "/device/service/name/" in request.url.path:
+            return Json({"apiVersion": "v3", "statusCode": 200, "totalCount": 1, "devices": [changed]})
+        if "/deviceprofile/" in request.url.path:
+            return Json({"apiVersion": "v3", "statusCode": 200, "profile": profile})
+        if "/provisionwatcher/" in request.url.path:
+            return Json({"apiVersion": "v3", "statusCode": 200, "totalCount": 0, "provisionWatchers": []})
+        return Json({"apiVersion": "v3", "message": "", "statusCode": 404}, 404)
+
+    core = build_app([Route("/{path:path}", answer)], ServiceSection())
+    async with (
+        open_server(core, "127.0.0.1", 0) as port,
+        open_rig(f"http://127.0.0.1:{port}", known=False) as rig,
+        answering(rig),
+    ):
+        publish(rig, "device", "add", device)
+        await asyncio.sleep(0.3)
+        assert not rig.devices.has(device.name)
+        is_broken = False
+        await until_soon(lambda: rig.devices.find(device.name) == changed, "the device is as core-metadata has it")
 
 
 async def test_profiles_are_followed_where_a_device_has_them(open_rig: OpenRig) -> None:

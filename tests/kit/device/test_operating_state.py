@@ -35,7 +35,7 @@ async def patched(
         change = (await request.json())[0]["device"]
         patches.append((change["name"], change["operatingState"]))
         status = answer(change["name"])
-        return Json([{"apiVersion": "v3", "statusCode": status, "message": f"answer {len(patches)}"}], 207)
+        return Json([{"apiVersion": "v3", "statusCode": status, "message": "no"}], 207)
 
     core = build_app([Route("/api/v3/device", patch, methods=["PATCH"])], ServiceSection())
     async with open_server(core, "127.0.0.1", 0) as port, open_rig(f"http://127.0.0.1:{port}") as rig:
@@ -71,8 +71,9 @@ async def test_down_and_up_again_in_an_instant_ends_up(open_rig: OpenRig, device
         assert len(patches) == 2, "nothing is reported twice"
 
 
-async def test_a_device_that_is_always_refused_delays_no_other(
-    open_rig: OpenRig, device: Device, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.fault(35)
+async def test_a_device_that_is_always_refused_delays_no_other_and_is_logged_once(
+    open_rig: OpenRig, device: Device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(operating_state, "_AGAIN", 0.05)
     async with patched(open_rig, lambda name: 500 if name == "refused" else 200) as (rig, patches):
@@ -83,6 +84,7 @@ async def test_a_device_that_is_always_refused_delays_no_other(
         assert [name for name, _ in patches[:4]] == ["refused", "first", "second", "refused"]
         states = {name: rig.devices.get(name).operating_state for name in ("refused", "first", "second")}
         assert states == {"refused": "UP", "first": "DOWN", "second": "DOWN"}
+    assert capsys.readouterr().err.count("cannot be set") == 1
 
 
 async def test_failures_are_counted_in_a_row(open_rig: OpenRig, device: Device) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from edgex_kit import supervision
 from edgex_kit.config.flags import Flags
-from edgex_kit.device import registration as module
 from edgex_kit.device.registration import Registration, base_name, until_answered
 from edgex_kit.wire.devices import Device
-from edgex_kit.wire.errors import Conflict, Unavailable, Unreachable
+from edgex_kit.wire.errors import Conflict, EdgexError, Unreachable
 from edgex_standin.address import Address, free_port
 
 from tests.conformance.waiting import until_soon
@@ -77,8 +77,8 @@ async def test_a_refusal_is_not_waited_out() -> None:
 async def test_each_cause_of_waiting_is_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_AGAIN", 0.001)
-    answers = iter([Unreachable("nobody"), Unreachable("nobody"), Unavailable("not healthy"), None])
+    monkeypatch.setattr(supervision, "BACKOFF", supervision.every(0.001))
+    answers = iter([Unreachable("nobody"), Unreachable("nobody"), EdgexError("broken"), None])
 
     async def call() -> None:
         if (answer := next(answers)) is not None:
