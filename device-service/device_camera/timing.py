@@ -5,7 +5,8 @@ Pace and RateGate count from fixed grids, so that errors never add up.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 SECOND = 1_000_000_000  # ns
@@ -23,6 +24,10 @@ class Clock(Protocol):
     def wait(self, seconds: float | None) -> bool:
         """Wait, for ever with None; True when woken before the time."""
 
+    def interruptible(self, _action: Callable[[], None]) -> AbstractContextManager[None]:
+        """For the length of the block `action` ends what blocks the thread when another one interrupts it."""
+        return nullcontext()
+
 
 class ThreadClock(Clock):
     """The machine's time, for one thread that waits and any other that wakes it."""
@@ -30,6 +35,9 @@ class ThreadClock(Clock):
     def __init__(self) -> None:
         self.is_resting = False  # within wait(): a long silence is intended
         self._woken = threading.Event()
+        self._lock = threading.Lock()
+        self._actions: list[Callable[[], None]] = []
+        self._is_interrupted = False
 
     def unix_ns(self) -> int:
         return time.time_ns()
@@ -48,8 +56,32 @@ class ThreadClock(Clock):
         """Any thread: end the wait, or the next one if there is none now."""
         self._woken.set()
 
+    def interrupt(self) -> None:
+        """Any thread: wake it, and end what it waits for beside the clock, such as a read from a socket."""
+        with self._lock:
+            self._is_interrupted = True
+            actions = tuple(self._actions)
+        self.wake()
+        for action in actions:
+            action()
+
+    @contextmanager
+    def interruptible(self, action: Callable[[], None]) -> Iterator[None]:
+        with self._lock:
+            self._actions.append(action)
+            is_late = self._is_interrupted
+        if is_late:
+            action()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._actions.remove(action)
+
     def settle(self) -> None:
         """The waiting thread: acknowledge the wake. Read what was requested after this, so that nothing is missed."""
+        with self._lock:
+            self._is_interrupted = False
         self._woken.clear()
 
 

@@ -79,6 +79,65 @@ def has_rtsp_server() -> bool:
     return Path(SYSTEM_PYTHON).exists() and not subprocess.run(command, stderr=subprocess.DEVNULL).returncode
 
 
+_SDP = """v=0\r
+o=- 0 0 IN IP4 127.0.0.1\r
+s=x\r
+t=0 0\r
+m=video 0 RTP/AVP 96\r
+a=rtpmap:96 H264/90000\r
+a=control:track1\r
+"""
+STAGES = ["accept", "OPTIONS", "DESCRIBE", "SETUP", "PLAY", "packets", "SYN"]
+
+
+@contextlib.contextmanager
+def dead_rtsp_camera(stage: str) -> Iterator[str]:
+    """The URL of a camera that answers nothing from `stage` on: SYN is dropped, or a request, or no packets come."""
+    with contextlib.ExitStack() as opened:
+        listening = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0 if stage == "SYN" else 20))
+        url = f"rtsp://127.0.0.1:{listening.getsockname()[1]}/live"
+        if stage == "SYN":
+            for _ in range(4):  # a full queue makes the kernel drop further connections
+                client = opened.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(listening.getsockname())
+        else:
+            threading.Thread(target=_accept_rtsp, args=(listening, stage), daemon=True).start()
+        yield url
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def _accept_rtsp(listening: socket.socket, stage: str) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        threading.Thread(target=_answer_rtsp, args=(connection, stage), daemon=True).start()
+
+
+def _answer_rtsp(connection: socket.socket, stage: str) -> None:
+    """Answer requests until the one that is named; then read on in silence."""
+    with connection, contextlib.suppress(OSError):
+        while data := connection.recv(4096):
+            method = data.split(b" ", 1)[0].decode("latin-1")
+            if stage in ("accept", method):
+                stage = "accept"
+                continue
+            cseq = next(line for line in data.decode("latin-1").split("\r\n") if line.lower().startswith("cseq"))
+            head = ["RTSP/1.0 200 OK", cseq, "Session: 1"]
+            body = _SDP if method == "DESCRIBE" else ""
+            match method:
+                case "OPTIONS":
+                    head.append("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN")
+                case "DESCRIBE":
+                    head += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+                case "SETUP":
+                    head.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+            connection.sendall(("\r\n".join([*head, "", ""]) + body).encode())
+
+
 @contextlib.contextmanager
 def answering(data: bytes) -> Iterator[int]:
     """The port of a server that answers the first request with `data`; one request has to come within the block."""

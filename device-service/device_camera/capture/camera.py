@@ -21,7 +21,7 @@ from device_camera.timing import SECOND, ThreadClock
 
 log = logging.getLogger(__name__)
 
-_CLOSE_WAIT = 5.0  # seconds a source may take to close
+_CLOSE_WAIT = 1.5  # seconds a source may take to close
 _PASSED_THROUGH = "gives JPEGs that pass through as they are: making them smaller costs more than it saves"
 
 
@@ -91,7 +91,7 @@ class Camera:
         """Publish no more frames and close the source; snapshots still work."""
         self._requested.why_stopped = reason
         self._requested.is_streaming = False
-        self._wake()
+        self._clock.interrupt()
 
     def wait_streaming(self, seconds: float) -> None:
         """Wait for the first frame. Raises Unavailable with the camera's reason, TimedOut without one. Blocking."""
@@ -171,7 +171,7 @@ class Camera:
     def close(self) -> None:
         """End the thread; one whose source does not close in time is left to end by itself."""
         self._requested.is_closing = True
-        self._wake()
+        self._clock.interrupt()
         self._thread.join(_CLOSE_WAIT)
         if self._thread.is_alive():
             log.warning("camera %s: %s does not close, its thread is left behind", self.name, self.settings.source)
@@ -184,8 +184,3 @@ class Camera:
         if facts is None or not facts.is_jpeg or facts.full_size:
             return False
         return facts.follows or self.settings.source.kind is not Kind.V4L2  # only opened with auto it knows its modes
-
-    def _wake(self) -> None:
-        self._clock.wake()
-        if source := self._loop.source:
-            source.interrupt()

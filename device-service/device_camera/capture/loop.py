@@ -1,7 +1,7 @@
 """The capture thread of one camera: opens the source, takes every picture, reopens the source when it is lost.
 
 Each captured picture is counted exactly once: published, or dropped as not due, damaged, replaced or failed. The thread
-rests while no pictures are requested. Only this thread touches the source, except to interrupt it.
+rests while no pictures are requested. Only this thread touches the source.
 """
 
 import contextlib
@@ -189,7 +189,6 @@ class CaptureLoop:
     """What the thread does; `run` returns soon after `requested.is_closing`."""
 
     def __init__(self, name: str, requested: Requested, clock: ThreadClock, health: Health, frames: FrameMaker) -> None:
-        self.source: Source | None = None
         self.facts: Facts | None = None  # of the source opened last
         self.answered_ns = clock.monotonic_ns()  # the source last answered
         self._camera = name
@@ -280,11 +279,7 @@ class CaptureLoop:
                 source.native_fps, source.size, source.is_jpeg, source.full_size, settings.encoding.follows
             )
             self._frames.begin()
-            self.source = source
-            try:
-                yield source
-            finally:
-                self.source = None
+            yield source
 
     def _adopt(self, settings: CameraSettings) -> None:
         self._settings = settings

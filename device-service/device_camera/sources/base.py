@@ -1,7 +1,10 @@
 """The interface of a source of pictures, and what it is given: a source's specification and its options."""
 
+import os
+import stat
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -69,7 +72,7 @@ class SourceOptions:
 
 
 class Source(Protocol):
-    """An open camera. One thread grabs and retrieves; any other may interrupt."""
+    """An open camera, used by one thread. What blocks it beside the clock is `Clock.interruptible`."""
 
     native_fps: float  # pictures a second; 0 when it is not known
     size: Size  # of its pictures; (0, 0) until it is known
@@ -89,9 +92,15 @@ class Source(Protocol):
         """Go on with other options; False when the source has to be opened anew for them."""
         return True
 
-    def interrupt(self) -> None:
-        """Make a grab that waits for something else than the clock return soon."""
-        return
+
+def check_regular(path: Path) -> os.stat_result:
+    """The status of a regular file that can be read. Raises OSError for anything else, such as a pipe, which blocks."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(None, "not a regular file")
+    if not os.access(path, os.R_OK):
+        raise PermissionError
+    return found
 
 
 class SourceEnded(Unavailable):

@@ -32,6 +32,7 @@ _OPENERS: dict[Kind, Callable[[SourceSpec, SourceOptions, Clock], AbstractContex
     Kind.V4L2: open_v4l2,
     Kind.PATH: open_file,
 }
+_SCHEMES = {"v4l2", "rtsp", "rtsps", "http", "https", "file", "pattern"}
 _FORMS = "v4l2:/dev/video0, rtsp://..., http(s)://..., a video file, a folder of pictures or pattern:"
 
 
@@ -39,12 +40,14 @@ def parse_source(text: str) -> SourceSpec:
     """The source a text means. Raises Invalid for an unknown kind and for credentials in a URL."""
     text = text.strip()
     scheme, _, rest = text.partition(":") if _SCHEME.match(text) else ("", "", text)
+    if scheme.lower() not in _SCHEMES and "://" not in text and Path(text).suffix:
+        scheme = ""  # a file whose name has a colon
     match scheme.lower():
         case "":
             return SourceSpec(Kind.V4L2 if _V4L2_NODE.match(text) else Kind.PATH, _filled(text, ""))
         case "v4l2":
             return SourceSpec(Kind.V4L2, _filled(rest, "v4l2:"))
-        case "rtsp":
+        case "rtsp" | "rtsps":
             return SourceSpec(Kind.RTSP, _checked_url(text))
         case "http" | "https":
             return SourceSpec(Kind.HTTP, _checked_url(text))

@@ -1,16 +1,16 @@
 """A video file played at its own speed, once or over and over, until the file is removed or replaced."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-from edgex_kit.wire.errors import Unavailable
+from edgex_kit.jpeg import check_size
+from edgex_kit.wire.errors import Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Pixels
-from device_camera.sources.base import Source, SourceEnded, SourceOptions, SourceSpec
+from device_camera.sources.base import Source, SourceEnded, SourceOptions, SourceSpec, check_regular
 from device_camera.sources.opencv import capture_from, fps_of, picture_of, size_of
 from device_camera.timing import SECOND, Clock, Pace
 
@@ -37,7 +37,8 @@ class FileSource(Source):
 
     def __init__(self, spec: SourceSpec, options: SourceOptions, clock: Clock) -> None:
         self._spec = spec
-        self._path = Path(spec.location)
+        self._path = Path(spec.location).absolute()
+        self._limits = options.limits
         self._loop = options.loop
         self._clock = clock
         self._pace = Pace(clock)
@@ -81,9 +82,14 @@ class FileSource(Source):
 
     def _open(self) -> cv2.VideoCapture:
         # One decoding thread: more of them only read ahead, which a paced file never needs.
-        capture = capture_from(str(self._path), cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
+        capture = capture_from(f"file:{self._path}", cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
         if capture is None or int(capture.get(cv2.CAP_PROP_FOURCC)) == _TEXT:
             raise Unavailable(f"{self._spec}: not a picture or video")
+        try:
+            check_size(0, *size_of(capture), self._limits)
+        except Malformed as error:
+            capture.release()
+            raise Unavailable(f"{self._spec}: {error}") from error
         return capture
 
     def _check_now_and_then(self) -> None:
@@ -97,9 +103,7 @@ class FileSource(Source):
     def _file_identity(self) -> tuple[int, int]:
         """Device and inode of the file. Raises Unavailable when there is none, or none that can be read."""
         try:
-            found = self._path.stat()
-            if not os.access(self._path, os.R_OK):
-                raise PermissionError
+            found = check_regular(self._path)
         except OSError as error:
             raise Unavailable(f"{self._spec}: {cause_from_error(error)}") from error
         return found.st_dev, found.st_ino

@@ -10,7 +10,7 @@ from edgex_kit.wire.errors import Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, decode_picture
-from device_camera.sources.base import Source, SourceEnded, SourceOptions, SourceSpec
+from device_camera.sources.base import Source, SourceEnded, SourceOptions, SourceSpec, check_regular
 from device_camera.timing import Clock, Pace
 
 _JPEG = {".jpg", ".jpeg", ".jpe"}
@@ -49,7 +49,7 @@ class FolderSource(Source):
     def retrieve(self) -> Picture:
         picture = self._pictures[self._at]
         try:
-            check_size(picture.stat().st_size, 0, 0, self._limits)
+            check_size(check_regular(picture).st_size, 0, 0, self._limits)
             data = picture.read_bytes()
         except FileNotFoundError as error:
             if not self._path.exists():
@@ -80,9 +80,11 @@ class FolderSource(Source):
     def _list(self) -> list[Path]:
         try:
             if not self._path.is_dir():
-                self._path.stat()
+                check_regular(self._path)
                 return [self._path]
-            found = [path for path in self._path.iterdir() if is_picture(path) and not path.name.startswith(".")]
+            found = [
+                it for it in self._path.iterdir() if is_picture(it) and it.is_file() and not it.name.startswith(".")
+            ]
         except OSError as error:
             raise Unavailable(f"{self._spec}: {cause_from_error(error)}") from error
         if not found:

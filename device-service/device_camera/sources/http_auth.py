@@ -12,7 +12,7 @@ from device_camera.sources.base import Credentials
 _WORD = re.compile(
     r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))|([A-Za-z][A-Za-z0-9_-]*)'
 )  # parameter|scheme
-_STRENGTH = ("SHA-256", "MD5")  # the best first
+_HASHES = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}  # the best first; each also with -sess
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,14 @@ class Challenge:
 
     scheme: str  # basic or digest
     parameters: dict[str, str]
+
+    @property
+    def algorithm(self) -> str:
+        """Of Digest, in upper case."""
+        return self.parameters.get("algorithm", "MD5").upper()
+
+    def __str__(self) -> str:
+        return f"{self.scheme.title()} {self.algorithm}" if self.scheme == "digest" else self.scheme.title()
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
@@ -37,31 +45,38 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
 
 def build_authorization(challenges: list[Challenge], method: str, uri: str, login: Credentials) -> str | None:
     """The Authorization header for the strongest offer; None when there is none we know."""
-    for algorithm in _STRENGTH:
+    for name in _HASHES:
         for challenge in challenges:
-            if challenge.scheme == "digest" and _algorithm(challenge) == algorithm:
-                return _digest(challenge.parameters, method, uri, login)
+            if challenge.scheme == "digest" and challenge.algorithm.removesuffix("-SESS") == name:
+                return _digest(challenge, method, uri, login)
     if any(challenge.scheme == "basic" for challenge in challenges):
         return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
     return None
 
 
-def _algorithm(challenge: Challenge) -> str:
-    return challenge.parameters.get("algorithm", "MD5").upper()
+def _digest(challenge: Challenge, method: str, uri: str, login: Credentials) -> str:
+    offer, once = challenge.parameters, secrets.token_hex(8)
+    name = _HASHES[challenge.algorithm.removesuffix("-SESS")]
 
+    def sign(text: str) -> str:
+        return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()  # what the protocol names
 
-def _digest(offer: dict[str, str], method: str, uri: str, login: Credentials) -> str:
-    sign = _sha256 if offer.get("algorithm", "MD5").upper() == "SHA-256" else _md5
     realm, nonce = offer.get("realm", ""), offer.get("nonce", "")
-    who, what = sign(f"{login.user}:{realm}:{login.password}"), sign(f"{method}:{uri}")
+    who, what = sign(f"{login.user}:{realm}:{login.password}"), f"{method}:{uri}"
+    is_session = challenge.algorithm.endswith("-SESS")
+    if is_session:
+        who = sign(f"{who}:{nonce}:{once}")
     answer = {"username": login.user, "realm": realm, "nonce": nonce, "uri": uri}
     plain = {key: offer[key] for key in ("algorithm",) if key in offer}
-    if "auth" in re.split(r"\s*,\s*", offer.get("qop", "")):
-        once = secrets.token_hex(8)
-        answer |= {"cnonce": once, "response": sign(f"{who}:{nonce}:00000001:{once}:auth:{what}")}
-        plain |= {"qop": "auth", "nc": "00000001"}
+    offered = re.split(r"\s*,\s*", offer.get("qop", "").strip().lower())
+    if qop := next((one for one in ("auth", "auth-int") if one in offered), ""):
+        what = sign(f"{what}:{sign('')}" if qop == "auth-int" else what)  # our requests have no body
+        answer |= {"cnonce": once, "response": sign(f"{who}:{nonce}:00000001:{once}:{qop}:{what}")}
+        plain |= {"qop": qop, "nc": "00000001"}
     else:
-        answer["response"] = sign(f"{who}:{nonce}:{what}")
+        answer["response"] = sign(f"{who}:{nonce}:{sign(what)}")
+        if is_session:
+            answer["cnonce"] = once
     answer |= {key: offer[key] for key in ("opaque",) if key in offer}
     quoted = [f'{name}="{_escaped(value)}"' for name, value in answer.items()]
     return "Digest " + ", ".join(quoted + [f"{name}={value}" for name, value in plain.items()])
@@ -69,11 +84,3 @@ def _digest(offer: dict[str, str], method: str, uri: str, login: Credentials) ->
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()  # what the protocol names
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

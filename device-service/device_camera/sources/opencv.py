@@ -13,6 +13,8 @@ from device_camera.sources.base import SourceSpec
 # FFmpeg would print URLs and its own words to stderr; our errors name the cause. Read once by OpenCV,
 # at its first use of FFmpeg; -8 is AV_LOG_QUIET.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# Files must not make FFmpeg open anything else: playlists name URLs.
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 _UNLIKELY_FPS = 240.0  # RTSP streams without a rate give their clock's (90000)

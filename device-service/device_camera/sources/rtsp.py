@@ -1,68 +1,141 @@
-"""RTSP through FFmpeg, over TCP first; every picture is decoded, so a dropped one spares only its conversion.
+"""RTSP, over TCP first: the server is asked for the stream, then a process of its own reads and decodes it with FFmpeg.
 
-FFmpeg only says that opening failed, so the server is then asked for the cause.
+Every picture is decoded, so that none waits in a buffer and grows old; a dropped one spares only its conversion.
 """
 
-import re
+import contextlib
+import json
+import mmap
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
+import numpy as np
 from edgex_kit.wire.errors import Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Pixels
 from device_camera.sources.base import Source, SourceOptions, SourceSpec
+from device_camera.sources.connection import Cuts, Head, connect, time_limit
 from device_camera.sources.http_auth import build_authorization, parse_challenges
-from device_camera.sources.opencv import capture_from, fps_of, picture_of, size_of
 from device_camera.timing import SECOND, Clock
 
+UNAUTHORIZED = 401
 _USUAL_FPS = 25.0
 _MOST_SKIPPED = 5.0  # seconds of stream: FFmpeg analyses no more than that before it gives the first picture
-_PORT = 554
-_PATIENCE = 3.0  # seconds; the stream was already waited for
-_LONGEST_HEAD = 64 * 1024  # bytes
-_STATUS = re.compile(r"RTSP/\d\.\d (\d{3}) ?(.*)")
+_LONGEST = 64 * 1024  # bytes of a message
+_START_WAIT = 15.0  # seconds the process may take to start on a busy machine
+_GRACE = 1.0  # seconds that FFmpeg may take beyond its own time-outs
+_FFMPEG_OPTIONS = "rtsp_flags;prefer_tcp|protocol_whitelist;rtsp,rtsps,rtp,udp,tcp,tls,crypto"
 
 
 @contextmanager
 def open_rtsp(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Iterator[Source]:
     """The stream at an rtsp:// URL. Raises Unavailable: connection refused, authentication failed, ..."""
-    url = options.credentials.inserted(spec.location) if options.credentials else spec.location
-    limits = {
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: round(options.open_timeout * 1000),
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC: round(options.read_timeout * 1000),
-        cv2.CAP_PROP_N_THREADS: 1,  # more of them hold back one picture each
-    }
-    asked = clock.monotonic_ns()
-    capture = capture_from(url, cv2.CAP_FFMPEG, limits)
-    if capture is None:
-        is_late = clock.monotonic_ns() - asked > options.open_timeout * 0.9 * SECOND
-        cause = "timed out" if is_late else fetch_cause(spec, options) or "no video in the stream that can be decoded"
+    begin = clock.monotonic_ns()
+    if cause := fetch_cause(spec, options, clock):
         raise Unavailable(f"{spec}: {cause}")
-    try:
-        source = RtspSource(spec, options, clock, capture)
+    left = max(1.0, options.open_timeout - (clock.monotonic_ns() - begin) / SECOND)
+    with _decoder(spec, clock) as decoder:
+        url = options.credentials.inserted(spec.location) if options.credentials else spec.location
+        request = {
+            "url": url,
+            "open_ms": round(left * 1000),
+            "read_ms": round(options.read_timeout * 1000),
+            "pixels": options.limits.pixels,
+        }
+        try:
+            decoder.receive(_START_WAIT)
+            found, _ = decoder.ask(request, left + _GRACE)
+        except TimeoutError:
+            raise Unavailable(f"{spec}: {_silent_after_describe(left)}") from None
+        if "error" in found:
+            is_late = clock.monotonic_ns() - begin > options.open_timeout * 0.9 * SECOND
+            no_video = "no video in the stream that can be decoded" if found["error"] == "no video" else found["error"]
+            raise Unavailable(f"{spec}: {_silent_after_describe(options.open_timeout) if is_late else no_video}")
+        source = RtspSource(spec, options, clock, decoder, found)
         source.skip_old()
         yield source
+
+
+class DecoderProcess:
+    """The parent's end of a `decoder_process`."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
+        self._socket, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "device_camera.sources.decoder_process", str(child.fileno())]
+        quiet = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_FFMPEG_CAPTURE_OPTIONS": _FFMPEG_OPTIONS}  # -8: AV_LOG_QUIET
+        single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        with child:
+            # A session of its own: Ctrl-C is for the service, which closes its cameras.
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                command, pass_fds=[child.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                start_new_session=True, env={**os.environ, **quiet, **single},
+            )  # fmt: skip
+
+    def ask(self, request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], int | None]:
+        """Its answer, and a file descriptor if one came with it. Raises TimeoutError, Unavailable when it has ended."""
+        with contextlib.suppress(OSError):  # what has happened shows when the answer is read
+            self._socket.send(json.dumps(request).encode())
+        return self.receive(seconds)
+
+    def receive(self, seconds: float) -> tuple[dict[str, Any], int | None]:
+        """Its next message, like `ask`."""
+        self._socket.settimeout(seconds)
+        try:
+            data, descriptors, *_ = socket.recv_fds(self._socket, _LONGEST, 1)
+        except TimeoutError:
+            raise
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            raise Unavailable(f"{self._spec}: the process that decodes it has ended")
+        return json.loads(data), descriptors[0] if descriptors else None
+
+    def kill(self) -> None:
+        """Any thread: end it at once, whatever it does; a request that waits for it ends as well."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._process.kill()
+
+    def close(self) -> None:
+        self.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a process in the kernel's hands
+            self._process.wait(1)
+        self._socket.close()
+
+
+@contextmanager
+def _decoder(spec: SourceSpec, clock: Clock) -> Iterator[DecoderProcess]:
+    decoder = DecoderProcess(spec)
+    try:
+        with clock.interruptible(decoder.kill):
+            yield decoder
     finally:
-        capture.release()
+        decoder.close()
 
 
 class RtspSource(Source):
-    """Takes every picture the server sends, so that none waits in a buffer and grows old."""
+    """A stream that another process decodes; pictures are read from memory shared with it."""
 
     is_jpeg = False
 
-    def __init__(self, spec: SourceSpec, options: SourceOptions, clock: Clock, capture: cv2.VideoCapture) -> None:
+    def __init__(
+        self, spec: SourceSpec, options: SourceOptions, clock: Clock, decoder: DecoderProcess, found: dict[str, Any]
+    ) -> None:
         self._spec = spec
         self._options = options
         self._clock = clock
-        self._capture = capture
-        self.native_fps = fps_of(capture)
-        self.size = size_of(capture)
+        self._decoder = decoder
+        self._memory: mmap.mmap | None = None
+        self.native_fps = float(found["fps"])
+        self.size = found["width"], found["height"]
 
     def skip_old(self) -> None:
         """Leave out what came while the stream was opened: it would be dated now.
@@ -71,98 +144,76 @@ class RtspSource(Source):
         """
         interval = SECOND / (self.native_fps or _USUAL_FPS)
         for _ in range(round(_MOST_SKIPPED * (self.native_fps or _USUAL_FPS))):
-            asked = self._clock.monotonic_ns()
+            begin = self._clock.monotonic_ns()
             self.grab()
-            if self._clock.monotonic_ns() - asked > interval / 4:
+            if self._clock.monotonic_ns() - begin > interval / 4:
                 return
 
     def grab(self) -> bool:
-        asked = self._clock.monotonic_ns()
-        is_there = self._capture.grab()
+        begin = self._clock.monotonic_ns()
+        answer = self._ask("grab")
         # After its time-out FFmpeg still hands out the picture that was left in the decoder: that one is old.
-        if self._clock.monotonic_ns() - asked >= self._options.read_timeout * 0.9 * SECOND:
+        if self._clock.monotonic_ns() - begin >= self._options.read_timeout * 0.9 * SECOND:
             raise Unavailable(f"{self._spec}: no picture for {self._options.read_timeout:g} s")
-        if not is_there:
+        if "error" in answer:
             raise Unavailable(f"{self._spec}: connection closed by the camera")
         return True
 
     def retrieve(self) -> Pixels:
-        return picture_of(self._capture, self._spec)
+        answer = self._ask("retrieve")
+        if "error" in answer:
+            raise Malformed(f"{self._spec}: {answer['error']}")
+        if self._memory is None:
+            raise Malformed(f"{self._spec}: a picture without its memory")
+        height, width = answer["height"], answer["width"]
+        return np.frombuffer(self._memory, np.uint8, height * width * 3).reshape(height, width, 3)
 
     def adapt(self, options: SourceOptions) -> bool:
         return options.credentials == self._options.credentials and options.read_timeout == self._options.read_timeout
 
+    def _ask(self, what: str) -> dict[str, Any]:
+        try:
+            answer, memory = self._decoder.ask({what: True}, self._options.read_timeout + _GRACE)
+        except TimeoutError:
+            raise Unavailable(f"{self._spec}: no picture for {self._options.read_timeout:g} s") from None
+        if memory is not None:
+            self._memory = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
+            os.close(memory)
+        return answer
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Status line and challenges of an RTSP response."""
 
-    status: int
-    reason: str
-    challenges: list[str]
-
-
-def fetch_cause(spec: SourceSpec, options: SourceOptions) -> str:
-    """Why the server refuses the stream; "" when it answers that it does not. Blocking."""
+def fetch_cause(spec: SourceSpec, options: SourceOptions, clock: Clock) -> str:
+    """Why the server does not describe the stream; "" when it does. Blocking, for the open time-out at most."""
     try:
-        answer = _describe(spec, options)
+        with time_limit(options.open_timeout, clock) as cuts:
+            head = _describe(spec, options, cuts, "")
+            if head.status == UNAUTHORIZED and options.credentials:
+                offers = parse_challenges(head.all("www-authenticate"))
+                answer = build_authorization(offers, "DESCRIBE", spec.location, options.credentials)
+                head = _describe(spec, options, cuts, answer) if answer else head
     except Malformed as error:
         return str(error)
-    except UnicodeError:  # a host that cannot be a name: empty or too long labels
-        return "host not found"
     except OSError as error:
         return cause_from_error(error)
-    if answer.status in {401, 403}:
+    if head.status in {UNAUTHORIZED, 403}:
         hint = "" if options.credentials else ": it asks for a user, none is given"
-        return f"authentication failed (RTSP {answer.status}){hint}"
-    if answer.status == 404:
+        return f"authentication failed (RTSP {head.status}){hint}"
+    if head.status == 404:
         return "no such stream (RTSP 404)"
-    return f"RTSP {answer.status} {answer.reason}".rstrip() if answer.status >= 400 else ""
+    return f"RTSP {head.status}" if head.status >= 300 else ""
 
 
-def parse_answer(head: bytes) -> Answer:
-    """The head of an RTSP response. Raises Malformed when it is none."""
-    first, *lines = head.decode("latin-1").splitlines() or [""]
-    status = _STATUS.match(first)
-    if not status:
-        raise Malformed(f"not an RTSP server: it answers {first[:40]!r}")
-    pairs = (line.partition(":") for line in lines)
-    challenges = [value.strip() for name, _, value in pairs if name.strip().lower() == "www-authenticate"]
-    return Answer(int(status[1]), status[2].strip(), challenges)
-
-
-def _describe(spec: SourceSpec, options: SourceOptions) -> Answer:
-    """DESCRIBE the stream, and once more with an answer to the challenge."""
-    answer = _ask(spec, None)
-    if answer.status != 401 or options.credentials is None:
-        return answer
-    offers = parse_challenges(answer.challenges)
-    authorization = build_authorization(offers, "DESCRIBE", spec.location, options.credentials)
-    return answer if authorization is None else _ask(spec, authorization)
-
-
-def _ask(spec: SourceSpec, authorization: str | None) -> Answer:
-    parts = urlsplit(spec.location)
-    request = [
+def _describe(spec: SourceSpec, options: SourceOptions, cuts: Cuts, authorization: str) -> Head:
+    lines = [
         f"DESCRIBE {spec.location} RTSP/1.0",
         "CSeq: 1",
         "Accept: application/sdp",
         "User-Agent: edgex-device-camera",
     ]
-    if authorization:
-        request.append(f"Authorization: {authorization}")
-    with socket.create_connection((parts.hostname or "", parts.port or _PORT), _PATIENCE) as connection:
-        connection.sendall("\r\n".join([*request, "", ""]).encode())
-        return parse_answer(_head(connection))
+    with contextlib.closing(connect(urlsplit(spec.location), options, cuts)) as connection:
+        connection.send([*lines, f"Authorization: {authorization}"] if authorization else lines)
+        return connection.read_head("RTSP")
 
 
-def _head(connection: socket.socket) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
-        data = connection.recv(4096)
-        if not data:
-            break
-        head += data
-    if not head:
-        raise Malformed("not an RTSP server: it closed the connection without an answer")
-    return head
+def _silent_after_describe(seconds: float) -> str:
+    return f"no picture within {seconds:g} s, though the server describes the stream"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from device_camera.sources.base import Credentials, Source, SourceOptions
 from device_camera.sources.factory import open_source, parse_source
-from device_camera.sources.rtsp import Answer, fetch_cause, parse_answer
+from device_camera.sources.rtsp import fetch_cause
 from device_camera.timing import ThreadClock
-from edgex_kit.wire.errors import Malformed, Unavailable
+from edgex_kit.wire.errors import Unavailable
 
 from tests.device.network_cameras import RtspCamera, answering
 
@@ -97,23 +97,10 @@ def test_a_server_that_never_answers_times_out() -> None:
 
 def test_a_host_without_an_address_is_not_found() -> None:
     spec = parse_source("rtsp://" + "x" * 70 + ".invalid/live")
-    assert fetch_cause(spec, SourceOptions()) == "host not found"
+    assert fetch_cause(spec, SourceOptions(), ThreadClock()) == "host not found"
 
 
 def test_a_server_that_speaks_another_language_is_said_to() -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         spec = parse_source(f"rtsp://127.0.0.1:{port}/live")
-        assert fetch_cause(spec, SourceOptions()) == "not an RTSP server: it answers 'HTTP/1.1 400 Bad Request'"
-
-
-def test_an_answer_is_read() -> None:
-    head = (
-        b'RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Basic realm="a"\r\nwww-authenticate: Digest x=1\r\n'
-    )
-    assert parse_answer(head) == Answer(401, "Unauthorized", ['Basic realm="a"', "Digest x=1"])
-
-
-@pytest.mark.parametrize("head", [b"", b"\xff\xfe", b"RTSP/1.0 OK"])
-def test_what_is_no_answer_is_malformed(head: bytes) -> None:
-    with pytest.raises(Malformed, match="not an RTSP server"):
-        parse_answer(head)
+        assert fetch_cause(spec, SourceOptions(), ThreadClock()) == "not an RTSP server"
