@@ -9,11 +9,37 @@ from typing import Any
 
 import pytest
 from app_inference.pipeline import queue as module
-from app_inference.pipeline.queue import QueuedFrame
+from app_inference.pipeline.queue import FrameQueue, QueuedFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.app.inbox_rig import CAMERAS, Rig
+CAMERAS = ("gate", "yard", "dock")
+
+
+class Rig:
+    """An queue, and what it said."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.forgotten: list[str] = []
+        self.queue = FrameQueue(self.refuse, self.forgotten.extend)
+
+    def refuse(self) -> None:
+        self.refused += 1
+
+    def take(self) -> QueuedFrame:
+        taken = self.queue.take()
+        assert taken is not None
+        return taken
+
+    def take_and_finish(self) -> str:
+        taken = self.take()
+        taken.done(None)
+        return taken.topic
+
+    def pass_through(self, topic: str) -> None:
+        self.queue.put(topic, b"x")
+        self.take_and_finish()
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.reload import LivePipelines
-from app_inference.pipeline.serving import Models
+from app_inference.pipeline.reload import LivePipelines, pipeline_states, sound
+from app_inference.pipeline.serving import Models, Preparation, wanted_models
 from app_inference.rollout.journal import Journal, Starts
 from app_inference.settings import InferenceSection, PipelineSection
 
@@ -149,7 +149,7 @@ def test_cameras_rate_and_enabled_take_effect(rig: Rig) -> None:
 def test_a_pipeline_comes_key_by_key_and_goes(rig: Rig) -> None:
     more = f"more-{rig.name}"
     rig.put(rig.name, more, "Cameras")  # without a model yet: nothing to take over
-    until(lambda: rig.eye.said(f"'{more}' refused, it waits", f"Pipelines.{more}.Model is empty"), "it is said")
+    until(lambda: rig.eye.said(f"'{more}' refused, it does not run", f"Pipelines.{more}.Model is empty"), "it is said")
     rig.put("second", more, "Model")
     told = rig.result(bool, "the new pipeline's result", more)
     assert (told.event["sourceName"], told.said["pipeline"]) == (more, more)
@@ -205,18 +205,96 @@ def test_a_model_that_cannot_be_had_leaves_the_old_one_serving_and_is_a_failed_r
     assert rig.lost_none()
 
 
+def open_models(folder: Path) -> Models:
+    repository = Repository(folder)
+    section = InferenceSection(models_dir=str(folder), threads=1, streams=1)
+    return Models(section, repository, Starts(Journal(folder / ".state"), repository))
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Models:
+    save_meter(tmp_path)
+    models = open_models(tmp_path)
+    models.load({"meter": PipelineSection(model="meter")})
+    return models
+
+
+def made(models: Models, before: Plan = Plan(), **sections: PipelineSection) -> Plan:  # noqa: B008 - it is frozen
+    return plan_from(sections, models.served, before)
+
+
+def state(plan: Plan, models: Models, key: str = "dock") -> dict[str, Any]:
+    row: dict[str, Any] = pipeline_states(plan, models)[key]
+    return row
+
+
+def test_one_that_runs_as_configured_says_nothing_more(models: Models) -> None:
+    plan = made(models, dock=PipelineSection(model="meter", cameras="gate"))
+    assert state(plan, models) == {"state": "running", "isAtWork": True, "cameras": "gate", "model": "meter"}
+
+
+def test_one_that_is_switched_off_is_disabled(models: Models) -> None:
+    plan = made(models, dock=PipelineSection(model="meter", enabled=False))
+    assert (state(plan, models)["state"], state(plan, models)["isAtWork"]) == ("disabled", False)
+
+
+def test_a_new_one_is_seen_while_its_model_is_prepared_with_what_is_done_to_it(models: Models) -> None:
+    plan = replace(made(models), coming={"dock": PipelineSection(model="big")})
+    models.preparing["big"] = Preparation("big", "compiling it for CPU", 0.0)
+    row = state(plan, models)
+    assert (row["state"], row["isAtWork"], row["note"]) == (
+        "preparing",
+        False,
+        "model 'big': compiling it for CPU",
+    )
+    (told,) = [it for it in models.status() if it["name"] == "big"]
+    assert (told["state"], told["doing"]) == ("preparing", "compiling it for CPU")
+    assert told["seconds"] > 0
+
+
+def test_one_whose_model_is_ready_waits_for_the_others(models: Models) -> None:
+    before = made(models, dock=PipelineSection(model="meter", threshold=0.2))
+    plan = replace(before, coming={"dock": PipelineSection(model="meter", threshold=0.4)})
+    row = state(plan, models)
+    assert (row["state"], row["isAtWork"], row["note"]) == (
+        "preparing",
+        True,
+        "waiting until all new models are ready",
+    )
+
+
+def test_one_whose_model_cannot_be_had_says_why_and_whether_the_old_one_serves_on(models: Models) -> None:
+    wanted = {"dock": PipelineSection(model="nowhere"), "new": PipelineSection(model="nowhere")}
+    before = made(models, dock=PipelineSection(model="meter"))
+    models.load({**wanted_models(wanted), "meter": PipelineSection(model="meter")})
+    plan = plan_from(wanted, models.served, before)
+    dock, new = (state(plan, models, key) for key in ("dock", "new"))
+    assert (dock["state"], dock["isAtWork"], new["isAtWork"]) == ("failed", True, False)
+    assert dock["note"].startswith("model 'nowhere' cannot serve: ")
+
+
+def test_one_whose_configuration_is_wrong_says_so_whether_it_is_new_or_not(models: Models) -> None:
+    before = made(models, dock=PipelineSection(model="meter"))
+    configured = {"dock": PipelineSection(model="meter", threshold=7), "new": PipelineSection(model="")}
+    wanted, refused = sound(configured, before.wanted)
+    plan = replace(plan_from(wanted, models.served, before), refused=refused)
+    dock, new = (state(plan, models, key) for key in ("dock", "new"))
+    assert (dock["state"], dock["isAtWork"]) == ("refused", True)
+    assert dock["note"] == "Writable.Pipelines.dock.Threshold 7 is not within 0..1"
+    assert (new["state"], new["isAtWork"]) == ("refused", False)
+    assert "Model is empty" in new["note"]
+
+
 def test_a_model_that_is_brought_back_meanwhile_leaves_alone_what_a_change_has_loaded(tmp_path: Path) -> None:
     for name in ("meter", "second"):
         save_meter(tmp_path, name)
-    repository = Repository(tmp_path)
-    section = InferenceSection(models_dir=str(tmp_path), threads=1, streams=1)
-    models = Models(section, repository, Starts(Journal(tmp_path / ".state"), repository))
+    models = open_models(tmp_path)
     before = {"old": PipelineSection(model="meter")}  # could not be loaded at the start
     coming = {**before, "new": PipelineSection(model="second")}
     plan = replace(plan_from(before, models.served, Plan()), coming=coming)
     serving = LivePipelines(models, SimpleNamespace(plan=plan), LiveView())  # type: ignore[arg-type]
     models.load({"second": coming["new"]})  # the change has come so far
-    serving.fill("meter", load_model(repository.find("meter")))
+    serving.fill("meter", load_model(models.repository.find("meter")))
     assert serving.analyser.plan.models == {"meter"}
     assert models.served.keys() == {"meter", "second"}
     serving.take_over(plan_from(before, models.served, plan))

@@ -1,208 +1,74 @@
-"""Results wait while the broker is away, and leave in order when it is back."""
-
-import asyncio
-import contextlib
-import logging
-import threading
-from typing import Any
+"""Results go where Trigger.PublishTopic says, and core-data can read the names in the topic."""
 
 import pytest
-from app_inference.sinks import queue as result_queue
-from app_inference.sinks.queue import WINDOW
-from edgex_kit.bus.bus import open_bus
-from edgex_kit.bus.connection import BusSettings
-from edgex_standin.broker.broker import open_broker
+from app_inference.settings import TriggerSection
+from app_inference.sinks.edgex_bus import MAX_TOPIC, Destination
+from edgex_kit.wire.errors import Invalid, Malformed
+from edgex_kit.wire.messages import Event, new_id
+from edgex_kit.wire.topics import EventTopic, Topics, matches
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.app.outbox_rig import TOPIC, open_rig, until
-
-
-@pytest.fixture
-def broker() -> Any:
-    """Its own: these tests count every message on it."""
-    with open_broker("auto", "127.0.0.1", 0) as running:
-        yield running
+TEMPLATE = TriggerSection().publish_topic
+RECEIVED = "edgex/frames/device-camera/vision-camera/gate/Frame"
 
 
-async def test_results_go_out_at_once(broker: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        rig.send(50)
-        await until(lambda: len(rig.heard) == 50)
-        assert rig.heard == list(range(50))
-        assert (rig.waiting.value, rig.dropped.value) == (0, 0)
+def result(device: str = "gate", profile: str = "detection", source: str = "lamps") -> Event:
+    names = {"device_name": device, "profile_name": profile, "source_name": source}
+    return Event(api_version="v3", id=new_id(), **names, origin=1, readings=())
 
 
-async def test_what_waited_goes_out_in_order_when_the_broker_is_back(broker: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        rig.line.cut()
-        await until(lambda: not rig.bus.is_connected)
-        rig.send(300)
-        assert rig.waiting.value == 300
-        rig.line.mend()
-        await until(lambda: len(rig.once()) == 300)
-        assert rig.heard == list(range(300))
-        await until(lambda: rig.waiting.value == 0)
-        assert rig.dropped.value == 0
+def test_results_go_where_core_data_stores_them() -> None:
+    destination = Destination(TEMPLATE, "app-inference", Topics())
+    assert destination.topic(result(), RECEIVED) == "edgex/events/device/app-inference/detection/gate/lamps"
 
 
-async def test_beyond_its_bound_the_oldest_go_and_are_counted_and_said(
-    broker: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    async with open_rig(broker.address, size=10) as rig:
-        rig.line.cut()
-        await until(lambda: not rig.bus.is_connected)
-        rig.send(25)
-        assert (rig.waiting.value, rig.dropped.value) == (10, 15)
-        rig.line.mend()
-        await until(lambda: rig.waiting.value == 0 and len(rig.heard) == 10)
-        assert rig.heard == list(range(15, 25))
-        await until(lambda: "15 results were dropped" in caplog.text)
-        assert caplog.text.count("results wait for the message broker") == 1
+@given(st.text(min_size=1), st.text(min_size=1), st.booleans())
+def test_whoever_reads_the_topic_finds_the_names_of_the_event(device: str, source: str, escape: bool) -> None:
+    topics = Topics(escape=escape)
+    destination = Destination(TEMPLATE, "app-inference", topics)
+    topic = destination.topic(result(device, source=source), RECEIVED)
+    assert topics.parse_event(topic) == EventTopic("app-inference", "detection", device, source)
+    assert not set(topic) & set("+#\0")
+    assert topic.isprintable()
+    assert topic.count("/") == 6
 
 
-async def test_a_line_cut_again_and_again_in_mid_stream_loses_and_disorders_nothing(broker: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        for _ in range(3):
-            for _ in range(20):
-                rig.send(5)
-                await asyncio.sleep(0.002)
-            rig.line.cut()
-            rig.send(30)
-            await until(lambda: not rig.bus.is_connected)
-            rig.send(30)
-            rig.line.mend()
-            await until(lambda: rig.bus.is_connected)
-        rig.send(10)
-        await until(lambda: rig.sent - 1 in rig.heard)
-        assert rig.once() == list(range(rig.sent))
-        assert len(rig.heard) - rig.sent <= 3 * WINDOW
-        assert rig.dropped.value == 0
+@given(st.text(min_size=1))
+def test_its_pattern_covers_every_result_and_no_frame(device: str) -> None:
+    destination = Destination(TEMPLATE, "app-inference", Topics())
+    assert matches(destination.pattern, destination.topic(result(device), RECEIVED))
+    assert not matches(destination.pattern, Topics().event("device-camera", "vision-camera", "gate", "Snapshot"))
 
 
-async def test_what_a_lost_connection_has_swallowed_comes_before_what_is_sent_on_the_next(broker: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        rig.line.swallows = True
-        rig.send(5)
-        await asyncio.sleep(0.1)
-        rig.line.cut()
-        await until(lambda: not rig.bus.is_connected)
-        rig.bus.on_connected(lambda: rig.send(5))  # as a worker may, in that very moment
-        rig.line.mend()
-        await until(lambda: len(rig.heard) == 10)
-        assert rig.heard == list(range(10))
+@pytest.mark.parametrize(
+    ("template", "topic"),
+    [
+        ("results/{devicename}", "edgex/results/gate"),
+        ("results/{DeviceName}/{PipelineId}/{servicekey}", "edgex/results/gate/lamps/eye"),
+        ("about/{receivedtopic}", f"edgex/about/{RECEIVED}"),
+        ("plain", "edgex/plain"),
+    ],
+)
+def test_every_placeholder_is_filled_in(template: str, topic: str) -> None:
+    assert Destination(template, "eye", Topics()).topic(result(), RECEIVED) == topic
 
 
-async def test_no_more_than_a_window_is_handed_to_the_client_without_a_receipt(broker: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        rig.line.swallows = True
-        rig.send(100)
-        assert rig.waiting.value == 100 - WINDOW
-        rig.line.cut()
-        await until(lambda: not rig.bus.is_connected)
-        rig.line.mend()
-        await until(lambda: len(rig.heard) == 100)
-        assert rig.heard == list(range(100))
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("results/{camera}", r"Trigger.PublishTopic 'results/\{camera\}': \{camera\} is none of \{servicekey\}"),
+        ("results/{}", "is none of"),
+        ("results/#", "holds a wildcard"),
+        ("results/+/x", "holds a wildcard"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_in_is_refused(template: str, text: str) -> None:
+    with pytest.raises(Invalid, match=text):
+        Destination(template, "eye", Topics())
 
 
-async def test_a_broker_that_was_killed_and_is_back_gets_everything_since(broker: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        rig.send(10)
-        await until(lambda: len(rig.heard) == 10)
-        rig.line.cut()  # so that the listener is back before the results come
-        broker._child.kill()
-        broker._child.wait()
-        rig.send(200)
-        broker.revive()
-        async with open_bus(BusSettings(broker.address.host, broker.address.port)) as ear:
-            ear.subscribe(TOPIC, rig.hear)
-            assert await ear.settle(10)
-            rig.line.mend()
-            await until(lambda: 209 in rig.heard)
-        assert rig.once() == list(range(210))
-
-
-async def test_many_threads_may_send_at_once_while_the_line_comes_and_goes(broker: Any) -> None:
-    async with open_rig(broker.address, size=100_000) as rig:
-        numbers = iter(range(100_000))
-        lock, over = threading.Lock(), threading.Event()
-
-        def work() -> None:
-            while not over.is_set():
-                with lock:  # as a camera's door does
-                    rig.queue.send(TOPIC, b"%d" % next(numbers))
-                over.wait(0.001)
-
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        await asyncio.sleep(0.2)
-        rig.line.cut()
-        await asyncio.sleep(0.2)
-        rig.line.mend()
-        await until(lambda: rig.bus.is_connected)
-        await asyncio.sleep(0.2)
-        over.set()
-        for thread in threads:
-            thread.join()
-        rig.queue.send(TOPIC, b"-1")
-        await until(lambda: -1 in rig.heard)
-        sent = next(numbers)
-        assert rig.once() == [*range(sent), -1]
-
-
-async def test_what_waits_at_the_end_goes_out_when_the_broker_comes_back_in_time(broker: Any, caplog: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        async with rig.queue.emptied():
-            rig.line.cut()
-            await until(lambda: not rig.bus.is_connected)
-            rig.send(100)
-            asyncio.get_running_loop().call_later(0.3, rig.line.mend)
-        assert (rig.waiting.value, rig.dropped.value) == (0, 0)
-        await until(lambda: len(rig.heard) == 100)
-        assert rig.heard == list(range(100))
-        assert "lost:" not in caplog.text
-
-
-async def test_what_the_broker_has_not_taken_at_the_end_is_counted_as_lost_in_one_line(
-    broker: Any, caplog: Any, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr(result_queue, "LAST_WAIT", 0.3)
-    async with open_rig(broker.address) as rig:
-        async with rig.queue.emptied():
-            rig.line.swallows = True
-            rig.send(5)  # these are written, and nobody ever says that they came
-            await asyncio.sleep(0.1)
-            rig.line.cut()
-            await until(lambda: not rig.bus.is_connected)
-            rig.send(10)
-        assert (rig.waiting.value, rig.dropped.value) == (0, 15)
-        assert caplog.text.count("15 results are lost") == 1
-
-
-async def test_a_broker_that_takes_all_makes_nobody_wait_at_the_end(broker: Any, caplog: Any) -> None:
-    async with open_rig(broker.address) as rig:
-        async with rig.queue.emptied():
-            rig.send(200)
-        assert (rig.waiting.value, rig.dropped.value) == (0, 0)  # not one without its receipt
-        await until(lambda: len(rig.heard) == 200, 1)
-        async with asyncio.timeout(0.2), rig.queue.emptied():
-            pass
-
-
-async def test_a_second_signal_ends_the_last_wait_and_still_tells_what_is_lost(broker: Any, caplog: Any) -> None:
-    async with open_rig(broker.address) as rig:
-
-        async def serve() -> None:
-            async with rig.queue.emptied():
-                rig.send(7)
-                await asyncio.Event().wait()
-
-        rig.line.cut()
-        await until(lambda: not rig.bus.is_connected)
-        serving = asyncio.create_task(serve())
-        for _ in range(2):
-            await asyncio.sleep(0.1)
-            serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait_for(serving, 1)
-        assert "7 results are lost" in caplog.text
+def test_names_too_long_for_a_topic_are_malformed() -> None:
+    destination = Destination(TEMPLATE, "app-inference", Topics())
+    with pytest.raises(Malformed, match="too long"):
+        destination.topic(result("x" * MAX_TOPIC), RECEIVED)
