@@ -45,6 +45,9 @@ create trigger if not exists event_counted after insert on event
     begin update event_total set events = events + 1, bytes = bytes + new.bytes; end;
 create trigger if not exists event_discounted after delete on event
     begin update event_total set events = events - 1, bytes = bytes - old.bytes; end;
+create table if not exists device_info (
+    device text not null, profile text not null, source text not null, tags text not null,
+    primary key (device, profile, source, tags)) without rowid;
 create table if not exists reading (
     seq integer primary key, event_id text not null, origin integer not null, device text not null,
     profile text not null, resource text not null, type text not null, units text, tags text, value text,
@@ -64,18 +67,22 @@ class Store:
         self._db = db
 
     async def run(self, job: Job[T]) -> T:
-        """Do `job` as one transaction; what it raises undoes it."""
+        """Do `job` as one transaction, undone by any exception. Raises Unavailable when the state cannot be written."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_transaction, job)
 
     def _in_transaction(self, job: Job[T]) -> T:
-        self._db.execute("begin immediate")
         try:
-            result = job(self._db)
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
-        return result
+            self._db.execute("begin immediate")
+            try:
+                result = job(self._db)
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite ends it by itself when the disk is full
+                    self._db.execute("rollback")
+                raise
+            return result
+        except sqlite3.OperationalError as error:  # a full disk, among others
+            raise Unavailable(f"the state cannot be written: {error}") from error
 
 
 @contextlib.asynccontextmanager

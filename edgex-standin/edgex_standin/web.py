@@ -6,6 +6,7 @@ Paging and query parameters of lists, requests in batches (207 answers), uploade
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from edgex_kit.wire.messages import API, new_id
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgex_standin.core import VERSION
 
@@ -89,8 +90,14 @@ def _common(service: str, config: Callable[[], Tree]) -> list[BaseRoute]:
     return [route("GET", "/ping", ping), route("GET", "/version", version), route("GET", "/config", configuration)]
 
 
+@cache
+def _canonical(name: bytes) -> bytes:
+    """Content-Type, X-Correlation-Id: textproto.CanonicalMIMEHeaderKey."""
+    return b"-".join(part.capitalize() for part in name.split(b"-"))
+
+
 class _Correlated:
-    """Gives every request to the core's own routes a correlation id."""
+    """Gives every request to the core's own routes a correlation id; header names of answers are spelled as in Go."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -101,7 +108,13 @@ class _Correlated:
             if not any(key == rest.CORRELATION for key, _ in headers):
                 headers.append((rest.CORRELATION, new_id().encode()))
             scope = {**scope, "headers": headers}
-        await self._app(scope, receive, send)
+
+        async def send_as_go(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [(_canonical(key), value) for key, value in message["headers"]]}
+            await send(message)
+
+        await self._app(scope, receive, send_as_go)
 
 
 DEFAULT_LIMIT = 20

@@ -5,6 +5,7 @@ each time with the readings of both.
 """
 
 import base64
+import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +15,16 @@ import msgspec
 from edgex_kit.wire.errors import EdgexError
 from edgex_kit.wire.messages import API
 
+from edgex_standin.core import DATA
 from edgex_standin.data.values import Event, Reading, as_text, scalar_of
 from edgex_standin.documents import encode_json
+from edgex_standin.keeper import kv
 from edgex_standin.web import Page
 
+log = logging.getLogger(__name__)
+
 MAX_ORIGIN = 2**63 - 1
+MANY_DEVICE_INFO = 500  # sets of device, profile, source and tags; each time so many more are logged
 Write = Callable[[str, str], Any]  # how a value's text is given back: text and type to JSON
 _READING = "origin, device, resource, profile, type, units, tags, value, binary, media, object"
 
@@ -56,8 +62,11 @@ class Limits:
 
 
 def insert(db: sqlite3.Connection, event: Event, limits: Limits) -> None:
-    """Store an event, and delete the oldest ones beyond the limits."""
+    """Store an event, and delete the oldest ones beyond the limits; nothing with Writable.PersistData false."""
+    if not kv.is_on(db, DATA, "Writable/PersistData", default=True):
+        return
     readings = event["readings"]
+    _count_device_info(db, event)
     size = sum(_size_of(reading) for reading in readings)
     row = (event["id"], event["deviceName"], event["profileName"], event["sourceName"], event["origin"])
     db.execute(
@@ -69,6 +78,28 @@ def insert(db: sqlite3.Connection, event: Event, limits: Limits) -> None:
         [(event["id"], *_row_of(reading)) for reading in readings],
     )
     _prune(db, limits)
+
+
+def _count_device_info(db: sqlite3.Connection, event: Event) -> None:
+    """core-data keeps a row and a cache entry for each (device, profile, source, tags), and never deletes one.
+
+    Tags that differ from event to event fill its database and slow it down until it does not start any more.
+    """
+    row = (event["deviceName"], event["profileName"], event["sourceName"], _json(event.get("tags")) or "")
+    if not db.execute("insert or ignore into device_info values (?, ?, ?, ?)", row).rowcount:
+        return
+    count = count_device_info(db)
+    if count % MANY_DEVICE_INFO == 0:
+        log.warning(
+            "%d different sets of device, profile, source and tags so far, the newest of source '%s' of device '%s'; "
+            "core-data keeps each for ever, so tags must not differ from event to event",
+            count, event["sourceName"], event["deviceName"],
+        )  # fmt: skip
+
+
+def count_device_info(db: sqlite3.Connection) -> int:
+    """How many different sets of device, profile, source and tags were ever stored."""
+    return int(db.execute("select count(*) from device_info").fetchone()[0])
 
 
 def select_events(db: sqlite3.Connection, which: Which, page: Page, write: Write = as_text) -> list[Event]:

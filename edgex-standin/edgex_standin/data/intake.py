@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 from edgex_kit.bus.bus import Message
 from edgex_kit.bus.queues import Bounded
+from edgex_kit.supervision import Causes
 from edgex_kit.wire import codec
-from edgex_kit.wire.errors import EdgexError, Invalid
+from edgex_kit.wire.errors import EdgexError, Invalid, Unavailable
 from edgex_kit.wire.messages import CBOR, JSON
 
 from edgex_standin.core import Core
@@ -36,6 +37,7 @@ class Intake:
         self._lock = threading.Lock()
         self._waiting = 0
         self._flooded = False
+        self._causes = Causes()
 
     async def run(self) -> None:
         """Take events for ever."""
@@ -66,6 +68,10 @@ class Intake:
         try:
             event = event_of(message)
             await self._core.store.run(lambda db: events.insert(db, event, self._limits))
+            self._causes.clear()
+        except Unavailable as error:  # once a cause: a full disk would be logged for every event
+            if self._causes.is_new(error):
+                log.warning("events are lost, beginning with one on '%s': %s", message.topic, error)
         except EdgexError as error:
             log.warning("a message on '%s' was dropped: %s", message.topic, error)
         except Exception:  # a message that breaks us must not end the taking of all others

@@ -26,6 +26,11 @@ def seed(db: sqlite3.Connection, core: Core) -> None:
     for key, text in addresses.items():
         if [pair.value for pair in kv.find(db, key)] != [text]:
             kv.put(db, key, text)
+    for service, tree in _private_trees().items():
+        for path, value in leaves({"Writable": tree["Writable"]}):
+            key = f"edgex/v4/{service}/{'/'.join(path)}"
+            if not kv.find(db, key):
+                kv.put(db, key, text_of(value))
     kv.put(db, READY, "true")
 
 

@@ -41,6 +41,12 @@ def find(db: sqlite3.Connection, prefix: str) -> list[Pair]:
     return [Pair(*row) for row in rows]
 
 
+def is_on(db: sqlite3.Connection, service: str, path: str, *, default: bool = False) -> bool:
+    """A flag of a core service's configuration as it is in core-keeper now; `path` is below the service's key."""
+    row = db.execute("select value from kv where key = ?", (f"edgex/v4/{service}/{path}",)).fetchone()
+    return default if row is None else row[0].lower() == "true"
+
+
 def put(db: sqlite3.Connection, key: str, text: str) -> None:
     stamp = now_ms()
     db.execute(

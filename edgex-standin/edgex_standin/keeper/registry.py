@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from edgex_kit.service.rest import name_of
+from edgex_kit.supervision import Causes
 from edgex_kit.wire.durations import parse_duration
-from edgex_kit.wire.errors import Conflict, Invalid, NotFound
+from edgex_kit.wire.errors import Conflict, Invalid, NotFound, Unavailable
 from edgex_kit.wire.messages import JSON
 from starlette.requests import Request
 from starlette.responses import Response
@@ -56,14 +57,20 @@ class HealthChecks:
 
     async def _check_for_ever(self, entry: Doc) -> None:
         interval = max(parse_duration(entry["HealthCheck"]["interval"]), 2 * SHORTEST)
-        pause, last = interval / 2, entry["status"]
+        pause, last, causes = interval / 2, entry["status"], Causes()
         while True:
             await asyncio.sleep(pause)
             status = "UP" if await _answers(entry, self._core.service.timeout_s or None) else "DOWN"
             if status != last:
                 log.info("%s is %s", entry["serviceId"], status)
                 last = status
-            await self._core.store.run(lambda db, status=status: _note(db, entry, status))  # type: ignore[misc]
+            try:
+                await self._core.store.run(lambda db, status=status: _note(db, entry, status))  # type: ignore[misc]
+            except Unavailable as error:  # the next check writes it
+                if causes.is_new(error):
+                    log.warning("the status of %s was not kept: %s", entry["serviceId"], error)
+            else:
+                causes.clear()
             if status == "UP":
                 pause = interval
 

@@ -1,17 +1,12 @@
 """core-metadata: all its routes."""
 
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-import yaml
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from edgex_standin.core import Core
 from edgex_standin.metadata.devices import Devices
-from edgex_standin.metadata.profiles import Profiles
+from edgex_standin.metadata.profiles import Profiles, units
 from edgex_standin.metadata.services import DeviceServices
 from edgex_standin.metadata.watchers import Watchers
 from edgex_standin.web import answer, route
@@ -25,11 +20,3 @@ def metadata_routes(core: Core) -> list[BaseRoute]:
 
 async def _units_of_measure(_request: Request) -> Response:
     return answer(uom=units())
-
-
-@cache
-def units() -> dict[str, Any]:
-    """Names as EdgeX writes them in JSON: the map of units in capitals, what is in it in small letters."""
-    tree = yaml.safe_load((Path(__file__).parent / "units.yaml").read_text())
-    named = {name: {key.lower(): value for key, value in unit.items()} for name, unit in tree["Units"].items()}
-    return {"source": tree["Source"], "units": named}

@@ -3,12 +3,14 @@
 A change of a part is announced with the whole profile."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 from edgex_kit.service.rest import Json, name_of
-from edgex_kit.wire.errors import Conflict, EdgexError, Invalid, NotFound
+from edgex_kit.wire.errors import Conflict, EdgexError, Invalid, Locked, NotFound
 from edgex_kit.wire.messages import API
 from edgex_kit.wire.values import canonical_type
 from starlette.requests import Request
@@ -17,16 +19,43 @@ from starlette.routing import BaseRoute
 
 from edgex_standin import documents
 from edgex_standin.batches import Taken, answer_each, file_of, requests_of
-from edgex_standin.core import Core
+from edgex_standin.core import METADATA, Core
 from edgex_standin.documents import Doc, Where
+from edgex_standin.keeper import kv
 from edgex_standin.metadata import structs
 from edgex_standin.metadata.messages import SystemEvents
 from edgex_standin.metadata.structs import BASIC_INFO_KEYS
 from edgex_standin.shapes import Shape
 from edgex_standin.web import answer, correlation_of, json_of, listing, page_of, route
 
+_CHANGES = "StrictDeviceProfileChanges"
 Edit = Callable[[Doc], None]
 _WHAT = {"deviceResources": "device resource", "deviceCommands": "device command"}
+
+
+def _check_units(db: sqlite3.Connection, resources: Iterable[Doc]) -> None:
+    """Raises Invalid for a unit that is none of core-metadata's, with Writable.UoM.Validation."""
+    if not kv.is_on(db, METADATA, "Writable/UoM/Validation"):
+        return
+    known = {name for unit in units()["units"].values() for name in unit["values"]}
+    for resource in resources:
+        unit = resource["properties"].get("units")
+        if unit and unit not in known:
+            raise Invalid(f"DeviceResource {resource['name']} units {unit} is invalid")
+
+
+def _check_allowed(db: sqlite3.Connection, what: str, flag: str) -> None:
+    """Raises Locked with Writable.ProfileChange.`flag`."""
+    if kv.is_on(db, METADATA, f"Writable/ProfileChange/{flag}"):
+        raise Locked(f"profile {what} is not allowed when {flag} config is enabled")
+
+
+@cache
+def units() -> dict[str, Any]:
+    """The units of measure as EdgeX writes them in JSON: names of units in capitals, their fields in small letters."""
+    tree = yaml.safe_load((Path(__file__).parent / "units.yaml").read_text())
+    named = {name: {key.lower(): value for key, value in unit.items()} for name, unit in tree["Units"].items()}
+    return {"source": tree["Source"], "units": named}
 
 
 def check_profile(profile: Doc) -> None:
@@ -125,6 +154,8 @@ class Profiles:
     async def put(self, request: Request) -> Response:
         """Replace whole profiles: an id or time of creation that is not sent again is lost."""
 
+        await self._core.store.run(lambda db: _check_allowed(db, "change", _CHANGES))
+
         async def one(taken: Taken) -> str:
             await self._put(request, taken["profile"])
             return ""
@@ -132,10 +163,12 @@ class Profiles:
         return await answer_each(await self._requests_of(request), 200, one)
 
     async def upload(self, request: Request) -> Response:
-        return answer(201, id=await self._add(request, await _uploaded(request)))
+        return answer(201, id=await self._add(request, _profile_of(await _file_of(request))))
 
     async def upload_again(self, request: Request) -> Response:
-        await self._put(request, await _uploaded(request))
+        data = await _file_of(request)
+        await self._core.store.run(lambda db: _check_allowed(db, "change", _CHANGES))
+        await self._put(request, _profile_of(data))
         return answer()
 
     async def get(self, request: Request) -> Response:
@@ -250,7 +283,8 @@ class Profiles:
                 profile[key] = [*(profile[key] or ()), taken[part]]
                 check_profile(profile)
 
-            await self._edit(request, taken["profileName"], edit)
+            added = [taken[part]] if key == "deviceResources" else []
+            await self._edit(request, taken["profileName"], edit, added=added)
             return ""
 
         return await answer_each(await requests_of(request, shape), 201, one)
@@ -276,14 +310,19 @@ class Profiles:
         await self._edit(request, profile_name, edit, only_unused=True)
         return answer()
 
-    async def _edit(self, request: Request, name: str, edit: Edit, *, only_unused: bool = False) -> None:
+    async def _edit(
+        self, request: Request, name: str, edit: Edit, *, only_unused: bool = False, added: Iterable[Doc] = ()
+    ) -> None:
         """Change a profile and say so; the announcement has the time stamp from before, as Go's."""
 
         def job(db: sqlite3.Connection) -> tuple[Doc, list[str]]:
+            if only_unused:
+                _check_allowed(db, "change", _CHANGES)
             if only_unused and documents.count(db, "device", Where({"profileName": name})):
                 raise Conflict("fail to update the device profile when associated device exists")
             profile = known_profile(db, name)
             edit(profile)
+            _check_units(db, added)
             profile = structs.PROFILE.tidy(profile)
             documents.replace(db, "deviceprofile", name, profile)
             return profile, services_on(db, name)
@@ -292,11 +331,15 @@ class Profiles:
         SystemEvents(self._core, correlation_of(request)).profile("update", profile, services)
 
 
-async def _uploaded(request: Request) -> Doc:
-    """The profile in the multipart field `file`, YAML."""
+async def _file_of(request: Request) -> bytes:
     data = file_of(request.headers.get("content-type", ""), await request.body(), "file")
     if data is None:
         raise Invalid("missing yaml file")
+    return data
+
+
+def _profile_of(data: bytes) -> Doc:
+    """A profile in YAML. Raises Invalid."""
     try:
         tree: Any = yaml.safe_load(data)
         profile = structs.PROFILE.take(tree or None, lax=True)
@@ -308,6 +351,7 @@ async def _uploaded(request: Request) -> Doc:
 
 def _insert(db: sqlite3.Connection, profile: Doc) -> Doc:
     name = profile["name"]
+    _check_units(db, profile["deviceResources"])
     if documents.find(db, "deviceprofile", name):
         raise Conflict(f"device profile name {name} already exists")
     fresh = {key: value for key, value in profile.items() if key not in ("created", "modified")}
@@ -316,6 +360,7 @@ def _insert(db: sqlite3.Connection, profile: Doc) -> Doc:
 
 def _replace(db: sqlite3.Connection, profile: Doc) -> tuple[Doc, list[str]]:
     name = profile["name"]
+    _check_units(db, profile["deviceResources"])
     if documents.find(db, "deviceprofile", name) is None:
         raise missing(name)
     whole = {**profile, "linkedDeviceCount": 0, "apiVersion": API}
@@ -323,6 +368,7 @@ def _replace(db: sqlite3.Connection, profile: Doc) -> tuple[Doc, list[str]]:
 
 
 def _delete(db: sqlite3.Connection, name: str) -> Doc:
+    _check_allowed(db, "deletion", "StrictDeviceProfileDeletes")
     profile = known_profile(db, name)
     if documents.count(db, "device", Where({"profileName": name})):
         raise Conflict("fail to delete the device profile when associated device exists")
