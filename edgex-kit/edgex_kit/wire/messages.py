@@ -65,13 +65,13 @@ class Reading(Sparse, kw_only=True, frozen=True):
 
 
 class Event(Sparse, kw_only=True, frozen=True):
-    """Readings taken together from one device."""
+    """Readings taken together from one device; names that EdgeX may leave out (after 4.0) are in the topic, too."""
 
     api_version: str = field()
     id: str = field()
     device_name: str = field()
-    profile_name: str = field()
-    source_name: str = field()
+    profile_name: str = ""
+    source_name: str = ""
     origin: int | float = field()
     readings: tuple[Reading, ...] = field()
     tags: dict[str, Any] | None = None

@@ -446,3 +446,11 @@ def test_the_error_about_a_malformed_message_is_one_short_line() -> None:
         codec.decode_envelope(b'{"payload":' + b"x" * 10_000)
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.fault(21)
+def test_names_that_a_later_edgex_leaves_out_of_events_may_be_missing() -> None:
+    """go-mod-core-contracts after 4.0: profileName and sourceName of events and profileName of readings."""
+    reading = {"origin": 1, "deviceName": "cam", "resourceName": "r", "valueType": "Int32", "value": "1"}
+    event = codec.event_from({"apiVersion": "v3", "id": "1", "deviceName": "cam", "origin": 1, "readings": [reading]})
+    assert (event.profile_name, event.source_name, event.readings[0].profile_name) == ("", "", "")
