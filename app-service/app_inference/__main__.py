@@ -27,7 +27,10 @@ async def serve(service: Service[AppSettings]) -> None:
     settings.check()
     inference = settings.inference
     with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
-        journal, repository = Journal(inference.state_path / "journal"), Repository(Path(inference.models_dir))
+        journal, repository = (
+            Journal(inference.state_path / "journal"),
+            Repository(Path(inference.models_dir), inference.require_digests),
+        )
         models = Models(inference, repository, Starts(journal, repository))
         async with _loading(models, wanted_models(settings.writable.pipelines)) as loading:
             with short_switch_interval():

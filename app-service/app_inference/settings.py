@@ -109,6 +109,7 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     streams: int = 0
     workers: int = 0
     models_dir: str = "models"
+    require_digests: bool = False  # refuse a version whose manifest does not list every file with its sha256
     state_dir: str = ""  # the state of updates; empty: .state in the models' folder
     cache_dir: str = ""  # for compiled models; empty: compiled in the state's folder, none: none are kept
     max_frame_age: str = "0s"  # older frames are dropped; needs clocks that agree. 0s: any age

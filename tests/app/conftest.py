@@ -71,6 +71,31 @@ def build_onnx(tmp_path: Path) -> BuildModel:
     return build
 
 
+@pytest.fixture
+def build_external_onnx(tmp_path: Path) -> BuildModel:
+    """An ONNX file of two classes, mean colour times weights that lie in a file beside it."""
+
+    def build(weights: bytes | None, location: str = "weights.bin", name: str = "model") -> Path:
+        entries = {"location": location, "offset": "0", "length": "24"}
+        external = b"".join(_text(13, _text(1, key) + _text(2, value)) for key, value in entries.items())
+        tensor = _number(1, 3) + _number(1, 2) + _number(2, 1) + _text(8, "w") + external + _number(14, 1)
+        axes = _text(5, _text(1, "axes") + _number(8, 2) + _number(8, 3) + _number(20, 7))
+        keep = _text(5, _text(1, "keepdims") + _number(3, 0) + _number(20, 2))
+        mean = _text(1, "picture") + _text(2, "m") + _text(4, "ReduceMean") + axes + keep
+        product = _text(1, "m") + _text(1, "w") + _text(2, "logits") + _text(4, "MatMul")
+        ends = _text(11, _tensor("picture", 32)) + _text(12, _text(1, "logits") + _text(2, _text(1, _number(1, 1))))
+        graph = _text(1, mean) + _text(1, product) + _text(2, name) + _text(5, tensor) + ends
+        path = tmp_path / f"{name}.onnx"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_number(1, 8) + _text(7, graph) + _text(8, _number(2, 13)))
+        if weights is not None:
+            (path.parent / location).parent.mkdir(exist_ok=True)
+            (path.parent / location).write_bytes(weights)
+        return path
+
+    return build
+
+
 def _tensor(name: str, side: int) -> bytes:
     shape = b"".join(_text(1, _number(1, length)) for length in (1, 3, side, side))
     return _text(1, name) + _text(2, _text(1, _number(1, 1) + _text(2, shape)))

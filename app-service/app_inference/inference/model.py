@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakValueDictionary
@@ -33,8 +32,8 @@ from app_inference.models.metadata.exports import export_from_props
 from app_inference.models.metadata.model_info import below, facts_from
 from app_inference.models.metadata.openvino import check_release, warnings
 from app_inference.models.metadata.provenance import Statement, provenance
-from app_inference.models.repository import StoredModel, check_signature
-from app_inference.models.resolution import ResolvedModel, Stated, resolve, state
+from app_inference.models.repository import StoredModel
+from app_inference.models.resolution import MODEL, ResolvedModel, Stated, resolve, state
 from app_inference.vision.image import Size, image_from_pixels
 
 __all__ = ["Model", "OpenedModel", "Runtime", "Session", "Timings", "available_devices", "load_model", "open_model"]
@@ -48,15 +47,17 @@ _CHANNELS_AT = {"NCHW": 1, "NHWC": 3}
 
 @dataclass(frozen=True, slots=True)
 class InputShape:
-    """A picture of three channels, as the model wants it."""
+    """A picture of three channels or a grey one, as the model wants it."""
 
     layout: str  # NCHW or NHWC
     size: Size
+    channels: int = 3
 
     def sides(self) -> tuple[int, ...]:
         """The tensor's shape, one picture at a time."""
         width, height = self.size
-        return (1, 3, height, width) if self.layout == "NCHW" else (1, height, width, 3)
+        sides = (height, width)
+        return (1, self.channels, *sides) if self.layout == "NCHW" else (1, *sides, self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) 
     Invalid (an override is).
     """
     check_release(stored, ov.get_version())
-    graph = _read(stored.path)
+    graph = _read(stored)
     facts = facts_from(graph)
     export = stored.export or export_from_props(below(facts, "framework"), str(stored.path))
     stated = state(stored.manifest, below(facts, "model_info"), overrides or {}, export)
@@ -166,6 +167,8 @@ def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) 
         picture = _only_input(graph)
         shape = _input_shape(picture, stated)
         _give_shape(graph, shape)
+        if shape.channels == 1:
+            stated = Stated([(MODEL, {"color": "GRAY"}), *stated.layers])
         outputs = tuple(map(_spec, graph.outputs))
         resolved = resolve(stored.path.name, stated, outputs, shape.size)
     except ModelRejected as rejected:
@@ -176,7 +179,7 @@ def open_model(stored: StoredModel, overrides: Mapping[str, Any] | None = None) 
 
 def ports(stored: StoredModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Inputs and outputs as the file declares them; raises ModelRejected for a file OpenVINO cannot read."""
-    graph = _read(stored.path)
+    graph = _read(stored)
     return list(map(_spec, graph.inputs)), list(map(_spec, graph.outputs))
 
 
@@ -188,14 +191,18 @@ def _input_shape(port: TensorSpec, stated: Stated) -> InputShape:
         raise ModelRejected(f"its input {port} is not of the dtype that manifest.yaml says, {stated.get('dtype')}")
     layout = stated.get("layout") or _layout_of(port)
     width, height = stated.get("size") or _size_of(port, layout)
-    return InputShape(layout, (width, height))
+    channels = port.shape[_CHANNELS_AT[layout]]
+    return InputShape(layout, (width, height), 1 if channels == 1 else 3)
 
 
 def _layout_of(port: TensorSpec) -> str:
-    layouts = [layout for layout, at in _CHANNELS_AT.items() if port.shape[at] == 3]
-    if len(layouts) != 1:
-        raise ModelRejected(f"its input {port} does not tell NCHW from NHWC with 3 channels; say input.layout")
-    return layouts[0]
+    for channels in (3, 1):
+        layouts = [layout for layout, at in _CHANNELS_AT.items() if port.shape[at] == channels]
+        if len(layouts) == 1:
+            return layouts[0]
+    if any(port.shape[at] in (1, 3, None) for at in _CHANNELS_AT.values()):
+        raise ModelRejected(f"its input {port} does not tell NCHW from NHWC; say input.layout")
+    raise ModelRejected(f"its input {port} has neither 3 channels nor 1, as a colour or a grey picture has")
 
 
 def _size_of(port: TensorSpec, layout: str) -> Size:
@@ -282,8 +289,9 @@ def _core() -> ov.Core:
     return core
 
 
-def _read(path: Path) -> ov.Model:
-    check_signature(path)
+def _read(stored: StoredModel) -> ov.Model:
+    stored.check_present()
+    path = stored.path
     try:
         return _core().read_model(path)
     except RuntimeError as error:
@@ -323,23 +331,25 @@ def _prepared(opened: OpenedModel) -> ov.Model:
     picture = steps.input(0)
     picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.BGR)
     picture.model().set_layout(ov.Layout(opened.shape.layout))
-    if resolved.color == "RGB":
-        picture.preprocess().convert_color(ColorFormat.RGB)
+    if resolved.color != "BGR":
+        picture.preprocess().convert_color(ColorFormat.RGB if resolved.color == "RGB" else ColorFormat.GRAY)
     if resolved.mean or resolved.scale:
         picture.preprocess().convert_element_type(ov.Type.f32)
     if resolved.mean:
-        picture.preprocess().mean(_three(resolved.mean))
+        picture.preprocess().mean(_by_channel(resolved.mean, opened.shape.channels))
     if resolved.scale:
-        picture.preprocess().scale(_three(resolved.scale))
+        picture.preprocess().scale(_by_channel(resolved.scale, opened.shape.channels))
     try:
         return steps.build()
     except RuntimeError as error:
         raise ModelRejected(f"its preprocessing cannot be built: {short_cause(error)}") from error
 
 
-def _three(values: tuple[float, ...]) -> list[float]:
-    """A number a channel."""
-    return list(values) * (3 // len(values))
+def _by_channel(values: tuple[float, ...], channels: int) -> list[float]:
+    """A number a channel; raises ModelRejected for three numbers where the picture is grey."""
+    if len(values) > channels:
+        raise ModelRejected("its input is grey: input.mean and input.scale take one number")
+    return list(values) * (channels // len(values))
 
 
 def _computes_in(compiled: ov.CompiledModel) -> str:

@@ -29,6 +29,7 @@ from app_inference.models.repository import (
     check_digest,
     check_size,
     file_digest,
+    file_inside,
     stored_model,
 )
 from app_inference.models.staging import free_bytes, need_room, refuse_existing, staged
@@ -36,6 +37,7 @@ from app_inference.models.staging import free_bytes, need_room, refuse_existing,
 MAX_BYTES = 16 << 30  # of one version
 MAX_FILES = 10_000  # of one archive
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_IGNORED = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 _DEPTH = 4  # folders between an archive's top and its model
 _CHUNK = 1 << 20
 _SILENT = frozenset({"model", "openvino", "openvino_model", "exported_model", "saved_model", "inference"})
@@ -85,7 +87,7 @@ def add(
 def model_folder(root: Path) -> Path:
     """The folder at or below `root` that holds the model; raises ModelRejected when several do."""
     folders = [root, *(path for depth in range(1, _DEPTH + 1) for path in root.glob("/".join("*" * depth)))]
-    found = [folder for folder in folders if folder.is_dir() and _holds_model(folder)]
+    found = [it for it in folders if it.is_dir() and not _is_ignored(it.relative_to(root)) and _holds_model(it)]
     if not found or found[0] == root:
         return root
     if len(found) > 1:
@@ -167,20 +169,25 @@ def _parts(found: StoredModel) -> Iterator[Path]:
         said = parse_manifest((found.folder / FILE_NAME).read_bytes())
         named |= {file.name for file in said.files} | {part for it in said.golden for part in (it.input, it.output)}
         named |= {said.labels_file} if said.labels_file else set()
-    own = set(found.files())
-    yield from (found.folder / name for name in sorted(named) if (found.folder / name) not in own | {None}
-                and (found.folder / name).is_file())  # fmt: skip
+    for file in sorted({file_inside(found.folder, name) for name in named} - set(found.files())):
+        if file.is_file():
+            yield file
 
 
 def _all(folder: Path) -> Iterator[Path]:
     """Every plain file of a folder; raises ModelRejected for what is none, or lies outside."""
     inside = folder.resolve()
     for path in sorted(folder.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
+        if _is_ignored(path.relative_to(folder)) or (path.is_dir() and not path.is_symlink()):
             continue
         if not path.is_file() or not path.resolve().is_relative_to(inside):
             raise ModelRejected(f"{path}: no plain file, or a link out of the folder")
         yield path
+
+
+def _is_ignored(path: Path) -> bool:
+    """Whether it is what desktops and tools leave in folders: never part of a model."""
+    return any(part.startswith(".") or part in _IGNORED for part in path.parts)
 
 
 def _copy(source: Path, target: Path, progress: Progress | None) -> None:
@@ -255,8 +262,9 @@ class _Budget:
 
     def admit(self, name: str, size: int) -> PurePosixPath:
         """The name as a path below the target, its announced size within what is left; raises ModelRejected."""
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
+        path = PurePosixPath(name.replace("\\", "/"))  # as some programs of Windows write folders
+        is_inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]
+        if not is_inside or not name.isprintable():
             raise ModelRejected(f"{self._archive}: {name!r} lies outside the archive's folder")
         self._files += 1
         if self._files > MAX_FILES:
@@ -279,7 +287,9 @@ def _unzip(archive: Path, target: Path, budget: _Budget) -> None:
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise ModelRejected(f"{archive}: {entry.filename!r} is a link or a device")
             path = target / budget.admit(entry.filename, entry.file_size)
-            if entry.is_dir():
+            if _is_ignored(path.relative_to(target)):
+                continue
+            if entry.is_dir() or entry.filename.endswith("\\"):
                 path.mkdir(parents=True, exist_ok=True)
                 continue
             with opened.open(entry) as inside:
@@ -294,6 +304,8 @@ def _untar(archive: Path, target: Path, budget: _Budget) -> None:
             if not (entry.isreg() or entry.isdir()) or entry.issparse():
                 raise ModelRejected(f"{archive}: {entry.name!r} is a link, a device or sparse")
             path = target / budget.admit(entry.name, entry.size)
+            if _is_ignored(path.relative_to(target)):
+                continue
             if entry.isdir():
                 path.mkdir(parents=True, exist_ok=True)
                 continue

@@ -1,6 +1,7 @@
 """`manifest.yaml`: what a model cannot say of itself. Only schema, name and version are needed, and the type of a model
 that does not name it; the rest is optional. Every key is described in docs/reference/manifest.md. Pure."""
 
+import math
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -12,16 +13,17 @@ from app_inference.models.versions import parse_version
 
 SCHEMA: Literal["vision.model/1"] = "vision.model/1"
 FILE_NAME = "manifest.yaml"
+MAX_BYTES = 1 << 20  # of a manifest; more labels than that go into a labels_file
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=128)]
 Task = Literal["detection", "classification", "segmentation", "instance_segmentation", "keypoints", "anomaly"]
 Layout = Literal["NCHW", "NHWC"]
-Color = Literal["RGB", "BGR"]
+Color = Literal["RGB", "BGR", "GRAY"]
 Resize = Literal["standard", "fit_to_window", "fit_to_window_letterbox", "crop"]
 Channels = Annotated[list[float], msgspec.Meta(min_length=1, max_length=3)]
 
@@ -118,16 +120,33 @@ class Manifest(Struct, frozen=True):
 
 def parse_manifest(text: str | bytes, source: str = FILE_NAME) -> Manifest:
     """The manifest in `text`; raises ModelRejected with `source` and the path of what is wrong."""
+    document = parse_yaml(text, source) or {}
+    if isinstance(document, dict):  # earlier manifests have two keys that nothing read
+        document.pop("release", None)
+        if isinstance(limits := document.get("limits"), dict):
+            limits.pop("error_rate", None)
     try:
-        manifest = msgspec.convert(_document(text), Manifest)
-    except msgspec.ValidationError as error:
+        manifest = msgspec.convert(document, Manifest)
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ModelRejected(f"{source}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ModelRejected(f"{source}: not YAML: {' '.join(str(error).split())}") from error
     complaint = _complaint(manifest)
     if complaint:
         raise ModelRejected(f"{source}: {complaint}")
     return manifest
+
+
+def parse_yaml(text: str | bytes, source: str) -> Any:
+    """The document in `text`; raises ModelRejected with `source` for anything that PyYAML cannot read."""
+    if len(text) > MAX_BYTES:
+        raise ModelRejected(f"{source}: {len(text)} bytes, at most {MAX_BYTES} are read")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ModelRejected(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ModelRejected(f"{source}: not YAML we can read: nested too deeply") from error
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:  # its constructors' own
+        raise ModelRejected(f"{source}: not YAML we can read: {str(error)[:200]}") from error
 
 
 def manifest_text(manifest: Manifest) -> str:
@@ -136,31 +155,27 @@ def manifest_text(manifest: Manifest) -> str:
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
-    """One label a line; empty lines at the end are no labels."""
-    return tuple(line.strip() for line in text.rstrip().splitlines())
-
-
-def _document(text: str | bytes) -> Any:
-    document = yaml.safe_load(text) or {}
-    if isinstance(document, dict):  # earlier manifests have two keys that nothing read
-        document.pop("release", None)
-        if isinstance(limits := document.get("limits"), dict):
-            limits.pop("error_rate", None)
-    return document
+    """One label a line; a byte order mark and empty lines at the end are no labels."""
+    return tuple(line.strip() for line in text.removeprefix("\ufeff").rstrip().splitlines())
 
 
 def _complaint(manifest: Manifest) -> str | None:
+    """What is wrong with it as a whole; None when nothing is."""
     try:
         parse_version(manifest.version)
     except ModelRejected as error:
         return str(error)
-    if manifest.labels is not None and manifest.labels_file is not None:
-        return "labels and labels_file are both given; say one"
-    if any(len(values or [0]) == 2 for values in (manifest.input.mean, manifest.input.scale)):
-        return "input.mean and input.scale take one number or three"
-    if 0 in (manifest.input.scale or []):
-        return "input.scale holds a zero"
+    mean, scale = manifest.input.mean or [], manifest.input.scale or []
     golden = (name for one in manifest.golden for name in (one.input, one.output))
     names = [*(file.name for file in manifest.files), *golden, manifest.labels_file or "labels"]
     outside = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
-    return f"file {outside[0]!r} lies outside the model's folder" if outside else None
+    unprintable = [name for name in names if not name.isprintable()]
+    complaints = (
+        (manifest.labels is not None and manifest.labels_file is not None, "labels and labels_file are both given"),
+        (2 in (len(mean), len(scale)), "input.mean and input.scale take one number or three"),
+        (0 in scale, "input.scale holds a zero"),
+        (not all(map(math.isfinite, [*mean, *scale])), "input.mean and input.scale are finite numbers"),
+        (bool(outside), f"file {(outside or names)[0]!r} lies outside the model's folder"),
+        (bool(unprintable), f"file {(unprintable or names)[0]!r} has control characters in its name"),
+    )
+    return next((text for is_wrong, text in complaints if is_wrong), None)

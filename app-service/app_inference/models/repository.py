@@ -7,8 +7,8 @@ its files are described by size and sha256 in its manifest, and checked whenever
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.models.manifest import FILE_NAME, File, Manifest, parse_labels, parse_manifest
 from app_inference.models.metadata import exports
 from app_inference.models.metadata.exports import Export
+from app_inference.models.metadata.onnx import external_locations
 from app_inference.models.versions import check_alias, chosen, is_version, newest, parse_version
 
 SUFFIXES = (".xml", ".onnx", ".tflite", ".pb", ".pdmodel")
@@ -28,6 +29,7 @@ _SAVED_FOLDERS = ("variables", "assets", "assets.extra")
 _TRITON_SAVED = "model.savedmodel"
 _UNVERSIONED = "0.0.0"
 _CHUNK = 1 << 20
+_LFS = b"version https://git-lfs.github.com/spec/"
 _HEAD = 4096  # bytes of a file that say what it is
 
 Progress = Callable[[int], None]  # called with the bytes of each piece
@@ -43,9 +45,11 @@ class StoredModel:
     manifest: Manifest | None  # its labels_file already read into labels
     folder: Path  # where the manifest is, or would be
     export: Export | None = None
+    beside: tuple[Path, ...] = ()  # files that describe it and were read: labels, an export's metadata
+    requires_digests: bool = False  # every file must be listed in the manifest (`Inference.RequireDigests`)
 
     def files(self) -> tuple[Path, ...]:
-        """Every file that makes up the model: graph and weights."""
+        """Every file that OpenVINO reads: graph and weights, whether they exist or not. Raises ModelRejected."""
         if self.path.is_dir():
             inside = (file for name in _SAVED_FOLDERS for file in (self.path / name).rglob("*") if file.is_file())
             return tuple(sorted([self.path / _SAVED_MODEL, *inside]))
@@ -53,7 +57,7 @@ class StoredModel:
 
     def size(self) -> int:
         """Bytes of graph and weights."""
-        return sum(file.stat().st_size for file in self.files())
+        return sum(file.stat().st_size for file in self.files() if file.exists())
 
     def digest(self, known: Mapping[Path, str] | None = None) -> str:
         """sha256: of the file where it is one, else of the lines `sha256sum` writes for the sorted files.
@@ -83,17 +87,40 @@ class StoredModel:
         return self.digest(listed) if set(self.files()) <= listed.keys() else ""
 
     def check_files(self, progress: Progress | None = None) -> dict[Path, str]:
-        """The digests of the listed files, all of them as listed.
+        """The digests of the listed files, all of them as listed, with every file that OpenVINO reads among them.
 
-        Raises ModelRejected when a file is not what the manifest lists, ModelUnavailable when it is not there.
+        Raises ModelRejected when a file is not what the manifest lists or a file that is read is not listed,
+        ModelUnavailable when one does not exist.
         """
+        self.check_present()
         found: dict[Path, str] = {}
         for listed in self.manifest.files if self.manifest else ():
             file = self.folder / listed.name
             check_size(file, listed)
             found[file] = file_digest(file, progress)
             check_digest(file, listed, found[file])
+        self._check_listed()
         return found
+
+    def check_present(self) -> None:
+        """Raise ModelUnavailable for a file of `files` that does not exist, ModelRejected for another thing."""
+        for file in self.files():
+            if not file.is_file():
+                raise ModelUnavailable(f"{file}: no such file, and {self.path.name} reads its weights from it")
+            _check_signature(file)
+
+    def _check_listed(self) -> None:
+        listed = {self.folder / file.name for file in self.manifest.files} if self.manifest else set()
+        golden = self.manifest.golden if self.manifest else []
+        read = [*self.files()] if listed or self.requires_digests else []
+        if self.requires_digests:
+            read += [*self.beside, *(self.folder / name for one in golden for name in (one.input, one.output))]
+        unlisted = [str(file.relative_to(self.folder)) for file in read if file not in listed]
+        if unlisted:
+            raise ModelRejected(
+                f"{self.folder}: {', '.join(unlisted[:4])} not listed with sha256 under `files` in {FILE_NAME}"
+                + (", which Inference.RequireDigests requires" if self.requires_digests else "")
+            )
 
     def verified_digest(self, progress: Progress | None = None) -> str:
         """`digest` after `check_files`, each file read once."""
@@ -108,27 +135,44 @@ def stored_model(path: Path) -> StoredModel:
     path = path.absolute()  # links are not followed: the manifest lies beside the link
     file = _model_file(path)
     folder = path if path.is_dir() else path.parent
-    export = _export_beside(folder)
+    export, beside = _export_beside(folder)
     if (folder / FILE_NAME).is_file():
-        manifest = load_manifest(folder / FILE_NAME)
-        return StoredModel(manifest.name, manifest.version, file, manifest, folder, export)
+        manifest, labels = load_manifest(folder / FILE_NAME)
+        read = (*beside, *labels)
+        return StoredModel(manifest.name, manifest.version, file, manifest, folder, export, read)
     if is_version(folder.name):
         return StoredModel(folder.parent.name, folder.name, file, None, folder, export)
     return StoredModel(file.stem, _UNVERSIONED, file, None, folder, export)
 
 
-def load_manifest(path: Path) -> Manifest:
-    """The manifest at `path` with its labels_file read in; raises ModelRejected or ModelUnavailable."""
+def load_manifest(path: Path) -> tuple[Manifest, tuple[Path, ...]]:
+    """The manifest at `path` with its labels_file read in, and that file; raises ModelRejected or ModelUnavailable."""
     try:
         manifest = parse_manifest(path.read_bytes(), str(path))
-        if manifest.labels_file is None:
-            return manifest
-        labels = parse_labels((path.parent / manifest.labels_file).read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
+    if manifest.labels_file is None:
+        return manifest, ()
+    file = file_inside(path.parent, manifest.labels_file)
+    return msgspec.structs.replace(manifest, labels=list(parse_labels(_text(file))), labels_file=None), (file,)
+
+
+def file_inside(folder: Path, name: str) -> Path:
+    """A file of a version's folder; raises ModelRejected for a link that leads out of it."""
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ModelRejected(f"{file}: a link out of the model's folder")
+    return file
+
+
+def _text(path: Path) -> str:
+    """A UTF-8 file's text; raises ModelRejected or ModelUnavailable."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelUnavailable(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ModelRejected(f"{path.parent / (manifest.labels_file or '')}: not UTF-8 text") from error
-    return msgspec.structs.replace(manifest, labels=list(labels), labels_file=None)
+        raise ModelRejected(f"{path}: not UTF-8 text") from error
 
 
 def file_digest(path: Path, progress: Progress | None = None) -> str:
@@ -174,6 +218,7 @@ class Repository:
     """The models under one folder."""
 
     root: Path
+    requires_digests: bool = False  # versions with a file that no manifest lists are refused
 
     def available(self) -> dict[str, list[str]]:
         """Every model with its versions."""
@@ -206,7 +251,7 @@ class Repository:
         if version not in self.versions(name):
             there = ", ".join(self.versions(name)) or "none"
             raise NotFound(f"no version {version!r} of model {name!r} in {self.root}; there are {there}")
-        return stored_model(self.root / name / version)
+        return self._open(self.root / name / version)
 
     def chosen(self, name: str, wanted: str) -> str:
         """The version of a model that a number, `latest`, an alias or a range means; raises NotFound, Invalid."""
@@ -252,9 +297,9 @@ class Repository:
         """
         path = Path(wanted).expanduser()
         if path.is_dir() and (self.is_model_folder(path)):
-            return Repository(path.parent).newest(path.name)
+            return replace(self, root=path.parent).newest(path.name)
         if path.exists():
-            return stored_model(path)
+            return self._open(path)
         name, _, version = wanted.partition("@")
         if "/" in wanted or path.suffix.lower() in SUFFIXES:
             raise ModelUnavailable(f"{wanted}: no such file or folder")
@@ -262,23 +307,28 @@ class Repository:
             return self.newest(name)
         return self.version(name, version if is_version(version) else self.chosen(name, version))
 
+    def _open(self, path: Path) -> StoredModel:
+        return replace(stored_model(path), requires_digests=self.requires_digests)
+
     @staticmethod
     def is_model_folder(path: Path) -> bool:
         """Whether `path` holds versions, and is none itself."""
         return any(is_version(folder.name) for folder in _folders(path)) and not (path / FILE_NAME).exists()
 
 
-def check_signature(path: Path) -> None:
+def _check_signature(path: Path) -> None:
     """Raise ModelRejected for a file that cannot be what its suffix says, by its first bytes.
 
     OpenVINO would try every reader it has on it, log each failure, and name no cause.
     """
-    if not path.is_file():
-        return
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    if not head:
+    if not head and path.suffix in SUFFIXES:
         raise ModelRejected(f"{path}: the file is empty")
+    if head.startswith(_LFS):
+        raise ModelRejected(f"{path}: this is a Git LFS pointer, not the file itself: run `git lfs pull`")
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise ModelRejected(f"{path}: this is an HTML page, as a download that failed leaves it, not the file itself")
     if path.suffix == ".tflite" and head[4:8] != b"TFL3":
         raise ModelRejected(f"{path}: no TFLite file: it lacks the mark TFL3 at its start")
     if path.suffix == ".xml" and b"<net" not in head:
@@ -301,7 +351,11 @@ def _model_file(path: Path) -> Path:
     for folder in (path, path / _TRITON_SAVED):
         if (folder / _SAVED_MODEL).is_file():
             return folder
-    found = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()]
+    found = [
+        file
+        for file in sorted(path.iterdir())
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    ]
     named = [file for file in found if file.stem == "model"] or found
     if not named:
         raise ModelUnavailable(f"{path}: no model in this folder; a model ends in {', '.join(SUFFIXES)}")
@@ -311,23 +365,26 @@ def _model_file(path: Path) -> Path:
 
 
 def _weights(path: Path) -> list[Path]:
-    """What a graph's file does not hold itself; ONNX keeps weights of more than 2 GB in files of any such name."""
-    if path.suffix.lower() == ".onnx":
-        beside = {*path.parent.glob(f"{path.name}?data*"), *path.parent.glob(f"{path.stem}.data")}
-    else:
-        beside = {path.with_suffix(_BESIDE[path.suffix.lower()])} if path.suffix.lower() in _BESIDE else set()
-    return sorted(file for file in beside if file.is_file())
-
-
-def _export_beside(folder: Path) -> Export | None:
-    metadata, config = folder / exports.ULTRALYTICS_FILE, folder.parent / exports.TRITON_FILE
+    """The files with what a graph's file does not contain itself: those an ONNX names, that of its name for others."""
+    if path.suffix.lower() != ".onnx":
+        beside = path.with_suffix(_BESIDE.get(path.suffix.lower(), path.suffix))
+        return [beside] if beside != path and beside.is_file() else []
     try:
-        if metadata.is_file():
-            return exports.export_from_yaml(metadata.read_bytes(), str(metadata))
-        if config.is_file() and folder.name.isdigit():
-            return exports.export_from_config(config.read_text(encoding="utf-8"), config)
+        locations = external_locations(path)
     except OSError as error:
-        raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ModelRejected(f"{config}: not UTF-8 text") from error
-    return None
+        raise ModelUnavailable(f"{path}: {error.strerror}") from error
+    for location in locations:
+        if not location or PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
+            raise ModelRejected(f"{path}: its weights are at {location!r}, outside the model's folder")
+    return sorted({path.parent / location for location in locations} - {path})
+
+
+def _export_beside(folder: Path) -> tuple[Export | None, tuple[Path, ...]]:
+    """What the producer's file in or above a version's folder says, and that file where it is in the folder."""
+    metadata, config = folder / exports.ULTRALYTICS_FILE, folder.parent / exports.TRITON_FILE
+    if metadata.is_file():
+        export = exports.export_from_yaml(_text(metadata), str(metadata))
+        return export, (metadata,) if export else ()
+    if config.is_file() and folder.name.isdigit():
+        return exports.export_from_config(_text(config), config), ()
+    return None, ()

@@ -112,6 +112,8 @@ def resolve(name: str, stated: Stated, outputs: Sequence[TensorSpec], size: Size
     labels = tuple(stated.get("labels", ()))
     classes = len(labels) + stated.get("label_offset", 0) if labels else 0
     decoder = DECODERS[normalise(model_type, outputs, classes, size)]
+    if stated.get("color") == "GRAY" and stated.origin("color") != MODEL:
+        raise ModelRejected("color GRAY is for a model whose input has one channel")
     if stated.get("task", decoder.task) != decoder.task:
         raise ModelRejected(f"type {decoder.type} does {decoder.task}, manifest.yaml says task {stated.get('task')}")
     return _settled(decoder, Stated([*stated.layers, (DEFAULT, _defaults(decoder))]), size)

@@ -358,3 +358,16 @@ def test_a_cut_archive_is_refused(tmp_path: Path, target: Path, suffix: str) -> 
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ModelRejected, match="damaged"):
         unpack(path, target, LIMIT)
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("write", [zipped, tarred])
+def test_what_desktops_leave_in_an_archive_is_ignored_and_a_backslash_is_a_folder(
+    build_mean_color: BuildModel, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    path = build_mean_color(name="source/net")
+    model = {"export\\net.xml": path.read_bytes(), "export/net.bin": path.with_suffix(".bin").read_bytes()}
+    junk = dict.fromkeys(("__MACOSX/export/._net.xml", "export/._net.xml", ".git/x.onnx", "export/Thumbs.db"), b"junk")
+    archive = write(tmp_path / ("net.zip" if write is zipped else "net.tar"), {**junk, **model})
+    stored = add(Repository(tmp_path / "models"), Wanted(archive, type="classification"))
+    assert names(stored.folder) == ["manifest.yaml", "net.bin", "net.xml"]

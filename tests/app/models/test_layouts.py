@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
-from app_inference.errors import ModelRejected
+from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.inference.model import load_model, open_model
 from app_inference.models.repository import Repository, stored_model
 from app_inference.vision.detections import Classes
 from app_inference.vision.image import image_from_pixels
+from openvino import opset13 as op
 
 BuildModel = Callable[..., Path]
 METADATA = "author: Ultralytics\nstride: 32\ntask: classify\nimgsz: [64, 64]\nnames: [red, green, blue]\n"
@@ -115,11 +117,68 @@ def test_an_onnx_file_answers(build_onnx: BuildModel) -> None:
     assert red(build_onnx())
 
 
+RED, GREEN = (
+    np.array([[9, 0], [0, 0], [0, 9]], np.float32).tobytes(),
+    np.array([[0, 9], [0, 0], [9, 0]], np.float32).tobytes(),
+)
+
+
+@pytest.mark.fault(14)
 @pytest.mark.goal(29)
-def test_weights_that_onnx_keeps_beside_the_graph_count(build_onnx: BuildModel) -> None:
-    path = build_onnx()
-    digests = [stored_model(path).digest()]
-    for name in ("model.onnx.data", "model.onnx_data", "model.data"):
-        (path.parent / name).write_bytes(name.encode())
-        digests.append(stored_model(path).digest())
-    assert len(set(digests)) == 4
+@pytest.mark.parametrize("location", ["weights.bin", "w", "data/net.onnx_data"])
+def test_two_versions_that_differ_in_external_weights_alone_answer_each_with_its_own(
+    build_external_onnx: BuildModel, location: str
+) -> None:
+    paths = [build_external_onnx(data, location, f"{number}/net") for number, data in enumerate((RED, GREEN))]
+    picture = image_from_pixels(np.full((32, 32, 3), (0, 0, 200), np.uint8))
+    settings = {"type": "classification", "color": "RGB", "labels": ["a", "b"]}
+    found = []
+    for path in paths:
+        with load_model(stored_model(path), settings) as model:
+            result, _ = model.session().analyse(picture)
+            assert isinstance(result, Classes)
+            found.append((model.digest, model.labels[int(result.class_ids[0])]))
+    assert [label for _, label in found] == ["a", "b"]
+    assert found[0][0] != found[1][0]
+
+
+@pytest.mark.fault(14)
+def test_external_weights_that_are_missing_or_elsewhere_are_named(build_external_onnx: BuildModel) -> None:
+    with pytest.raises(ModelUnavailable, match=r"weights\.bin"):
+        load_model(stored_model(build_external_onnx(None)))
+    for location in ("../weights.bin", "/etc/hostname"):
+        with pytest.raises(ModelRejected, match="outside"):
+            stored_model(build_external_onnx(None, location)).digest()
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("text", ["version https://git-lfs.github.com/spec/v1\noid 0\n", "<!DOCTYPE html><html>"])
+def test_what_stands_in_for_a_model_is_named_and_openvino_is_not_asked(
+    build_mean_color: BuildModel, tmp_path: Path, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.onnx").write_text(text)
+    weights = build_mean_color(name="ir/net").with_suffix(".bin")
+    weights.write_text(text)
+    for path in (tmp_path / "net.onnx", weights.with_suffix(".xml")):
+        with pytest.raises(ModelRejected, match=r"git lfs pull|HTML page"):
+            load_model(stored_model(path), {"type": "classification"})
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_model_of_one_channel_gets_grey_pictures(tmp_path: Path, layout: str) -> None:
+    shape, axes = ([1, 1, 32, 32], [2, 3]) if layout == "NCHW" else ([1, 32, 32, 1], [1, 2])
+    picture = op.parameter(shape, np.float32, name="picture")
+    mean = op.reduce_mean(picture, np.array(axes))
+    both = op.concat([mean, op.subtract(np.float32(2.55), mean)], 1)
+    ov.save_model(ov.Model([op.result(both)], [picture]), tmp_path / "net.xml")
+    settings = {"type": "classification", "labels": ["bright", "dark"], "scale": [100.0]}
+    with load_model(stored_model(tmp_path / "net.xml"), settings) as model:
+        assert model.resolved.color == "GRAY"
+        for value, label in ((250, "bright"), (5, "dark")):
+            result, _ = model.session().analyse(image_from_pixels(np.full((20, 30, 3), value, np.uint8)))
+            assert isinstance(result, Classes)
+            assert model.labels[int(result.class_ids[0])] == label
+    with pytest.raises(ModelRejected, match="one number"):
+        load_model(stored_model(tmp_path / "net.xml"), {**settings, "mean": [1.0, 2.0, 3.0]})

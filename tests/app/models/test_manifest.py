@@ -1,8 +1,13 @@
 """`manifest.yaml`."""
 
+import contextlib
+import time
+
 import pytest
 from app_inference.errors import ModelRejected
 from app_inference.models.manifest import manifest_text, parse_labels, parse_manifest
+from hypothesis import given
+from hypothesis import strategies as st
 
 SMALL = """
 schema: vision.model/1
@@ -110,3 +115,43 @@ def test_a_written_manifest_reads_as_it_was() -> None:
 def test_labels_are_lines() -> None:
     assert parse_labels("person\n traffic light \nn/a\n\n\n") == ("person", "traffic light", "n/a")
     assert parse_labels("background\r\ncat\r\n") == ("background", "cat")
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "created: 2026-13-45",
+        "a: " + "[" * 3000,
+        "a: " + "{a: " * 3000,
+        f"min_openvino: {'9' * 5000}",
+        "a: !!int ''",
+        "a: !!float 'x'",
+        "a: !!timestamp 'x'",
+        "a: !!binary 'x'",
+        "a: !!set 3",
+        "? [a, b]\n: c",
+        "1: 2",
+        "a: " + "x" * 2_000_000,
+        "input: {scale: [.nan]}",
+        "input: {mean: [.inf]}",
+        'name: "yolox\\n"',
+        'labels_file: "a\\n.txt"',
+        'files: [{name: "a", size: 1, sha256: "' + "a" * 64 + '\\n"}]',
+    ],
+    ids=lambda text: str(text)[:24],
+)
+def test_every_manifest_that_cannot_be_read_is_refused_with_its_name(text: str) -> None:
+    began = time.process_time()
+    key = text.partition(":")[0]
+    own = "".join(line + "\n" for line in SMALL.strip().splitlines() if line.partition(":")[0] != key)
+    with pytest.raises(ModelRejected, match=r"^m\.yaml: "):
+        parse_manifest(own + text, "m.yaml")
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.fault(18)
+@given(st.text(max_size=200) | st.binary(max_size=200))
+def test_any_text_is_a_manifest_or_refused(text: str | bytes) -> None:
+    with contextlib.suppress(ModelRejected):
+        parse_manifest(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.inference.model import ports
-from app_inference.models.repository import Repository, StoredModel, check_signature, load_manifest, stored_model
+from app_inference.models.repository import Repository, StoredModel, load_manifest, stored_model
 from edgex_kit.wire.errors import NotFound
 
 MANIFEST = "schema: vision.model/1\nname: {name}\nversion: {version}\ntype: yolox\n"
@@ -191,7 +191,7 @@ def test_files_that_are_not_as_listed_are_refused(
 def test_the_manifest_that_comes_with_us_is_sound() -> None:
     root = Path(__file__).resolve().parents[3] / "models"
     for path in sorted(root.glob("*/*/manifest.yaml")):
-        manifest = load_manifest(path)
+        manifest, _ = load_manifest(path)
         assert path.parent.name == manifest.version
         assert path.parent.parent.name == manifest.name
         assert manifest.license
@@ -203,7 +203,7 @@ def test_the_manifest_that_comes_with_us_is_sound() -> None:
     [
         ("net.onnx", b"", "net.onnx: the file is empty"),
         ("net.tflite", b"\0" * 64, "net.tflite: no TFLite file: it lacks the mark TFL3"),
-        ("net.xml", b"<html>", "net.xml: no OpenVINO IR"),
+        ("net.xml", b"<xml>", "net.xml: no OpenVINO IR"),
     ],
 )
 def test_a_file_of_another_kind_is_named_with_what_it_lacks(
@@ -220,5 +220,50 @@ def test_a_file_of_another_kind_is_named_with_what_it_lacks(
 )
 def test_what_could_be_one_is_left_to_openvino(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
-    check_signature(tmp_path / name)
-    check_signature(tmp_path)
+    stored_model(tmp_path / name).check_present()
+
+
+@pytest.mark.fault(14)
+def test_a_file_that_is_read_and_not_listed_is_refused(tmp_path: Path) -> None:
+    folder = place(tmp_path, "yolox", "1.0.0", file="model.xml", manifest=listed(b"yolox 1.0.0", name="model.xml"))
+    (folder / "model.xml").write_bytes(b"<net>      ")
+    sha256 = hashlib.sha256(b"<net>      ").hexdigest()
+    text = (folder / "manifest.yaml").read_text()
+    (folder / "manifest.yaml").write_text(text.replace(hashlib.sha256(b"yolox 1.0.0").hexdigest(), sha256))
+    stored_model(folder).verified_digest()
+    (folder / "model.bin").write_bytes(b"weights")
+    with pytest.raises(ModelRejected, match=r"model\.bin not listed"):
+        stored_model(folder).verified_digest()
+
+
+@pytest.mark.fault(14)
+def test_digests_may_be_required_of_every_file(tmp_path: Path) -> None:
+    strict = Repository(tmp_path, requires_digests=True)
+    place(tmp_path, "bare", "1.0.0", manifest=None)
+    place(tmp_path, "unlisted", "1.0.0")
+    place(tmp_path, "whole", "1.0.0", manifest=listed(b"whole 1.0.0"))
+    labelled = place(tmp_path, "labelled", "1.0.0", manifest=listed(b"labelled 1.0.0") + "labels_file: labels.txt\n")
+    (labelled / "labels.txt").write_text("a\n")
+    assert strict.find("whole").verified_digest()
+    for name in ("bare", "unlisted", "labelled"):
+        with pytest.raises(ModelRejected, match=r"Inference\.RequireDigests"):
+            strict.find(name).verified_digest()
+        assert Repository(tmp_path).find(name).verified_digest()
+
+
+@pytest.mark.fault(18)
+def test_a_labels_file_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = place(tmp_path / "models", "yolox", "1.0.0", manifest=MANIFEST + "labels_file: labels.txt\n")
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "labels.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(ModelRejected, match="a link out of"):
+        stored_model(folder)
+
+
+@pytest.mark.fault(23)
+def test_a_byte_order_mark_is_no_part_of_a_label(tmp_path: Path) -> None:
+    folder = place(tmp_path, "yolox", "1.0.0", manifest="\ufeff" + MANIFEST + "labels_file: labels.txt\n")
+    (folder / "labels.txt").write_bytes(b"\xef\xbb\xbfperson\r\ncar\r\n")
+    manifest = stored_model(folder).manifest
+    assert manifest is not None
+    assert manifest.labels == ["person", "car"]

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from app_inference.errors import ModelRejected
-from app_inference.models.manifest import parse_labels
+from app_inference.models.manifest import parse_labels, parse_yaml
 from app_inference.vision.resize import CROP
 
 ULTRALYTICS_FILE = "metadata.yaml"
@@ -52,10 +50,7 @@ class Export:
 
 def export_from_yaml(text: str | bytes, source: str) -> Export | None:
     """What `metadata.yaml` says; None when it is somebody else's file of that name. Raises ModelRejected."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ModelRejected(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    document = parse_yaml(text, source)
     return _export(document, ULTRALYTICS_FILE, source) if _is_export(document) else None
 
 
@@ -63,10 +58,8 @@ def export_from_props(props: Mapping[str, str], source: str) -> Export | None:
     """What an ONNX file's own properties say; None when no such export wrote them. Raises ModelRejected."""
     if not _is_export(props):
         return None
-    try:
-        document = {key: yaml.safe_load(text) for key, text in props.items() if key in ("names", "imgsz", "task")}
-    except yaml.YAMLError as error:
-        raise ModelRejected(f"{source}: {EMBEDDED} of no use: {' '.join(str(error).split())}") from error
+    keys = [key for key in ("names", "imgsz", "task") if key in props]
+    document = {key: parse_yaml(props[key], f"{source}: {EMBEDDED} {key}") for key in keys}
     return _export({**props, **document}, EMBEDDED, source)
 
 
@@ -76,7 +69,7 @@ def _is_export(document: Any) -> bool:
 
 def _export(document: Mapping[str, Any], origin: str, source: str) -> Export:
     task = document["task"]
-    if task not in _TYPES:
+    if not isinstance(task, str) or task not in _TYPES:
         raise ModelRejected(f"{source}: {origin} says task {task!r}; known are {', '.join(_TYPES)}")
     stated: dict[str, Any] = {"type": _TYPES[task], "labels": _labels(document["names"], source)}
     sides = document.get("imgsz")
@@ -163,7 +156,7 @@ def _picture(config: Message) -> dict[str, Any]:
     layout = _TRITON_LAYOUTS.get(inputs[0].get("format", [""])[0])
     if layout is None:
         return {}
-    sides = [int(side) if re.fullmatch(r"\d+", str(side)) else 0 for side in inputs[0].get("dims", [])][-3:]
+    sides = [int(side) if re.fullmatch(r"[0-9]{1,5}", str(side)) else 0 for side in inputs[0].get("dims", [])][-3:]
     if len(sides) != 3 or not all(sides):
         return {"layout": layout}
     height, width = sides[1:] if layout == "NCHW" else sides[:2]
@@ -176,6 +169,8 @@ def _triton_labels(config: Message, path: Path) -> dict[str, Any]:
     if not names:
         return {}
     file = path.parent / Path(str(names[0])).name
+    if not file.resolve().is_relative_to(path.parent.resolve()):
+        raise ModelRejected(f"{path}: its label_filename {file.name} is a link out of the model's folder")
     try:
         return {"labels": list(parse_labels(file.read_text(encoding="utf-8")))}
     except (OSError, UnicodeDecodeError) as error:

@@ -68,7 +68,7 @@ def _spaced(labels: list[str], label_info: str) -> list[str]:
     """The labels with their own spaces, where OTX's `label_info` still has them."""
     try:
         names = json.loads(label_info)["label_names"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return labels
     is_same = isinstance(names, list) and [str(name).replace(" ", "_") for name in names] == labels
     return list(map(str, names)) if is_same else labels
