@@ -87,7 +87,7 @@ def test_a_frame_is_followed_from_its_event_to_its_result(eye: Eye, stage: Stage
     assert {it.topic for it in results} == {f"{BASE}/events/device/app-inference/detection/{unique}/lamps"}
     for it in results:
         assert int(it.said["captureOrigin"]) <= int(it.said["receivedOrigin"]) < int(it.said["resultOrigin"])
-        assert it.event["tags"]["frameId"] == it.said["frameId"]
+        assert it.event["tags"] == {"model": "meter", "modelVersion": "1.0.0"}
         assert (it.said["model"]["name"], it.said["model"]["version"]) == ("meter", "1.0.0")
         assert re.fullmatch("[0-9a-f]{12}", it.said["model"]["digest"])
     assert results[0].said["objects"][0]["label"] == "lamp"

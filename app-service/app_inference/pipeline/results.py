@@ -157,7 +157,11 @@ def is_empty(result: FrameResult) -> bool:
 
 
 def event_from(result: FrameResult) -> Event:
-    """The result event of a camera: profile of its task, source named as its pipeline."""
+    """The result event of a camera: profile of its task, source named as its pipeline.
+
+    core-data keeps a row of `device_info` for each distinct (device, profile, source, tags) and never removes it: tags
+    must not change from frame to frame.
+    """
     profile, origin = PROFILES[result.model.task], int(result.result_origin)
     label, score = top(result)
 
@@ -186,13 +190,7 @@ def event_from(result: FrameResult) -> Event:
             reading("TopScore", "Float32", value=encode_value(score, "Float32")),
             reading("InferenceTimeMs", "Float32", value=encode_value(result.timing_ms.infer, "Float32")),
         ),
-        tags={
-            "frameId": result.frame_id,
-            "seq": result.seq,
-            "captureOrigin": result.capture_origin,
-            "model": result.model.name,
-            "modelVersion": result.model.version,
-        },
+        tags={"model": result.model.name, "modelVersion": result.model.version},
     )
 
 
