@@ -58,7 +58,7 @@ class App:
         self._view = LiveView()
         self._counters = FrameCounters(metrics, self._view)
         counted = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
-        self._sink = ResultQueue(EdgexBusSink(service.bus), inference.outbox_size, *counted)
+        self._sink = ResultQueue(EdgexBusSink(service.bus, counted[0]), inference.outbox_size, *counted)
         self._publisher = Publisher(service, self._sink, self._view, self._counters)
         self._analyser = FrameAnalyser(
             service.topics, self._publisher, self._view, self._counters, inference.max_frame_age_s

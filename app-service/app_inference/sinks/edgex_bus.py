@@ -3,17 +3,22 @@
 The placeholders are those of EdgeX's application services (app-functions-sdk-go, "Publish Topic Placeholders").
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import quote
 
 from edgex_kit.bus.bus import Bus
-from edgex_kit.wire.errors import Invalid, Malformed
+from edgex_kit.service.metrics import Counter
+from edgex_kit.supervision import Causes
+from edgex_kit.wire.errors import EdgexError, Invalid, Malformed
 from edgex_kit.wire.messages import Event
 from edgex_kit.wire.topics import Topics
 
 from app_inference.sinks.queue import Delivery, Message
+
+log = logging.getLogger(__name__)
 
 PLACEHOLDERS = ("servicekey", "profilename", "devicename", "sourcename", "pipelineid", "receivedtopic")
 AT_LEAST_ONCE = 1  # MQTT quality of service
@@ -22,11 +27,22 @@ MAX_TOPIC = 65_535  # bytes, MQTT 3.1.1 1.5.3
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
-class EdgexBusSink:
-    """Publishes with quality of service 1. The MQTT client sends again by itself what was not acknowledged."""
+class _Refused:
+    """A result that cannot be published; it is not tried again."""
 
-    def __init__(self, bus: Bus) -> None:
+    is_done = True
+
+
+class EdgexBusSink:
+    """Publishes with quality of service 1. The MQTT client sends again by itself what was not acknowledged.
+
+    A result that can never be published (a topic or a size that the broker refuses) is counted in `dropped`.
+    """
+
+    def __init__(self, bus: Bus, dropped: Counter) -> None:
         self._bus = bus
+        self._dropped = dropped
+        self._causes = Causes()
 
     @property
     def is_connected(self) -> bool:
@@ -37,9 +53,16 @@ class EdgexBusSink:
         return self._bus.losses
 
     def send(self, batch: Sequence[Message]) -> Sequence[Delivery]:
-        taken = []
+        taken: list[Delivery] = []
         for message in batch:
-            sending = self._bus.publish(*message, qos=AT_LEAST_ONCE)
+            try:
+                sending = self._bus.publish(*message, qos=AT_LEAST_ONCE)
+            except EdgexError as error:
+                self._dropped.add()
+                if self._causes.is_new(error):
+                    log.warning("a result is lost: %s", error)
+                taken.append(_Refused())
+                continue
             if sending is None:
                 break
             taken.append(sending)

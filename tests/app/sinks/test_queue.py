@@ -80,7 +80,7 @@ class Rig:
         self.line = line
         self.bus = bus
         self.dropped, self.waiting = Counter("ResultsDropped"), Gauge("ResultsWaiting")
-        self.queue = ResultQueue(EdgexBusSink(bus), size, self.dropped, self.waiting)
+        self.queue = ResultQueue(EdgexBusSink(bus, self.dropped), size, self.dropped, self.waiting)
         self.heard: list[int] = []
         self.sent = 0
 
@@ -306,3 +306,16 @@ async def test_a_second_signal_ends_the_last_wait_and_still_tells_what_is_lost(b
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait_for(serving, 1)
         assert "7 results are lost" in caplog.text
+
+
+@pytest.mark.fault(9)
+async def test_a_result_that_can_never_be_published_is_counted_and_the_others_go_on(broker: Any) -> None:
+    async with open_rig(broker.address) as rig:
+        rig.bus._limit._limit = 1000  # as a broker has named it
+        rig.send(1)
+        rig.queue.send("no/#", b"0")
+        rig.queue.send(TOPIC, b"0" * 2000)
+        rig.send(2)
+        await until(lambda: len(rig.heard) == 3)
+        assert rig.heard == [0, 1, 2]
+        assert rig.dropped.value == 2
