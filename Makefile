@@ -16,6 +16,9 @@ SECONDS    ?= 0
 PYTEST     ?=
 SCENARIO   ?=
 
+# Ctrl-C while Python itself starts would show a traceback of the interpreter; the demo unblocks the signal.
+BLOCK_INT = $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-unit test-long test-edgex conformance check bench bench-quick docs clean
 
@@ -25,7 +28,7 @@ help: ## this list
 setup: $(VENV)/.installed ## a virtual environment with the distributions
 
 run: $(VENV)/.installed ## camera, inference and page on this machine (SOURCE= MODEL= MODEL_TYPE= CAMERAS= FPS= SHIFT= SECONDS= SAMPLE=driver)
-	@$(BIN)/python -m demo --sample "$(SAMPLE)" --source "$(SOURCE)" --model "$(MODEL)" --model-type "$(MODEL_TYPE)" \
+	@$(BLOCK_INT) $(BIN)/python -m demo --sample "$(SAMPLE)" --source "$(SOURCE)" --model "$(MODEL)" --model-type "$(MODEL_TYPE)" \
 		--cameras $(CAMERAS) --fps $(FPS) --port-shift $(SHIFT) --seconds $(SECONDS)
 
 test: $(VENV)/.developed ## everything but what takes minutes (PYTEST="-k camera" for a part, "-n 0" in one process)

@@ -25,6 +25,7 @@ def main() -> NoReturn:
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # until the event loop takes them over
         signal.signal(signum, lambda *_: leave(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `make run` blocks it while Python starts
     from demo.run import run
 
     leave(run(sys.argv[1:]))
