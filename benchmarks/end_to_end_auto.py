@@ -1,7 +1,7 @@
 """A camera that gives decoded pictures, to result on the bus: in full, and with `Size: auto`.
 
 device-camera itself this time, with a folder of BMP files as the camera: they weigh what photographs weigh, and are
-decoded for next to nothing. Eye and references have a core of their own, everything else shares the others.
+decoded for next to nothing. App and references have a core of their own, everything else shares the others.
 """
 
 import contextlib

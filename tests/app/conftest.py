@@ -1,4 +1,4 @@
-"""Small real models for the eye's tests: IR files of a few kilobytes, built with OpenVINO's own operations."""
+"""Small real models for the app's tests: IR files of a few kilobytes, built with OpenVINO's own operations."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

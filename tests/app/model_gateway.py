@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 import requests
 
 from tests.app.updating import MODEL
-from tests.conformance.eyes import Eye, Stage, envelope
+from tests.conformance.app_process import App, Stage, envelope
 from tests.conformance.peers import until
 
 QUICK = {"observe": {"minFrames": 30, "holdSeconds": 0.2}}
@@ -21,7 +21,7 @@ QUICK = {"observe": {"minFrames": 30, "holdSeconds": 0.2}}
 class Gateway:
     """A running app-inference of a name of its own, with its model as a device."""
 
-    eye: Eye
+    app: App
     stage: Stage
     edgex: Any
     models: Path
@@ -29,7 +29,7 @@ class Gateway:
 
     @property
     def device(self) -> str:
-        return f"model-{self.eye.key}-{MODEL}"
+        return f"model-{self.app.key}-{MODEL}"
 
     def known(self) -> dict[str, Any]:
         """The device as core-metadata knows it; empty while it does not."""
@@ -65,18 +65,18 @@ class Gateway:
         until(lambda: (self.get("ActiveVersion"), self.get("State")) == (version, "IDLE"), f"{version} is in", wait)
 
     def key(self, name: str) -> str:
-        return f"{self.edgex.keeper}/api/v3/kvs/key/edgex/v4/{self.eye.key}/Models/{name}"
+        return f"{self.edgex.keeper}/api/v3/kvs/key/edgex/v4/{self.app.key}/Models/{name}"
 
     def reported(self) -> dict[str, Any]:
         answer = requests.get(self.key("Reported"), params={"plaintext": "true"}, timeout=5)
         return dict(json.loads(answer.json()["response"][0]["value"])) if answer.ok else {}
 
     def scrape(self) -> str:
-        return requests.get(f"{self.eye.url}/metrics", timeout=5).text
+        return requests.get(f"{self.app.url}/metrics", timeout=5).text
 
     def accounted(self, flow: "Flow") -> dict[str, Any]:
         """The camera's row, once every frame shown is analysed or dropped."""
-        row = self.eye.camera(flow.camera)
+        row = self.app.camera(flow.camera)
         done = row["framesAnalysed"] + sum(row["dropped"].values())
         return row if done == row["framesReceived"] == len(flow.shown) else {}
 

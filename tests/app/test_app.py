@@ -12,10 +12,10 @@ import pytest
 import requests
 from edgex_standin.address import Address
 
-from tests.conformance.eyes import (
+from tests.conformance.app_process import (
     METER,
     PROFILE,
-    Eye,
+    App,
     Stage,
     bus_section,
     configure,
@@ -24,7 +24,7 @@ from tests.conformance.eyes import (
     frame_topic,
     open_stage,
     picture,
-    run_eye,
+    run_app,
     save_meter,
 )
 from tests.conformance.peers import until
@@ -41,9 +41,9 @@ PIPELINES = {
 
 
 @pytest.fixture(scope="module")
-def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
+def app(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Four workers, and a model that takes up to 20 ms for a white picture of some cameras."""
-    folder = tmp_path_factory.mktemp("eye")
+    folder = tmp_path_factory.mktemp("app")
     save_meter(folder / "models")
     save_meter(folder / "models", "labour", trips=1000)
     configure(
@@ -53,7 +53,7 @@ def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         Inference={"Workers": 4, "Streams": 2},
         Trigger={"SubscribeTopics": "frames/#, events/device/#"},
     )
-    with run_eye(folder, "-s") as running:
+    with run_app(folder, "-s") as running:
         yield running
 
 
@@ -63,11 +63,11 @@ def stage(broker: Address) -> Iterator[Stage]:
         yield stage
 
 
-def accounted(eye: Eye, camera: str, sent: int) -> dict[str, Any]:
+def accounted(app: App, camera: str, sent: int) -> dict[str, Any]:
     """The camera's row, once every one of the `sent` frames is analysed or dropped."""
 
     def row() -> dict[str, Any] | None:
-        row = eye.camera(camera)
+        row = app.camera(camera)
         is_all = row and row["framesAnalysed"] + sum(row["dropped"].values()) == row["framesReceived"] == sent
         return row if is_all else None
 
@@ -76,7 +76,7 @@ def accounted(eye: Eye, camera: str, sent: int) -> dict[str, Any]:
 
 
 @pytest.mark.goal(4)
-def test_a_frame_is_followed_from_its_event_to_its_result(eye: Eye, stage: Stage, unique: str) -> None:
+def test_a_frame_is_followed_from_its_event_to_its_result(app: App, stage: Stage, unique: str) -> None:
     frames = []
     for seq in range(20):
         frames.append(stage.show(unique, seq=seq))
@@ -94,14 +94,14 @@ def test_a_frame_is_followed_from_its_event_to_its_result(eye: Eye, stage: Stage
     assert results[0].said["objects"][0]["score"] == pytest.approx(200 / 255, abs=0.01)
 
 
-def test_under_random_load_results_are_in_order_and_every_frame_is_counted(eye: Eye, stage: Stage) -> None:
+def test_under_random_load_results_are_in_order_and_every_frame_is_counted(app: App, stage: Stage) -> None:
     sent, chance = 250, random.Random(4)
     for seq in range(sent):
         for camera in SLOW:
             stage.show(camera, chance.choice((0, 20, 100, 255)), seq)
         time.sleep(0.004)
     for camera in SLOW:
-        row = accounted(eye, camera, sent)
+        row = accounted(app, camera, sent)
         results = until(lambda camera=camera, row=row: _all_told(stage, camera, row), "all results", 20)
         seqs = [it.said["seq"] for it in results]
         assert seqs == sorted(set(seqs))
@@ -113,7 +113,7 @@ def test_under_random_load_results_are_in_order_and_every_frame_is_counted(eye: 
         for it in results:  # every frame between two results was dropped
             passed += it.said["droppedSinceLast"] + 1
             assert passed == it.said["seq"] + 1
-    analysed = [eye.camera(camera)["framesAnalysed"] for camera in SLOW]
+    analysed = [app.camera(camera)["framesAnalysed"] for camera in SLOW]
     assert min(analysed) > 0.8 * max(analysed), "cameras are served alike"
     assert min(analysed) < sent, "the model was to be too slow for all of them"
 
@@ -123,7 +123,7 @@ def _all_told(stage: Stage, camera: str, row: dict[str, Any]) -> list[Any] | Non
     return results if len(results) == row["framesAnalysed"] == len(stage.of(camera, "lamps")) else None
 
 
-def test_every_pipeline_has_its_own_results(eye: Eye, stage: Stage) -> None:
+def test_every_pipeline_has_its_own_results(app: App, stage: Stage) -> None:
     for light in (150, 250):
         stage.show("strict-cam", light)
         until(lambda: stage.of("strict-cam", "lamps"), "a result")
@@ -134,7 +134,7 @@ def test_every_pipeline_has_its_own_results(eye: Eye, stage: Stage) -> None:
     assert [len(it.said["objects"]) for it in stage.of("strict-cam", "lamps")] == [1, 1]
 
 
-def test_bad_frames_are_counted_by_reason_and_logged_once(eye: Eye, stage: Stage, unique: str) -> None:
+def test_bad_frames_are_counted_by_reason_and_logged_once(app: App, stage: Stage, unique: str) -> None:
     def show(event: dict[str, Any], source: str = "Frame") -> None:
         stage.publish(frame_topic(unique, "x", source).removeprefix("x/"), frame_message(event))
         stage.settle()
@@ -148,21 +148,21 @@ def test_bad_frames_are_counted_by_reason_and_logged_once(eye: Eye, stage: Stage
         show(frame_event(unique, picture(), media_type="image/gif"))
         stage.publish(frame_topic(unique, "x").removeprefix("x/"), b'{"payload": 5}')
         show(frame_event(unique, picture()))
-    row = accounted(eye, unique, 35)
+    row = accounted(app, unique, 35)
     assert row["framesAnalysed"] == 5
     assert row["dropped"] == {"Malformed": 15, "ImageBroken": 10, "NoPicture": 5}
     until(lambda: len(stage.of(unique)) == 5, "the good ones")
-    said = eye.said(f"'{unique}' was dropped")
+    said = app.said(f"'{unique}' was dropped")
     assert len(said) == 3
     assert row["lastError"]
 
 
-def test_ten_thousand_malformed_messages_stop_nothing_and_are_all_counted(eye: Eye, stage: Stage, unique: str) -> None:
+def test_ten_thousand_malformed_messages_stop_nothing_and_are_all_counted(app: App, stage: Stage, unique: str) -> None:
     chance = random.Random(1)
     good = frame_message(frame_event(unique, picture()))
     topics = [frame_topic(unique, "x").removeprefix("x/"), f"frames/{unique}", f"events/device/a/b/{unique}/c"]
-    before = eye.status()
-    lines = len(eye.said("was dropped"))
+    before = app.status()
+    lines = len(app.said("was dropped"))
     for number in range(10_000):
         stage.publish(topics[number % 3], _garbage(chance, good))
         if number % 500 == 0:
@@ -171,13 +171,13 @@ def test_ten_thousand_malformed_messages_stop_nothing_and_are_all_counted(eye: E
     stage.settle()
 
     def counted() -> int:
-        status = eye.status()
+        status = app.status()
         named = sum(sum(row["dropped"].values()) for row in status["cameras"] if row["name"] == unique)
         return int(named + sum(status["dropped"].values()) - sum(before["dropped"].values()))
 
     until(lambda: counted() == 10_000, "every message is counted", 30)
-    assert len(eye.said("was dropped")) - lines <= 8
-    assert not eye.said("Traceback")
+    assert len(app.said("was dropped")) - lines <= 8
+    assert not app.said("Traceback")
     stage.show(unique)
     until(lambda: stage.of(unique), "a good frame is analysed as before")
 
@@ -197,7 +197,7 @@ def _garbage(chance: random.Random, good: bytes) -> bytes:
 
 
 def test_frames_on_thousands_of_topics_leave_memory_bounded_and_other_cameras_served(
-    eye: Eye, stage: Stage, unique: str
+    app: App, stage: Stage, unique: str
 ) -> None:
     def flood(start: int, count: int) -> None:
         for number in range(start, start + count):
@@ -211,36 +211,36 @@ def test_frames_on_thousands_of_topics_leave_memory_bounded_and_other_cameras_se
 
     big = picture(10, ".png", 640, 480) + bytes(30_000)  # a picture with something behind it: not decoded, but kept
     flood(0, 1200)
-    until(lambda: len(eye.status()["cameras"]) >= 800, "the queue is full", 20)  # it is trimmed by the hundred
-    before = _memory_mb(eye)
+    until(lambda: len(app.status()["cameras"]) >= 800, "the queue is full", 20)  # it is trimmed by the hundred
+    before = _memory_mb(app)
     flood(1200, 2500)
     stage.show(unique)
     until(lambda: stage.of(unique), "a camera among thousands is served", 20)
-    assert len(eye.status()["cameras"]) <= 1000
-    assert _memory_mb(eye) - before < 60
+    assert len(app.status()["cameras"]) <= 1000
+    assert _memory_mb(app) - before < 60
 
 
-def _memory_mb(eye: Eye) -> float:
-    status = Path(f"/proc/{eye.process.pid}/status").read_text()
+def _memory_mb(app: App) -> float:
+    status = Path(f"/proc/{app.process.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def test_our_own_results_are_not_analysed(eye: Eye, stage: Stage, unique: str) -> None:
-    before = sum(eye.status()["dropped"].values())
+def test_our_own_results_are_not_analysed(app: App, stage: Stage, unique: str) -> None:
+    before = sum(app.status()["dropped"].values())
     for _ in range(5):
         stage.show(unique)
         time.sleep(0.05)
     until(lambda: len(stage.of(unique)) == 5, "the results")
     time.sleep(0.3)
-    row = eye.camera(unique)
+    row = app.camera(unique)
     assert (row["framesReceived"], row["dropped"]) == (5, {})
-    assert sum(eye.status()["dropped"].values()) == before
+    assert sum(app.status()["dropped"].values()) == before
     assert len(stage.of(unique)) == 5
 
 
 @pytest.mark.parametrize(("kind", "media_type"), [(".jpg", "image/jpeg"), (".png", "image/png")])
 def test_image_events_of_other_services_are_analysed(
-    eye: Eye, stage: Stage, unique: str, kind: str, media_type: str
+    app: App, stage: Stage, unique: str, kind: str, media_type: str
 ) -> None:
     event = frame_event(unique, picture(220, kind), media_type=media_type)
     event = {**event, "profileName": "Simple-Device", "sourceName": "Image"}
@@ -258,18 +258,18 @@ def test_image_events_of_other_services_are_analysed(
     assert result.said["objects"][0]["score"] == pytest.approx(220 / 255, abs=0.01)
 
 
-def test_a_missing_model_is_a_failed_row_with_its_reason(eye: Eye) -> None:
-    status = eye.status()
+def test_a_missing_model_is_a_failed_row_with_its_reason(app: App) -> None:
+    status = app.status()
     states = {row["name"]: row["state"] for row in status["models"]}
     assert states == {"labour": "serving", "meter": "serving", "no-such-model": "failed"}
     (failed,) = [row for row in status["models"] if row["state"] == "failed"]
     assert "no-such-model" in failed["reason"]
 
 
-def test_the_newest_picture_of_a_camera_can_be_read(eye: Eye, stage: Stage, unique: str) -> None:
+def test_the_newest_picture_of_a_camera_can_be_read(app: App, stage: Stage, unique: str) -> None:
     frame = stage.show(unique)
     until(lambda: stage.of(unique), "the result")
-    url = f"{eye.url}/api/v3/vision/picture/{unique}"
+    url = f"{app.url}/api/v3/vision/picture/{unique}"
     answer = requests.get(url, params={"frameId": frame}, timeout=5)
     assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (200, "image/jpeg", picture(200))
     assert requests.get(url, timeout=5).content == picture(200)

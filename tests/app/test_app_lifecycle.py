@@ -17,7 +17,7 @@ from app_inference.__main__ import _loading
 from edgex_standin.address import Address, free_port
 from edgex_standin.broker.broker import open_broker
 
-from tests.conformance.eyes import METER, bus_section, configure, open_stage, run_eye, save_meter
+from tests.conformance.app_process import METER, bus_section, configure, open_stage, run_app, save_meter
 from tests.conformance.peers import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
@@ -33,21 +33,21 @@ def alone(folder: Path, address: Address, base: str, **sections: Any) -> Path:
 def test_sigterm_ends_it_with_0_also_with_a_client_of_the_live_stream(
     broker: Address, tmp_path: Path, unique: str
 ) -> None:
-    with run_eye(alone(tmp_path, broker, unique), "-s") as eye:
-        with requests.get(f"{eye.url}/api/v3/vision/live", stream=True, timeout=10) as live:
+    with run_app(alone(tmp_path, broker, unique), "-s") as app:
+        with requests.get(f"{app.url}/api/v3/vision/live", stream=True, timeout=10) as live:
             assert next(live.iter_lines())
             started = time.monotonic()
-            eye.process.send_signal(signal.SIGTERM)
-            assert eye.process.wait(10) == 0
+            app.process.send_signal(signal.SIGTERM)
+            assert app.process.wait(10) == 0
         assert time.monotonic() - started < 5
-        assert not eye.said("level=ERROR")
+        assert not app.said("level=ERROR")
 
 
 def test_a_broker_that_is_restarted_costs_no_result(tmp_path: Path) -> None:
     with open_broker("mosquitto", "127.0.0.1", 0) as broker:
         folder = alone(tmp_path, broker.address, "edgex")
         with (
-            run_eye(folder, "-s") as eye,
+            run_app(folder, "-s") as app,
             open_stage(broker.address.host, broker.address.port) as stage,
         ):
             over = threading.Event()
@@ -64,19 +64,19 @@ def test_a_broker_that_is_restarted_costs_no_result(tmp_path: Path) -> None:
             until(lambda: len(stage.of("gate")) > 20, "results")
             broker._child.kill()
             broker._child.wait()
-            until(lambda: not eye.status()["isBrokerConnected"], "the loss is noticed")
+            until(lambda: not app.status()["isBrokerConnected"], "the loss is noticed")
             broker.revive()
             before = len(stage.of("gate"))
             until(lambda: len(stage.of("gate")) > before + 20, "results again", 20)
             over.set()
             filming.join()
             stage.settle()
-            row = until(lambda: (it := eye.camera("gate")) and it["results"] and it, "")
+            row = until(lambda: (it := app.camera("gate")) and it["results"] and it, "")
             seqs = list(dict.fromkeys(it.said["seq"] for it in stage.of("gate")))
             assert seqs == sorted(seqs)
             assert row["framesReceived"] == row["framesAnalysed"] + sum(row["dropped"].values())
-            assert (eye.status()["resultsDropped"], eye.status()["resultsWaiting"]) == (0, 0)
-            assert len(eye.said("no message broker")) <= 3
+            assert (app.status()["resultsDropped"], app.status()["resultsWaiting"]) == (0, 0)
+            assert len(app.said("no message broker")) <= 3
 
 
 @pytest.mark.parametrize("is_back", [True, False])
@@ -86,34 +86,34 @@ def test_results_that_wait_at_the_end_are_sent_if_the_broker_returns_and_reporte
     with open_broker("mosquitto", "127.0.0.1", 0) as broker:
         folder = alone(tmp_path, broker.address, "edgex", Writable={"Pipelines": {"slow": {"Model": "labour"}}})
         save_meter(folder / "models", "labour", trips=4000)
-        with run_eye(folder, "-s") as eye, open_stage(broker.address.host, broker.address.port) as stage:
+        with run_app(folder, "-s") as app, open_stage(broker.address.host, broker.address.port) as stage:
             for number in range(40):
                 stage.show(f"gate-{number}", 255)
             until(lambda: stage.told, "a result")
             broker._child.kill()
             broker._child.wait()
-            until(lambda: eye.status()["resultsWaiting"] > 2, "results of frames that had come in")
-            eye.process.send_signal(signal.SIGTERM)
+            until(lambda: app.status()["resultsWaiting"] > 2, "results of frames that had come in")
+            app.process.send_signal(signal.SIGTERM)
             if is_back:
                 broker.revive()
-            assert eye.process.wait(12) == 0
-            assert len(eye.said("results are lost")) == (0 if is_back else 1)
+            assert app.process.wait(12) == 0
+            assert len(app.said("results are lost")) == (0 if is_back else 1)
 
 
 def test_a_worker_that_hangs_ends_the_process_with_one_line(broker: Address, tmp_path: Path, unique: str) -> None:
     save_meter(tmp_path / "models", "hang", trips=2_000_000_000)
     sections = {"Pipelines": {"hang": {"Model": "hang"}}}
     folder = alone(tmp_path, broker, unique, Writable=sections, Inference={"Workers": 2, "StuckAfter": "1s"})
-    with run_eye(folder, "-s") as eye, open_stage(broker.host, broker.port, unique) as stage:
+    with run_app(folder, "-s") as app, open_stage(broker.host, broker.port, unique) as stage:
         for seq in range(40):  # both workers get one
             stage.show("gate", 255, seq)
             time.sleep(0.02)
         started = time.monotonic()
-        assert eye.process.wait(15) == 1
+        assert app.process.wait(15) == 1
         assert time.monotonic() - started < 8
-        (line,) = eye.said("level=ERROR")
+        (line,) = app.said("level=ERROR")
         assert "gate" in line
-        assert not eye.said("Traceback")
+        assert not app.said("Traceback")
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_a_worker_that_hangs_ends_the_process_with_one_line(broker: Address, tmp
 def test_a_wrong_setting_ends_the_start_with_one_line_that_names_it(
     broker: Address, tmp_path: Path, unique: str, sections: dict[str, Any], text: str
 ) -> None:
-    with run_eye(alone(tmp_path, broker, unique, **sections), "-s", wait=False) as eye:
-        assert eye.process.wait(20) == 1
-        (line,) = eye.said("level=ERROR")
+    with run_app(alone(tmp_path, broker, unique, **sections), "-s", wait=False) as app:
+        assert app.process.wait(20) == 1
+        (line,) = app.said("level=ERROR")
         assert text in line
 
 
@@ -139,11 +139,11 @@ def test_a_taken_port_ends_the_start_with_one_line_before_a_model_is_loaded(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with run_eye(alone(tmp_path, broker, unique, Service={"Port": port}), "-s", wait=False) as eye:
-            assert eye.process.wait(20) == 1
-            (line,) = eye.said("level=ERROR")
+        with run_app(alone(tmp_path, broker, unique, Service={"Port": port}), "-s", wait=False) as app:
+            assert app.process.wait(20) == 1
+            (line,) = app.said("level=ERROR")
             assert str(port) in line
-            assert not eye.said("serves")
+            assert not app.said("serves")
 
 
 def test_rest_answers_while_models_are_loaded_and_shows_the_progress(
@@ -154,16 +154,16 @@ def test_rest_answers_while_models_are_loaded_and_shows_the_progress(
         save_meter(tmp_path / "models", name)
     pipelines = {"Writable": {"Pipelines": {name: {"Model": name} for name in names}}}
     folder = alone(tmp_path, broker, unique, **pipelines, Service={"Port": port}, Trigger={"Type": "http"})
-    with run_eye(folder, "-s", wait=False) as eye:
+    with run_app(folder, "-s", wait=False) as app:
         url = f"http://127.0.0.1:{port}/api/v3"
         until(lambda: _answers(f"{url}/ping"), "ping", 30)
         status = requests.get(f"{url}/vision/status", timeout=5).json()
         refused = [requests.get(f"{url}/device/name/x/Info", timeout=5), requests.post(f"{url}/trigger", timeout=5)]
-        assert not eye.said("started on port")
+        assert not app.said("started on port")
         assert "preparing" in {row["state"] for row in status["models"]}
         assert {it["state"] for it in status["pipelineStates"].values()} == {"preparing"}
         assert {answer.status_code for answer in refused} == {503}
-        until(lambda: eye.said("started on port"), "it is ready", 60)
+        until(lambda: app.said("started on port"), "it is ready", 60)
         status = requests.get(f"{url}/vision/status", timeout=5).json()
         assert {it["state"] for it in status["pipelineStates"].values()} == {"running"}
         assert requests.get(f"{url}/device/name/x/Info", timeout=5).status_code == 404
@@ -188,9 +188,9 @@ async def test_a_start_that_fails_does_not_wait_for_models() -> None:
 
 def test_with_an_empty_publish_topic_results_are_only_shown(broker: Address, tmp_path: Path, unique: str) -> None:
     folder = alone(tmp_path, broker, unique, Trigger={"PublishTopic": ""})
-    with run_eye(folder, "-s") as eye, open_stage(broker.host, broker.port, unique) as stage:
+    with run_app(folder, "-s") as app, open_stage(broker.host, broker.port, unique) as stage:
         stage.show("gate")
-        until(lambda: eye.camera("gate").get("results") == 1, "the result is shown")
+        until(lambda: app.camera("gate").get("results") == 1, "the result is shown")
         stage.settle()
         assert Counter(it.topic for it in stage.told) == {}
-        assert uuid.UUID(eye.camera("gate")["seen"][0]["frameId"])
+        assert uuid.UUID(app.camera("gate")["seen"][0]["frameId"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.eyes import Eye, OpenApp, Stage, open_stage
+from tests.conformance.app_process import App, OpenApp, Stage, open_stage
 from tests.conformance.go_services import go_services_folder
 from tests.conformance.openers import app_opener, cameras, device_opener
 from tests.conformance.peers import (
@@ -103,15 +103,15 @@ def files(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(open_app: OpenApp) -> Iterator[Eye]:
+def app(open_app: OpenApp) -> Iterator[App]:
     """A service for all tests that need nothing special. It hears events of devices beside frames."""
     topics = {"Trigger": {"SubscribeTopics": "frames/#, events/#"}}
-    with open_app(f"eye-{short()}", "-r", sections=topics) as running:
+    with open_app(f"app-{short()}", "-r", sections=topics) as running:
         yield running
 
 
 @pytest.fixture
-def app_stage(core: Core, app: Eye) -> Iterator[Stage]:
+def app_stage(core: Core, app: App) -> Iterator[Stage]:
     """Shows frames to everybody, and hears the results of `app` alone."""
     with open_stage(*core.broker) as stage:
         stage.service = app.key

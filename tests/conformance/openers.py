@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.conformance.app_process import METER, App, OpenApp, configure, run_app, save_meter
 from tests.conformance.camera_profile import PROFILE
-from tests.conformance.eyes import METER, Eye, OpenApp, configure, run_eye, save_meter
 from tests.conformance.keys import delete
 from tests.conformance.peers import AddCamera, Core, Device, Metadata, OpenDevice, until
 
@@ -111,7 +111,7 @@ def app_opener(core: Core, folders: pytest.TempPathFactory) -> OpenApp:
     """
 
     @contextlib.contextmanager
-    def run(name: str, *flags: str, sections: dict[str, Any] | None = None, **environ: Any) -> Iterator[Eye]:
+    def run(name: str, *flags: str, sections: dict[str, Any] | None = None, **environ: Any) -> Iterator[App]:
         folder = folders.mktemp(name)
         save_meter(folder / "models")
         save_meter(folder / "models", "labour", trips=50_000)
@@ -120,7 +120,7 @@ def app_opener(core: Core, folders: pytest.TempPathFactory) -> OpenApp:
         configure(folder, changes, sections or {})
         key = name if name.startswith("app-") else f"app-{name}"
         try:
-            with run_eye(folder, f"-cp=keeper.{core.keeper}", *flags, key=key, **environ) as running:
+            with run_app(folder, f"-cp=keeper.{core.keeper}", *flags, key=key, **environ) as running:
                 yield running
         finally:
             delete(core, key)

@@ -16,7 +16,7 @@ import cbor2
 import pytest
 import requests
 
-from tests.conformance.eyes import Eye, OpenApp, Stage, frame_event, open_stage, picture, post, result_of
+from tests.conformance.app_process import App, OpenApp, Stage, frame_event, open_stage, picture, post, result_of
 from tests.conformance.keys import put
 from tests.conformance.peers import WAIT, Bus, Core, short, until
 from tests.conformance.rival import take_over
@@ -26,14 +26,14 @@ checklist = pytest.mark.checklist
 
 
 @checklist(1, 5)
-def test_ping_says_who_and_when(app: Eye) -> None:
+def test_ping_says_who_and_when(app: App) -> None:
     body = requests.get(f"{app.url}/api/v3/ping", timeout=WAIT).json()
     assert (body["apiVersion"], body["serviceName"]) == ("v3", app.key)
     assert re.fullmatch(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d UTC \d{4}", body["timestamp"])
 
 
 @checklist(2, 5)
-def test_version_says_which_and_of_which_sdk(app: Eye) -> None:
+def test_version_says_which_and_of_which_sdk(app: App) -> None:
     body = requests.get(f"{app.url}/api/v3/version", timeout=WAIT).json()
     assert (body["apiVersion"], body["serviceName"]) == ("v3", app.key)
     assert body["version"]
@@ -60,7 +60,7 @@ def test_it_registers_is_up_and_leaves_with_halt(open_app: OpenApp, core: Core) 
 
 
 @checklist(17)
-def test_enabled_metrics_are_published_every_interval(app: Eye, core: Core, bus: Bus, app_stage: Stage) -> None:
+def test_enabled_metrics_are_published_every_interval(app: App, core: Core, bus: Bus, app_stage: Stage) -> None:
     with bus.listen(f"edgex/telemetry/{app.key}/#") as ear:
         put(core, f"{app.key}/Writable/Telemetry/Metrics/MessagesReceived", "true")
         put(core, f"{app.key}/Writable/Telemetry/Interval", "1s")

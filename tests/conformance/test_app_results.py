@@ -17,8 +17,8 @@ import cbor2
 import pytest
 import requests
 
-from tests.conformance.eyes import (
-    Eye,
+from tests.conformance.app_process import (
+    App,
     OpenApp,
     Stage,
     envelope,
@@ -72,7 +72,7 @@ def test_events_are_read_in_every_form(app_stage: Stage, unique: str, form: str,
 
 
 @checklist(5, 21)
-def test_results_are_json_objects_and_say_so_exactly(app: Eye, bus: Bus, app_stage: Stage, unique: str) -> None:
+def test_results_are_json_objects_and_say_so_exactly(app: App, bus: Bus, app_stage: Stage, unique: str) -> None:
     with bus.listen(f"edgex/events/device/{app.key}/#") as ear:
         app_stage.show(unique)
         said = ear.next()
@@ -142,7 +142,7 @@ def test_a_placeholder_nobody_can_fill_in_publishes_nothing(open_app: OpenApp, b
 
 
 @checklist(76)
-def test_core_data_stores_results_as_they_were_published(app: Eye, core: Core, app_stage: Stage) -> None:
+def test_core_data_stores_results_as_they_were_published(app: App, core: Core, app_stage: Stage) -> None:
     camera = f"stored-{short()}"
     app_stage.show(camera)
     told = result_of(app_stage, camera)
@@ -164,7 +164,7 @@ def test_core_data_stores_results_as_they_were_published(app: Eye, core: Core, a
 
 @checklist(76)
 @pytest.mark.fault(1)
-def test_core_data_drops_no_result_and_keeps_the_digits_of_their_values(app: Eye, core: Core, app_stage: Stage) -> None:
+def test_core_data_drops_no_result_and_keeps_the_digits_of_their_values(app: App, core: Core, app_stage: Stage) -> None:
     camera = f"counted-{short()}"
     for light in range(40, 100):
         known = len(app_stage.of(camera))
@@ -215,7 +215,7 @@ def test_with_the_http_trigger_an_event_is_answered_with_its_result(open_app: Op
 
 
 @checklist(79)
-def test_its_own_results_are_not_looked_at_again(app: Eye, app_stage: Stage, unique: str) -> None:
+def test_its_own_results_are_not_looked_at_again(app: App, app_stage: Stage, unique: str) -> None:
     for _ in range(3):
         app_stage.show(unique)
         time.sleep(0.1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conformance.eyes import METER, Eye, OpenApp, Stage
+from tests.conformance.app_process import METER, App, OpenApp, Stage
 from tests.conformance.keys import delete, key_url, put, value
 from tests.conformance.peers import WAIT, Bus, Core, short, until
 
@@ -20,13 +20,13 @@ checklist = pytest.mark.checklist
 COMMON = "core-common-config-bootstrapper"
 
 
-def config(app: Eye) -> dict[str, Any]:
+def config(app: App) -> dict[str, Any]:
     tree: dict[str, Any] = requests.get(f"{app.url}/api/v3/config", timeout=WAIT).json()["config"]
     return tree
 
 
 @checklist(3, 5)
-def test_config_holds_the_sections_as_edgex_spells_them(app: Eye) -> None:
+def test_config_holds_the_sections_as_edgex_spells_them(app: App) -> None:
     body = requests.get(f"{app.url}/api/v3/config", timeout=WAIT).json()
     assert (body["apiVersion"], body["serviceName"]) == ("v3", app.key)
     assert {"Writable", "Service", "MessageBus", "Clients", "Trigger", "Inference"} <= set(body["config"])
@@ -34,7 +34,7 @@ def test_config_holds_the_sections_as_edgex_spells_them(app: Eye) -> None:
 
 
 @checklist(4, 5)
-def test_a_secret_is_stored_and_never_shown(app: Eye, core: Core) -> None:
+def test_a_secret_is_stored_and_never_shown(app: App, core: Core) -> None:
     body = {"apiVersion": "v3", "secretName": "camera", "secretData": [{"key": "password", "value": "hunter2-hidden"}]}
     answer = requests.post(f"{app.url}/api/v3/secret", json=body, timeout=WAIT)
     assert (answer.status_code, answer.json()["statusCode"], answer.json()["apiVersion"]) == (201, 201, "v3")
@@ -99,7 +99,7 @@ def test_settings_are_stored_once_and_then_core_keepers_word_counts(open_app: Op
 
 
 @contextlib.contextmanager
-def _kept(open_app: OpenApp, core: Core, name: str, **rest: Any) -> Iterator[Eye]:
+def _kept(open_app: OpenApp, core: Core, name: str, **rest: Any) -> Iterator[App]:
     """An app whose keys stay in core-keeper after it."""
     with contextlib.ExitStack() as stack:
         app = stack.enter_context(open_app(name, **rest))
@@ -110,7 +110,7 @@ def _kept(open_app: OpenApp, core: Core, name: str, **rest: Any) -> Iterator[Eye
 
 
 @checklist(14)
-def test_the_log_level_follows_core_keeper(app: Eye, core: Core) -> None:
+def test_the_log_level_follows_core_keeper(app: App, core: Core) -> None:
     put(core, f"{app.key}/Writable/LogLevel", "DEBUG")
     until(lambda: config(app)["Writable"]["LogLevel"] == "DEBUG", "the level is DEBUG")
     put(core, f"{app.key}/Writable/LogLevel", "INFO")
@@ -118,7 +118,7 @@ def test_the_log_level_follows_core_keeper(app: Eye, core: Core) -> None:
 
 
 @checklist(15)
-def test_a_common_setting_that_is_set_privately_is_none_of_its_business(app: Eye, core: Core) -> None:
+def test_a_common_setting_that_is_set_privately_is_none_of_its_business(app: App, core: Core) -> None:
     common = f"{COMMON}/all-services/Writable/LogLevel"
     try:
         put(core, common, "ERROR")
@@ -133,7 +133,7 @@ def test_a_common_setting_that_is_set_privately_is_none_of_its_business(app: Eye
 
 
 @checklist(16)
-def test_a_change_message_that_core_keeper_does_not_confirm_changes_nothing(app: Eye, core: Core, bus: Bus) -> None:
+def test_a_change_message_that_core_keeper_does_not_confirm_changes_nothing(app: App, core: Core, bus: Bus) -> None:
     key = f"edgex/v4/{app.key}/Writable/LogLevel"
     stale = {"key": key, "Created": 0, "Modified": 0, "value": "ERROR"}
     bus.publish(f"edgex/configs/{key}", {"apiVersion": "v3", "contentType": "application/json", "payload": stale})
@@ -143,7 +143,7 @@ def test_a_change_message_that_core_keeper_does_not_confirm_changes_nothing(app:
 
 
 @checklist(78)
-def test_a_change_of_its_pipelines_in_core_keeper_takes_effect(app: Eye, core: Core, app_stage: Stage) -> None:
+def test_a_change_of_its_pipelines_in_core_keeper_takes_effect(app: App, core: Core, app_stage: Stage) -> None:
     place = f"{app.key}/Writable/Pipelines/more"
     try:
         put(core, f"{place}/Model", "meter")

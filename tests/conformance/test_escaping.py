@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from tests.conformance.app_process import OpenApp
 from tests.conformance.camera_profile import PROFILE
-from tests.conformance.eyes import OpenApp
 from tests.conformance.gateway import all_services_with
 from tests.conformance.openers import app_opener, cameras, device_opener
 from tests.conformance.peers import WAIT, Bus, Core, Device, Metadata, OpenDevice, core_of, named_core, until

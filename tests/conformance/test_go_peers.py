@@ -20,7 +20,7 @@ import pytest
 import requests
 import yaml
 
-from tests.conformance.eyes import OpenApp, Stage
+from tests.conformance.app_process import OpenApp, Stage
 from tests.conformance.go_services import GoService, OpenGoService, change_yaml, own_res, running
 from tests.conformance.keys import delete
 from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, Metadata, until
@@ -72,7 +72,7 @@ def test_pictures_of_a_go_device_service_are_analysed_and_its_other_events_count
     res = go_services / "conf/device-simple/res"
     topics = {"Trigger": {"SubscribeTopics": f"events/device/{service}/#"}}
     command = f"{core.command}/api/v3/device/name/{device}"
-    with open_app(f"eye-{uuid.uuid4().hex[:6]}", "-r", sections=topics) as app:
+    with open_app(f"app-{uuid.uuid4().hex[:6]}", "-r", sections=topics) as app:
         stage.service = app.key
         for switch, file in (("false", "off.jpg"), ("true", "on.png")):
             assert requests.put(f"{command}/Switch", json={"SwitchButton": switch}, timeout=WAIT).status_code == 200
@@ -136,7 +136,7 @@ def test_a_go_app_service_reads_our_frames_and_results(
         "Trigger": {"SubscribeTopics": "frames/#, events/device/#", "PublishTopic": out},
     }
     with contextlib.ExitStack() as opened:
-        app = opened.enter_context(open_app(f"eye-{uuid.uuid4().hex[:6]}"))
+        app = opened.enter_context(open_app(f"app-{uuid.uuid4().hex[:6]}"))
         template = opened.enter_context(open_go_app("app-service-template", sections))
         until(lambda: template.said("Resource=Frame") and template.said("Resource=TopLabel"), "it hears")
         frames = opened.enter_context(bus.listen(f"edgex/frames/{device.service}/+/{camera}/#"))
@@ -203,7 +203,7 @@ def test_a_go_app_service_exports_our_frames_and_results_as_they_were(
     open_go_app: OpenGoService, open_app: OpenApp, add_camera: AddCamera, bus: Bus, device: Device
 ) -> None:
     camera = add_camera()
-    with _exports() as (url, came), open_app(f"eye-{uuid.uuid4().hex[:6]}") as app:
+    with _exports() as (url, came), open_app(f"app-{uuid.uuid4().hex[:6]}") as app:
         export = {"Method": "post", "Url": url, "MimeType": "application/json"}
         sections = {
             "Writable": {"LogLevel": "INFO", "Pipeline": _pipeline(camera, HTTPExport=export)},
@@ -238,7 +238,7 @@ def test_a_go_app_service_writes_the_scalars_of_a_result_in_xml(
     open_go_app: OpenGoService, open_app: OpenApp, stage: Stage, unique: str, bus: Bus
 ) -> None:
     out = f"xml-{uuid.uuid4().hex[:6]}"
-    with open_app(f"eye-{uuid.uuid4().hex[:6]}") as app:
+    with open_app(f"app-{uuid.uuid4().hex[:6]}") as app:
         scalars = {"ResourceNames": "ObjectCount, TopLabel, TopScore", "FilterOut": "false"}
         steps = {"FilterByResourceName": scalars, "Transform": {"Type": "xml"}}
         pipeline = _pipeline(unique, **steps, SetResponseData={"ResponseContentType": "application/xml"})
@@ -269,7 +269,7 @@ def test_frames_that_a_go_app_service_passed_on_are_analysed(
     }
     topics = {"Trigger": {"SubscribeTopics": f"{out}/#"}}
     with (
-        open_app(f"eye-{uuid.uuid4().hex[:6]}", sections=topics) as app,
+        open_app(f"app-{uuid.uuid4().hex[:6]}", sections=topics) as app,
         open_go_app("app-service-configurable", sections),
         bus.listen(f"edgex/{out}/#") as passed_on,
     ):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.conformance.app_process import OpenApp, Stage, save_meter
 from tests.conformance.camera_profile import PROFILE
-from tests.conformance.eyes import OpenApp, Stage, save_meter
 from tests.conformance.openers import cameras
 from tests.conformance.peers import WAIT, Bus, Core, Device, Heard, Metadata, OpenDevice, until
 

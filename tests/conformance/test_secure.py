@@ -19,8 +19,8 @@ import pytest
 import requests
 from edgex_kit.clients.keeper import Keeper
 
+from tests.conformance.app_process import configure
 from tests.conformance.camera_profile import PROFILE
-from tests.conformance.eyes import configure
 from tests.conformance.peers import WAIT, Core, Metadata, until
 from tests.conformance.relay import Relay, open_relay
 from tests.kit.openbao import OpenBao, running

@@ -40,9 +40,9 @@ def test_what_does_not_run_as_configured_is_shown_with_its_reason() -> None:
         "gauge": {"state": "failed", "isAtWork": False, "note": "model 'gauge' cannot serve: it does not exist"},
         "people": {"state": "running", "isAtWork": True},
     }
-    models = [{"name": "eye", "state": "serving", "version": "1.0.0", "reason": "2.0.0 cannot serve: it is damaged"}]
+    models = [{"name": "app", "state": "serving", "version": "1.0.0", "reason": "2.0.0 cannot serve: it is damaged"}]
     shown = notes({"pipelineStates": pipelines, "models": [*models, {"name": "face", "state": "preparing"}]})
-    assert [text.split()[:2] for text in shown] == [["pipeline", "gauge"], ["model", "eye"]]
+    assert [text.split()[:2] for text in shown] == [["pipeline", "gauge"], ["model", "app"]]
     assert notes({}) == []
 
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from demo.options import ROOT, Ports
-from tests.conformance.eyes import save_meter
+from tests.conformance.app_process import save_meter
 from tests.conformance.peers import until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180), pytest.mark.fault(30)]

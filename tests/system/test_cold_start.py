@@ -16,7 +16,7 @@ import pytest
 import requests
 from edgex_standin.address import Address
 
-from tests.conformance.eyes import METER, Eye, Stage, configure, open_stage, run_eye, save_meter
+from tests.conformance.app_process import METER, App, Stage, configure, open_stage, run_app, save_meter
 from tests.conformance.peers import until
 
 STARTS = int(os.environ.get("COLD_STARTS", "5"))
@@ -51,15 +51,15 @@ def stage(broker: Address, unique: str) -> Iterator[Stage]:
 
 
 @contextlib.contextmanager
-def _stacks_of_a_stall(eye: Eye) -> Iterator[None]:
+def _stacks_of_a_stall(app: App) -> Iterator[None]:
     """Where every thread of a service is that does not answer, and what it says of itself: into its log."""
     try:
         yield
     except AssertionError:
         with contextlib.suppress(requests.RequestException):
-            print(eye.status())  # noqa: T201 - pytest shows it when the test fails
-        eye.process.send_signal(signal.SIGABRT)
-        eye.process.wait(10)
+            print(app.status())  # noqa: T201 - pytest shows it when the test fails
+        app.process.send_signal(signal.SIGABRT)
+        app.process.wait(10)
         raise
 
 
@@ -74,11 +74,11 @@ def test_every_start_into_flowing_frames_with_two_workers_answers(
     for start in range(STARTS):
         stage.told.clear()
         begin = time.monotonic()
-        with run_eye(tmp_path, "-s", PYTHONFAULTHANDLER="1") as eye, _stacks_of_a_stall(eye):
+        with run_app(tmp_path, "-s", PYTHONFAULTHANDLER="1") as app, _stacks_of_a_stall(app):
             until(lambda: {it.event["deviceName"] for it in list(stage.told)} >= set(CAMERAS), f"start {start}", STALL)
             took.append(time.monotonic() - begin)
             known = len(stage.told)
             until(lambda known=known: len(stage.told) > known + 20, f"start {start} goes on", STALL)
-            eye.process.terminate()
-            assert eye.process.wait(15) == 0
+            app.process.terminate()
+            assert app.process.wait(15) == 0
     print(f"{STARTS} starts, 0 stalls; first results after {min(took):.1f} to {max(took):.1f} s")  # noqa: T201

@@ -20,7 +20,7 @@ from app_inference.rollout.steps import Step
 
 from tests.app.model_gateway import QUICK, Bus, Gateway
 from tests.app.updating import MODEL, RUNTIME, write_version
-from tests.conformance.eyes import configure, open_stage, run_eye
+from tests.conformance.app_process import configure, open_stage, run_app
 from tests.conformance.peers import until
 
 pytestmark = pytest.mark.timeout(90)
@@ -35,18 +35,18 @@ def open_gateway(edgex: Any, tmp_path: Path) -> Iterator[Callable[..., Gateway]]
     with contextlib.ExitStack() as open_things:
 
         def start(*flags: str, pipelines: dict[str, Any] | None = None) -> Gateway:
-            key = f"eye-{uuid.uuid4().hex[:6]}"
+            key = f"app-{uuid.uuid4().hex[:6]}"
             write_version(tmp_path / "models", "1.0.0", PERSON, license="Apache-2.0")
             telemetry = {"Interval": "1s", "Metrics": {"Model": True}}
             configure(tmp_path, Writable={"Pipelines": pipelines or {"p": {"Model": MODEL}}, "Telemetry": telemetry})
-            eye = open_things.enter_context(
-                run_eye(tmp_path, f"-cp={edgex.provider}", "-r", *flags, key=key, SERVICE_PORT="0")
+            app = open_things.enter_context(
+                run_app(tmp_path, f"-cp={edgex.provider}", "-r", *flags, key=key, SERVICE_PORT="0")
             )
             stage = open_things.enter_context(open_stage(edgex.broker.host, edgex.broker.port))
             stage.service = key
-            gateway = Gateway(eye, stage, edgex, tmp_path / "models", tmp_path)
+            gateway = Gateway(app, stage, edgex, tmp_path / "models", tmp_path)
             if pipelines is None:
-                until(lambda: eye.said(f"is device '{gateway.device}'"), "the device is there", 20)
+                until(lambda: app.said(f"is device '{gateway.device}'"), "the device is there", 20)
             return gateway
 
         yield start
@@ -65,8 +65,8 @@ def test_a_model_is_a_device_with_what_is_known_of_it(gateway: Gateway) -> None:
     assert (properties["version"], properties["license"], properties["task"]) == ("1.0.0", "Apache-2.0", "detection")
     assert properties["metadata"]["labels"] == {"value": ["person", "car", "dog"], "origin": "manifest"}
     assert len(properties["digest"]) == 64
-    record = requests.get(f"{gateway.edgex.metadata}/api/v3/deviceservice/name/{gateway.eye.key}", timeout=5).json()
-    assert record["service"]["baseAddress"] == gateway.eye.url
+    record = requests.get(f"{gateway.edgex.metadata}/api/v3/deviceservice/name/{gateway.app.key}", timeout=5).json()
+    assert record["service"]["baseAddress"] == gateway.app.url
 
 
 @pytest.mark.goal(21, 36)
@@ -97,9 +97,9 @@ def test_a_version_is_deployed_through_core_command_while_frames_flow_and_taken_
     until(lambda: len(gateway.stage.of(flow.camera)) == row["framesAnalysed"], "every result is told")
     seqs = [it.said["seq"] for it in gateway.stage.of(flow.camera)]
     assert seqs == sorted(set(seqs)), "a result is doubled or out of order"
-    asked = gateway.eye.said("Deploy", "asked by command ")
+    asked = gateway.app.said("Deploy", "asked by command ")
     assert len(asked) == 1
-    assert gateway.eye.said("Rollback true", "asked by command ")
+    assert gateway.app.said("Rollback true", "asked by command ")
 
 
 @pytest.mark.goal(21)
@@ -138,7 +138,7 @@ def test_a_version_that_is_not_there_is_refused_with_its_reason(gateway: Gateway
     assert answer.status_code == 400
     assert "strategi" in answer.text
     assert gateway.get("ActiveVersion") == "1.0.0"
-    assert gateway.eye.said("Deploy 9.9.9 refused", "asked by command ")
+    assert gateway.app.said("Deploy 9.9.9 refused", "asked by command ")
 
 
 @pytest.mark.goal(19, 21, 36, 38)
@@ -207,7 +207,7 @@ def test_commands_over_the_bus_go_through_the_same_doors(gateway: Gateway) -> No
         said = bus.ask(gateway.device, "Deploy", "set", {"Deploy": json.dumps({"version": "2.0.0", "promoted": True})})
         assert said["errorCode"] == 0
         gateway.settled("2.0.0")
-        assert gateway.eye.said("Deploy", f"asked by command {said['correlationID']}")
+        assert gateway.app.said("Deploy", f"asked by command {said['correlationID']}")
     finally:
         bus.close()
 
@@ -224,7 +224,7 @@ def test_only_our_own_models_are_devices_of_ours(gateway: Gateway) -> None:
 
 @pytest.mark.goal(39)
 def test_updates_are_scraped_and_published(gateway: Gateway) -> None:
-    bus = Bus(gateway.edgex, f"edgex/telemetry/{gateway.eye.key}/#")
+    bus = Bus(gateway.edgex, f"edgex/telemetry/{gateway.app.key}/#")
     try:
         gateway.put("Deploy", "9.9.9")
         write_version(gateway.models, "2.0.0", PERSON)
@@ -257,7 +257,7 @@ def test_a_desired_document_written_by_hand_is_followed(gateway: Gateway) -> Non
 @pytest.mark.goal(36)
 def test_a_model_that_cannot_be_loaded_is_down_and_says_why(open_gateway: Callable[..., Gateway]) -> None:
     gateway = open_gateway(pipelines={"p": {"Model": "nobody"}})
-    name = f"model-{gateway.eye.key}-nobody"
+    name = f"model-{gateway.app.key}-nobody"
     url = f"{gateway.edgex.metadata}/api/v3/device/name/{name}"
     until(lambda: requests.get(url, timeout=5).ok, "it is there", 20)
     device = requests.get(url, timeout=5).json()["device"]
@@ -268,7 +268,7 @@ def test_a_model_that_cannot_be_loaded_is_down_and_says_why(open_gateway: Callab
 @pytest.mark.goal(36)
 def test_a_model_that_could_not_be_loaded_is_brought_back_by_a_deploy(open_gateway: Callable[..., Gateway]) -> None:
     gateway = open_gateway(pipelines={"p": {"Model": "late"}})
-    device = f"model-{gateway.eye.key}-late"
+    device = f"model-{gateway.app.key}-late"
     command = f"{gateway.edgex.command}/api/v3/device/name/{device}"
     known = f"{gateway.edgex.metadata}/api/v3/device/name/{device}"
     until(lambda: requests.get(known, timeout=5).ok, "it is there", 20)
@@ -287,7 +287,7 @@ def test_a_model_that_could_not_be_loaded_is_brought_back_by_a_deploy(open_gatew
 
 @pytest.mark.goal(36)
 def test_the_device_is_retired_with_the_last_pipeline_that_names_its_model(gateway: Gateway) -> None:
-    key = f"{gateway.edgex.keeper}/api/v3/kvs/key/edgex/v4/{gateway.eye.key}/Writable/Pipelines/p/Enabled"
+    key = f"{gateway.edgex.keeper}/api/v3/kvs/key/edgex/v4/{gateway.app.key}/Writable/Pipelines/p/Enabled"
     requests.put(key, json={"value": "false"}, timeout=5).raise_for_status()
     until(lambda: not gateway.known(), "it is gone", 20)
     requests.put(key, json={"value": "true"}, timeout=5).raise_for_status()
@@ -297,8 +297,8 @@ def test_the_device_is_retired_with_the_last_pipeline_that_names_its_model(gatew
 @pytest.mark.goal(36)
 def test_a_device_that_somebody_deletes_stays_away_and_its_model_serves_on(gateway: Gateway) -> None:
     requests.delete(f"{gateway.edgex.metadata}/api/v3/device/name/{gateway.device}", timeout=5).raise_for_status()
-    until(lambda: gateway.eye.said("was deleted; its model serves on"), "it is followed")
-    answer = requests.get(f"{gateway.eye.url}/api/v3/device/name/{gateway.device}/State", timeout=5)
+    until(lambda: gateway.app.said("was deleted; its model serves on"), "it is followed")
+    answer = requests.get(f"{gateway.app.url}/api/v3/device/name/{gateway.device}/State", timeout=5)
     assert answer.status_code == 404
     time.sleep(3)  # longer than the service takes to look again
     assert not gateway.known()

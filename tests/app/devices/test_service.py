@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.conformance.eyes import configure
+from tests.conformance.app_process import configure
 
 
 @contextlib.asynccontextmanager

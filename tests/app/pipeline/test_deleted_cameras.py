@@ -23,7 +23,7 @@ from edgex_kit.clients.metadata import Metadata
 from edgex_kit.service.metrics import Metrics
 from edgex_kit.wire.topics import Topics
 
-from tests.conformance.eyes import METER, configure, open_stage, run_eye, save_meter
+from tests.conformance.app_process import METER, configure, open_stage, run_app, save_meter
 from tests.conformance.peers import until
 
 PROFILE = "departing-camera"
@@ -224,12 +224,12 @@ def test_the_row_of_a_running_service_goes_with_its_camera(
     configure(tmp_path, MessageBus=bus, Writable={"Pipelines": {"lamps": {**METER, "Cameras": camera}}})
     registrar.add(camera)
     with (
-        run_eye(tmp_path, f"-cp={edgex.provider}", key=f"app-departing-{camera[-6:]}") as eye,
+        run_app(tmp_path, f"-cp={edgex.provider}", key=f"app-departing-{camera[-6:]}") as app,
         open_stage(edgex.broker.host, edgex.broker.port) as stage,
     ):
         stage.show(camera)
-        until(lambda: eye.camera(camera).get("results"), "a result")
+        until(lambda: app.camera(camera).get("results"), "a result")
         registrar.delete(camera)
-        until(lambda: not eye.camera(camera), "its row is gone")
-        assert camera not in requests.get(f"{eye.url}/metrics", timeout=5).text
-        assert requests.get(f"{eye.url}/api/v3/vision/picture/{camera}", timeout=5).status_code == 404
+        until(lambda: not app.camera(camera), "its row is gone")
+        assert camera not in requests.get(f"{app.url}/metrics", timeout=5).text
+        assert requests.get(f"{app.url}/api/v3/vision/picture/{camera}", timeout=5).status_code == 404

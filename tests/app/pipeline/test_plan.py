@@ -10,7 +10,7 @@ from app_inference.settings import PipelineSection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conformance.eyes import save_meter
+from tests.conformance.app_process import save_meter
 
 
 @pytest.fixture(scope="module")

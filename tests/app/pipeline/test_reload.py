@@ -19,7 +19,7 @@ from app_inference.pipeline.serving import Models, Preparation, wanted_models
 from app_inference.rollout.journal import Journal, Starts
 from app_inference.settings import InferenceSection, PipelineSection
 
-from tests.conformance.eyes import METER, Eye, Stage, Told, configure, open_stage, run_eye, save_meter
+from tests.conformance.app_process import METER, App, Stage, Told, configure, open_stage, run_app, save_meter
 from tests.conformance.peers import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(60)
 class Rig:
     """A pipeline of a running service, a camera of its own that never stops, and core-keeper's keys."""
 
-    eye: Eye
+    app: App
     stage: Stage
     keeper: str
     name: str  # of the pipeline and of the camera
@@ -57,7 +57,7 @@ class Rig:
         return self.stage.of(self.name, pipeline or self.name)
 
     def row(self) -> dict[str, Any]:
-        return self.eye.camera(self.name)
+        return self.app.camera(self.name)
 
     def lost_none(self) -> bool:
         """Whether no frame was lost: on a busy machine a newer one may have taken its place, and nothing else."""
@@ -68,30 +68,30 @@ class Rig:
         )
 
     def _url(self, *key: str) -> str:
-        path = "/".join(("edgex/v4", self.eye.key, "Writable/Pipelines", *key))
+        path = "/".join(("edgex/v4", self.app.key, "Writable/Pipelines", *key))
         return f"{self.keeper}/api/v3/kvs/key/{path}"
 
 
 @pytest.fixture(scope="module")
-def eye(edgex: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
+def app(edgex: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     folder = tmp_path_factory.mktemp("reload")
     for name, label in (("meter", "lamp"), ("second", "torch"), ("third", "fire")):
         save_meter(folder / "models", name, label=label)
     bus = {"Host": edgex.broker.host, "Port": edgex.broker.port}
     configure(folder, MessageBus=bus, Writable={"Pipelines": {"other": {**METER, "Cameras": "nobody"}}})
-    with run_eye(folder, f"-cp={edgex.provider}", key=f"app-reload-{uuid.uuid4().hex[:6]}") as eye:
-        yield eye
+    with run_app(folder, f"-cp={edgex.provider}", key=f"app-reload-{uuid.uuid4().hex[:6]}") as app:
+        yield app
 
 
 @pytest.fixture
-def rig(edgex: Any, eye: Eye, unique: str) -> Iterator[Rig]:
+def rig(edgex: Any, app: App, unique: str) -> Iterator[Rig]:
     over = threading.Event()
     with open_stage(edgex.broker.host, edgex.broker.port) as stage:
-        stage.service = eye.key
-        rig = Rig(eye, stage, edgex.keeper, unique)
+        stage.service = app.key
+        rig = Rig(app, stage, edgex.keeper, unique)
         rig.put("meter", unique, "Model")
         rig.put(unique, unique, "Cameras")
-        until(lambda: eye.status()["pipelines"].get(unique, {}).get("Cameras") == unique, "the pipeline is there")
+        until(lambda: app.status()["pipelines"].get(unique, {}).get("Cameras") == unique, "the pipeline is there")
         filming = threading.Thread(target=rig.film, args=(over,))
         filming.start()
         try:
@@ -101,7 +101,7 @@ def rig(edgex: Any, eye: Eye, unique: str) -> Iterator[Rig]:
             over.set()
             filming.join()
             rig.delete(unique)
-            until(lambda: unique not in eye.status()["pipelines"], "the pipeline is gone")
+            until(lambda: unique not in app.status()["pipelines"], "the pipeline is gone")
 
 
 @pytest.mark.goal(11)
@@ -124,8 +124,8 @@ def test_a_new_model_is_loaded_beside_the_old_one_and_no_frame_is_lost(rig: Rig)
     assert swapped.said["objects"][0]["label"] == "fire"
     rig.put("second", rig.name, "Model")
     rig.result(lambda it: it.said["model"]["name"] == "second", "and the second")
-    until(lambda: rig.eye.said("model 'third' is not used any more"), "the third model is let go")
-    assert {row["name"] for row in rig.eye.status()["models"]} == {"meter", "second"}
+    until(lambda: rig.app.said("model 'third' is not used any more"), "the third model is let go")
+    assert {row["name"] for row in rig.app.status()["models"]} == {"meter", "second"}
     assert rig.lost_none()
 
 
@@ -138,7 +138,7 @@ def test_cameras_rate_and_enabled_take_effect(rig: Rig) -> None:
     rig.stage.show(f"{rig.name}-yard")
     until(lambda: rig.stage.of(f"{rig.name}-yard"), "another one is")
     rig.put("false", rig.name, "Enabled")
-    until(lambda: not rig.eye.status()["pipelines"][rig.name]["Enabled"], "it is off")
+    until(lambda: not rig.app.status()["pipelines"][rig.name]["Enabled"], "it is off")
     rig.put(rig.name, rig.name, "Cameras")
     rig.put("true", rig.name, "Enabled")
     rig.result(bool, "this camera is looked at again")
@@ -149,7 +149,7 @@ def test_cameras_rate_and_enabled_take_effect(rig: Rig) -> None:
 def test_a_pipeline_comes_key_by_key_and_goes(rig: Rig) -> None:
     more = f"more-{rig.name}"
     rig.put(rig.name, more, "Cameras")  # without a model yet: nothing to take over
-    until(lambda: rig.eye.said(f"'{more}' refused, it does not run", f"Pipelines.{more}.Model is empty"), "it is said")
+    until(lambda: rig.app.said(f"'{more}' refused, it does not run", f"Pipelines.{more}.Model is empty"), "it is said")
     rig.put("second", more, "Model")
     told = rig.result(bool, "the new pipeline's result", more)
     assert (told.event["sourceName"], told.said["pipeline"]) == (more, more)
@@ -158,7 +158,7 @@ def test_a_pipeline_comes_key_by_key_and_goes(rig: Rig) -> None:
     rig.result(lambda it: it.said["objects"][0]["zones"] == ["doorway"], "the zone counts", more)
     assert {it["pipeline"] for it in rig.row()["seen"]} == {rig.name, more}
     rig.delete(more)
-    until(lambda: more not in rig.eye.status()["pipelines"], "it is gone")
+    until(lambda: more not in rig.app.status()["pipelines"], "it is gone")
     until(lambda: {it["pipeline"] for it in rig.row()["seen"]} == {rig.name}, "and what it saw")
     assert rig.lost_none()
 
@@ -174,34 +174,34 @@ def test_a_pipeline_comes_key_by_key_and_goes(rig: Rig) -> None:
 def test_a_wrong_change_leaves_the_pipeline_as_it_was_and_others_follow(
     rig: Rig, key: tuple[str, ...], value: str, complaint: str
 ) -> None:
-    before = rig.eye.status()["pipelines"][rig.name]
+    before = rig.app.status()["pipelines"][rig.name]
     rig.put(value, rig.name, *key)
-    until(lambda: rig.eye.said(f"pipeline '{rig.name}' refused, it stays as it was", complaint), "it is said")
+    until(lambda: rig.app.said(f"pipeline '{rig.name}' refused, it stays as it was", complaint), "it is said")
     rig.result(lambda it: it.said["objects"], "results as before")
-    assert rig.eye.status()["pipelines"][rig.name] == before
+    assert rig.app.status()["pipelines"][rig.name] == before
     rig.put(f"nobody-but-{rig.name}", "other", "Cameras")
-    until(lambda: rig.name in rig.eye.status()["pipelines"]["other"]["Cameras"], "another pipeline follows")
+    until(lambda: rig.name in rig.app.status()["pipelines"]["other"]["Cameras"], "another pipeline follows")
     assert rig.lost_none()
 
 
 def test_a_change_of_the_wrong_type_leaves_everything_as_it_was(rig: Rig) -> None:
     rig.put("often", rig.name, "Rate")
     key = f"configuration key Writable.Pipelines.{rig.name}.Rate"
-    until(lambda: rig.eye.said("configuration change refused, the old one stays", key), "it is said")
+    until(lambda: rig.app.said("configuration change refused, the old one stays", key), "it is said")
     rig.result(lambda it: it.said["objects"], "results as before")
     assert rig.lost_none()
 
 
 def test_a_model_that_cannot_be_had_leaves_the_old_one_serving_and_is_a_failed_row(rig: Rig) -> None:
     rig.put("nowhere", rig.name, "Model")
-    until(lambda: rig.eye.said(f"pipeline '{rig.name}' stays as it was, with model 'meter'"), "it is said")
+    until(lambda: rig.app.said(f"pipeline '{rig.name}' stays as it was, with model 'meter'"), "it is said")
     rig.result(lambda it: it.said["model"]["name"] == "meter", "results as before")
-    failed = {row["name"]: row for row in rig.eye.status()["models"]}["nowhere"]
+    failed = {row["name"]: row for row in rig.app.status()["models"]}["nowhere"]
     assert failed["state"] == "failed"
     assert "no model 'nowhere'" in failed["reason"]
     rig.put("second", rig.name, "Model")
     rig.result(lambda it: it.said["model"]["name"] == "second", "the next change")
-    assert {row["name"] for row in rig.eye.status()["models"]} == {"meter", "second"}
+    assert {row["name"] for row in rig.app.status()["models"]} == {"meter", "second"}
     assert rig.lost_none()
 
 

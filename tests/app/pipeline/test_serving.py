@@ -20,7 +20,7 @@ from app_inference.rollout.journal import Journal, Starts
 from app_inference.settings import InferenceSection, PipelineSection, cores
 from app_inference.vision.image import image_from_pixels
 
-from tests.conformance.eyes import save_meter
+from tests.conformance.app_process import save_meter
 
 WHITE = image_from_pixels(np.full((32, 32, 3), 255, np.uint8))
 

@@ -195,10 +195,10 @@ def weighed(path: Path, weights: NDArray[np.float32]) -> Path:
 
 @pytest.mark.goal(16)
 def test_wrong_weights_of_the_right_shape_are_refused(tmp_path: Path, picture: Path) -> None:
-    right = weighed(tmp_path / "right" / "model.xml", np.eye(3, dtype=np.float32))
+    right = weighed(tmp_path / "right" / "model.xml", np.app(3, dtype=np.float32))
     stored = with_golden(right, tmp_path / "models", picture)
     assert refusal_of(stored) == ""
-    wrong = weighed(tmp_path / "wrong" / "model.xml", np.eye(3, dtype=np.float32)[::-1].copy())
+    wrong = weighed(tmp_path / "wrong" / "model.xml", np.app(3, dtype=np.float32)[::-1].copy())
     bad = StoredModel(stored.name, stored.version, wrong, _without_files(stored), stored.folder)
     assert "net@1.0.0 fails its self-test: golden/red.png: red " in refusal_of(bad)
     assert "is expected, " in refusal_of(bad)

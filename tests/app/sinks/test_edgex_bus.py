@@ -45,13 +45,13 @@ def test_its_pattern_covers_every_result_and_no_frame(device: str) -> None:
     ("template", "topic"),
     [
         ("results/{devicename}", "edgex/results/gate"),
-        ("results/{DeviceName}/{PipelineId}/{servicekey}", "edgex/results/gate/lamps/eye"),
+        ("results/{DeviceName}/{PipelineId}/{servicekey}", "edgex/results/gate/lamps/app"),
         ("about/{receivedtopic}", f"edgex/about/{RECEIVED}"),
         ("plain", "edgex/plain"),
     ],
 )
 def test_every_placeholder_is_filled_in(template: str, topic: str) -> None:
-    assert Destination(template, "eye", Topics()).topic(result(), RECEIVED) == topic
+    assert Destination(template, "app", Topics()).topic(result(), RECEIVED) == topic
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_every_placeholder_is_filled_in(template: str, topic: str) -> None:
 )
 def test_a_template_that_cannot_be_filled_in_is_refused(template: str, text: str) -> None:
     with pytest.raises(Invalid, match=text):
-        Destination(template, "eye", Topics())
+        Destination(template, "app", Topics())
 
 
 def test_names_too_long_for_a_topic_are_malformed() -> None:

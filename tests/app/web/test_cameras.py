@@ -18,7 +18,7 @@ from edgex_standin.address import free_port
 
 from tests.app.browser import open_browser
 from tests.app.page_scripts import READ_CARD
-from tests.conformance.eyes import save_meter
+from tests.conformance.app_process import save_meter
 from tests.conformance.peers import until
 
 UP = KnownCamera("device-camera", "UNLOCKED", "UP")

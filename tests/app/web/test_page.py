@@ -15,7 +15,7 @@ from edgex_standin.address import Address, free_port
 from tests.app.browser import LOOPBACK, Browser, open_browser
 from tests.app.light_meter import BOX_WIDTH, TOPICS, filming, gray_jpeg, save_light_meter
 from tests.app.page_scripts import READ_CARD, READ_LOW_CONTRAST, READ_PICTURE, READ_ZONE
-from tests.conformance.eyes import Eye, bus_section, configure, run_eye
+from tests.conformance.app_process import App, bus_section, configure, run_app
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 HOSTILE = "<img src=x onerror='window.hit=1'>"
@@ -33,13 +33,13 @@ def watched(folder: Path, broker: Address, pipelines: dict[str, Any]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
+def app(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """One pipeline that detects a person in every picture, one whose model is missing, and one zone."""
-    folder = tmp_path_factory.mktemp("eye")
+    folder = tmp_path_factory.mktemp("app")
     save_light_meter(folder / "models/light-meter/1.0.0")
     watch = {"Cameras": "*", "Model": "light-meter", "Zones": {"doorway": "0.6,0.1,0.95,0.1,0.95,0.9,0.6,0.9"}}
     broken = {"Cameras": "nobody", "Model": "no-such-model"}
-    with run_eye(watched(folder, broker, {"watch": watch, "broken": broken}), "-s") as running:
+    with run_app(watched(folder, broker, {"watch": watch, "broken": broken}), "-s") as running:
         yield running
 
 
@@ -58,10 +58,10 @@ def _card(browser: Browser, name: str) -> str:
 
 
 async def test_boxes_are_drawn_on_the_frame_they_belong_to(
-    eye: Eye, broker: Address, browser: Browser, unique: str
+    app: App, broker: Address, browser: Browser, unique: str
 ) -> None:
     async with filming(broker, unique):
-        await asyncio.to_thread(browser.open, eye.url)
+        await asyncio.to_thread(browser.open, app.url)
         await _until(lambda: (browser.run(READ_PICTURE, unique) or {}).get("xs"))
         lights = set()
         for _ in range(40):
@@ -74,9 +74,9 @@ async def test_boxes_are_drawn_on_the_frame_they_belong_to(
     assert len(lights) >= 4, "the picture is not live"
 
 
-async def test_a_card_shows_detections_and_latency(eye: Eye, broker: Address, browser: Browser, unique: str) -> None:
+async def test_a_card_shows_detections_and_latency(app: App, broker: Address, browser: Browser, unique: str) -> None:
     async with filming(broker, unique):
-        await asyncio.to_thread(browser.open, eye.url)
+        await asyncio.to_thread(browser.open, app.url)
         text = await _until(lambda: (it := _card(browser, unique)) and "person" in it and "ms" in it and it)
         assert "90%" in text
         assert "\nlive\n" in text
@@ -89,23 +89,23 @@ async def test_a_models_card_shows_the_outcome_of_its_update(broker: Address, br
     (tmp_path / "models/.state").mkdir()
     request = '{"generation": 1, "models": {"light-meter": {"version": "9.9.9"}}}'
     (tmp_path / "models/.state/desired.json").write_text(request, encoding="utf-8")
-    with run_eye(watched(tmp_path, broker, {"watch": {"Model": "light-meter"}}), "-s") as eye:
-        await asyncio.to_thread(browser.open, eye.url)
+    with run_app(watched(tmp_path, broker, {"watch": {"Model": "light-meter"}}), "-s") as app:
+        await asyncio.to_thread(browser.open, app.url)
         await _until(lambda: "no version '9.9.9'" in _card(browser, "light-meter"))
 
 
 async def test_every_result_gets_its_picture_at_ten_frames_a_second(
-    eye: Eye, broker: Address, browser: Browser, unique: str
+    app: App, broker: Address, browser: Browser, unique: str
 ) -> None:
     count = "return performance.getEntriesByType('resource').filter(it => it.name.includes(arguments[0])).length"
 
     def counts() -> tuple[int, int]:
         """Pictures the page has loaded, and results there were."""
-        cameras = requests.get(f"{eye.url}/api/v3/vision/status", timeout=5).json()["cameras"]
+        cameras = requests.get(f"{app.url}/api/v3/vision/status", timeout=5).json()["cameras"]
         return browser.run(count, unique), next(row["results"] for row in cameras if row["name"] == unique)
 
     async with filming(broker, unique):
-        await asyncio.to_thread(browser.open, eye.url)
+        await asyncio.to_thread(browser.open, app.url)
         await _until(lambda: "person" in _card(browser, unique))
         shares = []
         for _ in range(4):  # one of them is not disturbed by what else the machine does
@@ -118,100 +118,100 @@ async def test_every_result_gets_its_picture_at_ten_frames_a_second(
     pytest.fail(f"of the results these shares got their pictures: {shares}")
 
 
-async def test_a_hostile_camera_name_is_only_text(eye: Eye, broker: Address, browser: Browser) -> None:
+async def test_a_hostile_camera_name_is_only_text(app: App, broker: Address, browser: Browser) -> None:
     async with filming(broker, HOSTILE):
-        await asyncio.to_thread(browser.open, eye.url)
+        await asyncio.to_thread(browser.open, app.url)
         await _until(lambda: "person" in _card(browser, HOSTILE))
         found = await asyncio.to_thread(browser.run, "return [document.images.length, window.hit ?? null]")
     assert found == [0, None]
 
 
-async def test_a_script_that_is_not_the_pages_own_does_not_run(eye: Eye, browser: Browser) -> None:
-    await asyncio.to_thread(browser.open, eye.url)
+async def test_a_script_that_is_not_the_pages_own_does_not_run(app: App, browser: Browser) -> None:
+    await asyncio.to_thread(browser.open, app.url)
     inject = "const it = document.createElement('script'); it.textContent = 'window.hit = 1'; document.body.append(it);"
     assert await asyncio.to_thread(browser.run, f"{inject} return window.hit ?? null") is None
     await _until(lambda: "serving" in browser.text("#facts"))  # while its own does
 
 
 async def test_a_camera_that_stops_turns_stale_and_keeps_its_last_picture(
-    eye: Eye, broker: Address, browser: Browser, unique: str
+    app: App, broker: Address, browser: Browser, unique: str
 ) -> None:
     async with filming(broker, unique):
-        await asyncio.to_thread(browser.open, eye.url)
+        await asyncio.to_thread(browser.open, app.url)
         await _until(lambda: "person" in _card(browser, unique))
     text = await _until(lambda: (it := _card(browser, unique)) and "stale for" in it and it)
     assert "No frame since" in text
-    await asyncio.to_thread(browser.open, eye.url)  # and so does a page that is opened only now
+    await asyncio.to_thread(browser.open, app.url)  # and so does a page that is opened only now
     await _until(lambda: (browser.run(READ_PICTURE, unique) or {}).get("xs"))
     assert browser.run("return getComputedStyle(document.querySelector('.stale canvas')).filter") != "none"
 
 
 async def test_a_broken_picture_is_reported_with_its_time(
-    eye: Eye, broker: Address, browser: Browser, unique: str
+    app: App, broker: Address, browser: Browser, unique: str
 ) -> None:
     async with filming(broker, unique, b"\xff\xd8 no picture"):
-        await asyncio.to_thread(browser.open, eye.url)
+        await asyncio.to_thread(browser.open, app.url)
         text = await _until(lambda: (it := _card(browser, unique)) and "no frame header" in it and it)
         assert time.strftime("%H:") in text
         assert "ImageBroken" in text  # the reason, among the drops
         assert unique in browser.run("return document.querySelector('[role=log]').textContent")
 
 
-async def test_models_show_their_state_and_a_failed_one_its_reason(eye: Eye, browser: Browser) -> None:
-    await asyncio.to_thread(browser.open, eye.url)
+async def test_models_show_their_state_and_a_failed_one_its_reason(app: App, browser: Browser) -> None:
+    await asyncio.to_thread(browser.open, app.url)
     failed = await _until(lambda: _card(browser, "no-such-model"))
     assert "failed" in failed
-    assert requests.get(f"{eye.url}/api/v3/vision/status", timeout=5).json()["models"][1]["reason"] in failed
+    assert requests.get(f"{app.url}/api/v3/vision/status", timeout=5).json()["models"][1]["reason"] in failed
     serving = _card(browser, "light-meter")
     assert all(word in serving for word in ("serving", "1.0.0", "CPU", "FP32", "watch"))
 
 
-async def test_a_pipeline_whose_model_cannot_serve_shows_the_reason(eye: Eye, browser: Browser) -> None:
-    await asyncio.to_thread(browser.open, eye.url)
+async def test_a_pipeline_whose_model_cannot_serve_shows_the_reason(app: App, browser: Browser) -> None:
+    await asyncio.to_thread(browser.open, app.url)
     await _until(lambda: "cannot serve: no model 'no-such-model'" in _card(browser, "broken"))
     assert "failed" in _card(browser, "broken")
     assert "running" in _card(browser, "watch")
 
 
-async def test_a_zone_is_drawn(eye: Eye, broker: Address, browser: Browser, unique: str) -> None:
+async def test_a_zone_is_drawn(app: App, broker: Address, browser: Browser, unique: str) -> None:
     async with filming(broker, unique, gray_jpeg(0.2)):
-        await asyncio.to_thread(browser.open, eye.url)
+        await asyncio.to_thread(browser.open, app.url)
         await _until(lambda: "person" in _card(browser, unique))
         await _until(lambda: browser.run(READ_ZONE, unique))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_page_fits_a_phone(eye: Eye, broker: Address, browser: Browser, unique: str, scheme: str) -> None:
+async def test_the_page_fits_a_phone(app: App, broker: Address, browser: Browser, unique: str, scheme: str) -> None:
     long_name = f"{unique}-{'x' * 60}"
     async with filming(broker, long_name):
-        await asyncio.to_thread(browser.open, eye.url, 375, scheme)
+        await asyncio.to_thread(browser.open, app.url, 375, scheme)
         await _until(lambda: "person" in _card(browser, long_name))
         assert browser.run("return document.documentElement.scrollWidth") <= 375
         assert browser.run("return document.querySelector('canvas').clientWidth") > 300
 
 
-async def test_text_is_readable_in_light_and_dark(eye: Eye, browser: Browser) -> None:
+async def test_text_is_readable_in_light_and_dark(app: App, browser: Browser) -> None:
     for scheme in ("light", "dark"):
-        await asyncio.to_thread(browser.open, eye.url, 1280, scheme)
+        await asyncio.to_thread(browser.open, app.url, 1280, scheme)
         await _until(lambda: _card(browser, "no-such-model"))
         assert browser.run(READ_LOW_CONTRAST) == [], scheme
 
 
-async def test_a_service_that_does_not_answer_is_an_alarm_until_it_does(eye: Eye, browser: Browser) -> None:
-    await asyncio.to_thread(browser.open, eye.url)
+async def test_a_service_that_does_not_answer_is_an_alarm_until_it_does(app: App, browser: Browser) -> None:
+    await asyncio.to_thread(browser.open, app.url)
     await _until(lambda: "serving" in browser.text("#facts"))
-    eye.process.send_signal(signal.SIGSTOP)
+    app.process.send_signal(signal.SIGSTOP)
     try:
         alarm = await _until(lambda: browser.text("[role=alert]"))
     finally:
-        eye.process.send_signal(signal.SIGCONT)
+        app.process.send_signal(signal.SIGCONT)
     assert "does not answer since" in alarm
     await _until(lambda: not browser.text("[role=alert]"))
 
 
 async def test_an_empty_page_shows_what_to_do_next(browser: Browser, tmp_path: Path) -> None:
     nobody = Address(LOOPBACK, free_port(LOOPBACK))
-    with run_eye(watched(tmp_path, nobody, {}), "-s") as alone:
+    with run_app(watched(tmp_path, nobody, {}), "-s") as alone:
         await asyncio.to_thread(browser.open, alone.url, 375)
         text = await _until(lambda: (it := browser.text("main")) and "No camera" in it and it)
         assert "curl -X POST" in text
@@ -230,8 +230,8 @@ def test_the_policy_names_every_inline_script_and_style_and_nothing_else() -> No
     assert policy_for(html.replace("2", "3")) != policy
 
 
-def test_the_page_loads_nothing_from_elsewhere(eye: Eye) -> None:
-    answer = requests.get(eye.url, timeout=5)
+def test_the_page_loads_nothing_from_elsewhere(app: App) -> None:
+    answer = requests.get(app.url, timeout=5)
     outside = [word for word in ("https://", "http://", "//cdn", "@import", "url(") if word in _markup(answer.text)]
     assert outside == []
     assert answer.headers["Content-Security-Policy"] == policy_for(answer.text)
@@ -243,12 +243,12 @@ def _markup(html: str) -> str:
     return html.partition("<main>")[0].replace("http://www.w3.org/2000/svg", "")
 
 
-def test_a_picture_opened_by_itself_can_run_nothing(eye: Eye, broker: Address, unique: str) -> None:
+def test_a_picture_opened_by_itself_can_run_nothing(app: App, broker: Address, unique: str) -> None:
     async def one_frame() -> None:
         async with filming(broker, unique):
             await _until(lambda: requests.get(url, timeout=5).ok)
 
-    url = f"{eye.url}/api/v3/vision/picture/{unique}"
+    url = f"{app.url}/api/v3/vision/picture/{unique}"
     asyncio.run(one_frame())
     headers = requests.get(url, timeout=5).headers
     assert "sandbox" in headers["Content-Security-Policy"]

@@ -13,10 +13,10 @@ from edgex_kit.service.metrics import Metrics
 from edgex_standin.address import Address
 
 from tests.app.results import a_result
-from tests.conformance.eyes import (
+from tests.conformance.app_process import (
     METER,
     PROFILE,
-    Eye,
+    App,
     Stage,
     bus_section,
     configure,
@@ -24,7 +24,7 @@ from tests.conformance.eyes import (
     frame_message,
     open_stage,
     picture,
-    run_eye,
+    run_app,
     save_meter,
 )
 from tests.conformance.peers import until
@@ -68,11 +68,11 @@ def test_counts_are_those_of_the_camera() -> None:
 
 
 @pytest.fixture(scope="module")
-def eye(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eye]:
+def app(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     folder = tmp_path_factory.mktemp("routes")
     save_meter(folder / "models")
     configure(folder, MessageBus=bus_section(broker, BASE), Writable={"Pipelines": {"lamps": METER}})
-    with run_eye(folder, "-s") as running:
+    with run_app(folder, "-s") as running:
         yield running
 
 
@@ -83,10 +83,10 @@ def stage(broker: Address) -> Iterator[Stage]:
 
 
 @pytest.mark.integration
-def test_the_live_stream_begins_with_the_newest_results(eye: Eye, stage: Stage, unique: str) -> None:
+def test_the_live_stream_begins_with_the_newest_results(app: App, stage: Stage, unique: str) -> None:
     known = stage.show(unique)
     until(lambda: stage.of(unique), "a first result")
-    with requests.get(f"{eye.url}/api/v3/vision/live", stream=True, timeout=10) as live:
+    with requests.get(f"{app.url}/api/v3/vision/live", stream=True, timeout=10) as live:
         assert live.headers["Content-Type"].startswith("text/event-stream")
         events = (json.loads(line[6:]) for line in live.iter_lines() if line.startswith(b"data: "))
         assert next(it for it in events if it["camera"] == unique)["frameId"] == known
@@ -96,12 +96,12 @@ def test_the_live_stream_begins_with_the_newest_results(eye: Eye, stage: Stage, 
 
 
 @pytest.mark.integration
-def test_a_camera_with_any_name_has_its_picture(eye: Eye, stage: Stage) -> None:
+def test_a_camera_with_any_name_has_its_picture(app: App, stage: Stage) -> None:
     for name, level in (("a b", "a b"), ("a/b", "a%2Fb"), ("ü+#", "ü%2B%23"), ("100%25", "100%2525")):
         event_id = _show(stage, name, level)
-        until(lambda name=name: eye.camera(name).get("results"), f"{name} has a result")
+        until(lambda name=name: app.camera(name).get("results"), f"{name} has a result")
         quoted = requests.utils.quote(name, safe="")
-        found = requests.get(f"{eye.url}/api/v3/vision/picture/{quoted}", params={"frameId": event_id}, timeout=5)
+        found = requests.get(f"{app.url}/api/v3/vision/picture/{quoted}", params={"frameId": event_id}, timeout=5)
         assert (found.status_code, found.content) == (200, picture())
         told = until(lambda name=name: stage.of(name), f"the result of {name}")[-1]
         assert told.topic.split("/")[-2] == requests.utils.quote(name, safe=" ü") if set(name) & set("/+#%") else name
@@ -114,14 +114,14 @@ def _show(stage: Stage, name: str, level: str) -> str:
 
 
 @pytest.mark.integration
-def test_status_holds_what_terminal_and_page_show(eye: Eye, stage: Stage, unique: str) -> None:
+def test_status_holds_what_terminal_and_page_show(app: App, stage: Stage, unique: str) -> None:
     for seq in count():
         stage.show(unique, seq=seq)
         time.sleep(0.05)
-        row = eye.camera(unique)
+        row = app.camera(unique)
         if row.get("resultsPerSecond", 0) > 3:
             break
-    status = eye.status()
+    status = app.status()
     assert status["isBrokerConnected"] is True
     assert (status["resultsWaiting"], status["resultsDropped"]) == (0, 0)
     assert status["pipelines"]["lamps"]["Model"] == "meter"

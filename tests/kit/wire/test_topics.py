@@ -104,8 +104,8 @@ def test_a_topic_that_names_no_command_is_malformed(topic: str) -> None:
         ("#", "a/b", True),
         ("a/#", "b/a", False),
         ("a/b/c", "a/b", False),
-        ("$share/eyes/a/#", "a/b", True),
-        ("$share/eyes/a/#", "b/a", False),
+        ("$share/apps/a/#", "a/b", True),
+        ("$share/apps/a/#", "b/a", False),
     ],
 )
 def test_a_filter_covers_what_mqtt_says(pattern: str, topic: str, *, covered: bool) -> None:

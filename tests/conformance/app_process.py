@@ -114,7 +114,7 @@ def frame_topic(camera: str, base: str = "edgex", source: str = "Frame") -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Eye:
+class App:
     """A running app-inference."""
 
     key: str
@@ -136,7 +136,7 @@ class Eye:
         return [line for line in lines if all(word in line for word in words)]
 
 
-OpenApp = Callable[..., contextlib.AbstractContextManager[Eye]]
+OpenApp = Callable[..., contextlib.AbstractContextManager[App]]
 
 
 def configure(folder: Path, *changes: dict[str, Any], **sections: Any) -> Path:
@@ -157,7 +157,7 @@ def bus_section(address: Address, base: str) -> dict[str, Any]:
 
 
 def _keep_to_itself(folder: Path) -> None:
-    """Nobody says where core-metadata is without core-keeper, and an eye would ask a gateway's on EdgeX's own port."""
+    """Nobody says where core-metadata is without core-keeper, and an app would ask a gateway's on EdgeX's own port."""
     file = folder / "configuration.yaml"
     tree = yaml.safe_load(file.read_text(encoding="utf-8"))
     tree.setdefault("Clients", {}).setdefault("core-metadata", {"Host": "127.0.0.1", "Port": CLOSED_PORT})
@@ -173,14 +173,14 @@ def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def run_eye(
+def run_app(
     folder: Path,
     *flags: str,
     key: str = "app-inference",
     wait: bool = True,
     own_key: bool = True,
     **environ: str,
-) -> Iterator[Eye]:
+) -> Iterator[App]:
     """A process for the length of the block, configured by `configure`; ended with SIGTERM if it has not ended."""
     if not any(flag.startswith("-cp") for flag in flags):
         _keep_to_itself(folder)
@@ -192,7 +192,7 @@ def run_eye(
         process = subprocess.Popen(command, stderr=out, env={**os.environ, **unique, **environ})
     try:
         port = until(lambda: _port(process, log), f"{key} is up", START_WAIT) if wait else 0
-        yield Eye(key, f"http://127.0.0.1:{port}", process, log)
+        yield App(key, f"http://127.0.0.1:{port}", process, log)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -295,6 +295,6 @@ def result_of(stage: Stage, camera: str) -> Told:
     return told
 
 
-def post(eye: Eye, body: bytes, content_type: str = "application/cbor") -> requests.Response:
+def post(app: App, body: bytes, content_type: str = "application/cbor") -> requests.Response:
     """A request of the HTTP trigger."""
-    return requests.post(f"{eye.url}/api/v3/trigger", data=body, headers={"Content-Type": content_type}, timeout=WAIT)
+    return requests.post(f"{app.url}/api/v3/trigger", data=body, headers={"Content-Type": content_type}, timeout=WAIT)
