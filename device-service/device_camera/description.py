@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Protocol
 
-from edgex_kit.wire.errors import DriverFailed
+from edgex_kit.wire.errors import Invalid
 
 from device_camera.capture.camera import Camera
 from device_camera.capture.state import State
@@ -41,10 +41,10 @@ def open_description(camera: Camera) -> Iterator[Description]:
 
 @contextlib.contextmanager
 def open_controls(camera: Camera, name: str) -> Iterator[Node]:
-    """The node whose controls can be set. Raises DriverFailed for a source that has none. Blocking."""
+    """The node whose controls can be set. Raises Invalid for a source that has none. Blocking."""
     source = camera.settings.source
     if source.kind is not Kind.V4L2:
-        raise DriverFailed(f"{source} has no {name}; only V4L2 cameras have controls")
+        raise Invalid(f"{source} has no {name}; only V4L2 cameras have controls")
     with open_node(source.location) as node:
         yield node
 

@@ -47,13 +47,15 @@ class CameraDriver:
         self._notes = Notes(service.metadata, devices)
 
     async def read(self, device: Device, resource: DeviceResource) -> Any:
-        """The value of a resource. Raises DriverFailed naming it and the cause."""
+        """The value of a resource. Raises Invalid for one the camera does not have, DriverFailed with the cause."""
         getter = GETTERS.get(name := _function(resource, "getFunction"))
         if getter is None:
             raise DriverFailed(f"resource '{resource.name}': getFunction '{name}' is not known")
         target = await self._target(device)
         try:
             return await getter(target)
+        except Invalid as error:
+            raise Invalid(f"{resource.name} of device '{device.name}' -> {error}") from error
         except EdgexError as error:
             raise DriverFailed(f"error reading {resource.name} of device '{device.name}' -> {error}") from error
 
@@ -82,14 +84,27 @@ class CameraDriver:
 
 
 class CameraStates:
-    """Sets a device DOWN when its camera is lost, UP when frames come again."""
+    """Sets a device DOWN when its camera is lost, UP when frames come again.
+
+    operatingState is the camera's own, so one that is set by hand against it is set back; adminState is for people.
+    """
 
     def __init__(self, devices: Devices, operating: Operating) -> None:
         self._devices = devices
         self._operating = operating
+        self._streaming: set[str] = set()
+        devices.on_change(self._correct)
+
+    def _correct(self, name: str) -> None:
+        device = self._devices.find(name)
+        if device is None:
+            self._streaming.discard(name)
+        elif name in self._streaming and device.operating_state == "DOWN" and not self._operating.reason(name):
+            self._operating.want(name, "UP")
 
     def follow(self, name: str, status: Status) -> None:
         """A camera's state has changed."""
+        (self._streaming.add if status.state is State.STREAMING else self._streaming.discard)(name)
         if status.state is State.STREAMING:
             self._operating.want(name, "UP")
         elif status.state is State.LOST:

@@ -29,6 +29,7 @@ from device_camera.frame import Frame
 
 log = logging.getLogger(__name__)
 
+WARN_EVERY = 60.0  # seconds between two warnings about one camera
 _FRAME = "Frame"  # the getFunction of the resource whose readings are the stream
 _STATUS = "StreamingStatus"  # the resource whose readings are published at each change of state
 
@@ -49,10 +50,11 @@ def frame_resource(profile: DeviceProfile) -> DeviceResource | None:
     return None
 
 
-def frame_tags(frame: Frame) -> dict[str, Any]:
+def frame_tags(frame: Frame, published: int = 0) -> dict[str, Any]:
     """Tags that identify a frame in every service; `captureOrigin` (ns) is text, since Go reads numbers as float64.
 
     `fullSize` says that the camera's size follows the requests of subscribers: see the resource PictureNeeds.
+    `published` numbers the frames of the stream from 1 without gaps, so that a subscriber can count those it missed.
     """
     tags = {
         "frameId": frame.frame_id,
@@ -61,13 +63,15 @@ def frame_tags(frame: Frame) -> dict[str, Any]:
         "width": frame.width,
         "height": frame.height,
     }
+    if published:
+        tags["published"] = published
     if frame.full_size:
         tags["fullSize"] = "{}x{}".format(*frame.full_size)
     return tags
 
 
-def event_from_frame(frame: Frame, device: Device, resource: DeviceResource) -> Event:
-    """The event of one frame; the reading's origin is the capture, the event's is now."""
+def event_from_frame(frame: Frame, device: Device, resource: DeviceResource, published: int = 0) -> Event:
+    """The event of one frame, the `published`-th of its camera; the reading's origin is the capture, its own is now."""
     reading = reading_from(
         frame.jpeg, resource, device.name, device.profile_name, frame.captured_ns, with_units=False, transform=False
     )
@@ -78,7 +82,7 @@ def event_from_frame(frame: Frame, device: Device, resource: DeviceResource) -> 
         source_name=resource.name,
         origin=new_origin(),
         device_tags=device.tags,
-        tags=frame_tags(frame),
+        tags=frame_tags(frame, published),
     )
 
 
@@ -100,6 +104,7 @@ class FrameStream:
         self._service = service
         self._outbox = outbox
         self._devices = devices
+        self._warned: dict[str, float] = {}  # when a camera's frame was over MaxEventSize, monotonic seconds
 
     async def run(self, camera: Camera) -> None:
         """Publish until cancelled; every frame that is not published is counted with its reason."""
@@ -112,13 +117,16 @@ class FrameStream:
                 dropped = self._why_not(frame, sending)
                 if not dropped:
                     route = self._route(camera.name, route)
-                    sending = self._outbox.publish(route.topic, event_from_frame(frame, route.device, route.resource))
+                    event = event_from_frame(frame, route.device, route.resource, camera.published + 1)
+                    sending = self._outbox.publish(route.topic, event)
                     if sending is None:
                         dropped = BROKER
                     else:
+                        camera.published += 1
                         route.connected.set(time.time_ns())
-            except TooLarge:
+            except TooLarge as error:
                 dropped = LARGE
+                self._warn(camera.name, frame, error)
             except EdgexError:
                 dropped = REFUSED
             except Exception:  # the source is not to blame, and the camera goes on with the next frame
@@ -129,6 +137,14 @@ class FrameStream:
 
         with camera.frames.given_to(publish):
             await asyncio.Event().wait()
+
+    def _warn(self, name: str, frame: Frame, error: TooLarge) -> None:
+        """Once a minute: the counters have every frame."""
+        now = time.monotonic()
+        if now - self._warned.get(name, -WARN_EVERY) >= WARN_EVERY:
+            self._warned[name] = now
+            size = f"{frame.width}x{frame.height}, {len(frame.jpeg) >> 10} KB"
+            log.warning("frames of '%s' (%s) are not published (MaxEventSize): %s", name, size, error)
 
     def _why_not(self, frame: Frame, sending: Sending | None) -> str:
         if not self._service.bus.is_connected:

@@ -36,7 +36,7 @@ PROFILE = {
         },
         {
             "name": "Broken",
-            "attributes": {"getFunction": "Brightness", "setFunction": "Brightness"},
+            "attributes": {"getFunction": "Levitate", "setFunction": "Levitate"},
             "properties": {"valueType": "Int32", "readWrite": "RW"},
         },
     ],

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -18,7 +19,7 @@ from device_camera.settings import CameraSettings
 from device_camera.sources.factory import parse_source
 from device_camera.v4l2.node import CONTROLS
 from edgex_kit.jpeg import read_header
-from edgex_kit.wire.devices import DeviceProfile
+from edgex_kit.wire.devices import DeviceProfile, DeviceService
 from edgex_kit.wire.errors import DriverFailed, Invalid
 
 from tests.conformance.waiting import until_soon
@@ -35,7 +36,7 @@ async def test_every_readable_resource_of_a_stream_can_be_read_but_for_its_contr
         await until_soon(lambda: parts.camera.newest, "there is a picture")
         for resource in camera_profile.device_resources or ():
             if resource.name in CONTROLS:
-                with pytest.raises(DriverFailed):
+                with pytest.raises(Invalid):
                     await parts.commands.read(parts.name, resource.name, regex=False)
             elif resource.is_readable:
                 assert await parts.commands.read(parts.name, resource.name, regex=False)
@@ -187,7 +188,7 @@ async def test_jpegs_that_pass_through_keep_their_size_and_the_request_is_refuse
     (tmp_path / "1.jpg").write_bytes(jpeg)
     async with open_parts(Source=str(tmp_path), Fps=20, Size="auto") as parts:
         await until_soon(lambda: parts.camera.newest, "there is a picture")
-        with pytest.raises(DriverFailed):
+        with pytest.raises(Invalid):
             await parts.write(NEEDS, {"app": "32x24"})
         assert "pass through" in (await parts.read("StreamingStatus"))["AutoSize"]
         assert parts.camera.newest.jpeg == jpeg
@@ -216,3 +217,23 @@ def test_whether_jpegs_pass_through_depends_on_how_the_source_was_opened(
     camera = Camera("cam", CameraSettings(source=parse_source(source), encoding=Encoding(follows=True)))
     camera._loop.facts = Facts(30.0, (1280, 720), True, full_size, follows)
     assert ("pass through" in camera.size_note) is passes_through
+
+
+@pytest.mark.fault(23)
+async def test_an_operating_state_set_by_hand_against_a_streaming_camera_is_set_back(
+    open_parts: OpenParts, edgex: Any, camera_profile: DeviceProfile
+) -> None:
+    async with open_parts(metadata=edgex.metadata) as parts:
+        metadata = parts.service.metadata
+        record = DeviceService(name=parts.service.name, base_address="http://127.0.0.1:1", admin_state="UNLOCKED")
+        await metadata.put_service(record)
+        await metadata.add_profiles([camera_profile])
+        await metadata.add_devices([parts.device], bypass_validation=True)
+        reporting = asyncio.create_task(parts.operating.run())
+        await until_soon(lambda: parts.camera.status.state is State.STREAMING, "it streams")
+        await metadata.patch_device(parts.name, operatingState="DOWN")
+        parts.devices.put(await metadata.device(parts.name))
+        await until_soon(lambda: parts.devices.get(parts.name).operating_state == "UP", "it is UP again")
+        assert (await metadata.device(parts.name)).operating_state == "UP"
+        reporting.cancel()
+        await metadata.delete_device(parts.name)

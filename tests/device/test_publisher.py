@@ -82,7 +82,8 @@ def assert_balanced(camera: Camera) -> None:
     assert counted.captured == counted.published + sum(counted.dropped.values())
 
 
-async def test_every_published_frame_arrives_and_every_other_one_is_counted(
+@pytest.mark.fault(24)
+async def test_every_published_frame_arrives_numbered_and_every_other_one_is_counted(
     open_camera_service: OpenService, broker: Address, pattern_device: Device, camera_profile: DeviceProfile
 ) -> None:
     async with open_camera_service(broker) as service:
@@ -101,6 +102,7 @@ async def test_every_published_frame_arrives_and_every_other_one_is_counted(
         tags = [event.tags or {} for event in arrived]
         assert len({tag["frameId"] for tag in tags}) == len(arrived)
         assert [tag["seq"] for tag in tags] == sorted(tag["seq"] for tag in tags)
+        assert [tag["published"] for tag in tags] == list(range(1, len(arrived) + 1)), "so that gaps can be counted"
         assert service.metrics.counter("EventsSent").value == len(arrived)
         assert service.metrics.gauge("LastConnected", device=pattern_device.name).value
 
@@ -143,6 +145,24 @@ async def test_a_frame_that_may_not_go_out_is_dropped_for_a_reason(
         await until_soon(lambda: camera.counters.dropped.get(reason, 0) >= 5, f"frames are dropped: {reason}")
         assert camera.counters.published <= 1
         assert_balanced(camera)
+
+
+@pytest.mark.fault(23)
+async def test_a_frame_over_the_limit_of_an_event_is_logged_with_both_sizes_once(
+    open_camera_service: OpenService,
+    broker: Address,
+    pattern_device: Device,
+    camera_profile: DeviceProfile,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with (
+        open_camera_service(broker, MaxEventSize=1) as service,
+        streaming(service, pattern_device, camera_profile) as camera,
+    ):
+        await until_soon(lambda: camera.counters.dropped.get(LARGE, 0) >= 5, "frames are dropped")
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "publisher.py" in line]
+    assert "640x480" in said
+    assert "MaxEventSize" in said
 
 
 async def test_a_profile_without_a_stream_publishes_nothing(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from edgex_kit.bus.queues import Latest
-from edgex_kit.wire.errors import DriverFailed, Invalid, TimedOut, Unavailable
+from edgex_kit.wire.errors import Invalid, TimedOut, Unavailable
 
 from device_camera.capture.counters import Counters, FrameCounter
 from device_camera.capture.loop import OFF, CaptureLoop, Facts, FrameMaker, Requested
@@ -35,6 +35,7 @@ class Camera:
     def __init__(self, name: str, settings: CameraSettings) -> None:
         self.name = name
         self.frames: Latest[Frame] = Latest()
+        self.published = 0  # number of the last frame on the bus; its publisher counts
         self._clock = ThreadClock()
         self._sizes = SizeRequests()
         self._counter = FrameCounter()
@@ -112,12 +113,12 @@ class Camera:
     def request_sizes(self, sizes: Mapping[str, Any], seconds: float) -> None:
         """Pictures as large as subscribers need them, for so long: {"app-inference": "534x300"}.
 
-        Raises Invalid for a camera whose size is set, DriverFailed for one that cannot make its pictures smaller.
+        Raises Invalid for a camera whose size is set, and for one that cannot make its pictures smaller.
         """
         if not self.settings.encoding.follows:
             raise Invalid("its size is not auto, so others cannot choose it; set FrameSize to auto first")
         if self._passes_through():
-            raise DriverFailed(f"{self.settings.source} {_PASSED_THROUGH}")
+            raise Invalid(f"{self.settings.source} {_PASSED_THROUGH}")
         self._sizes.add(sizes, time.monotonic(), seconds)
         self.change(self.settings)
 

@@ -158,12 +158,12 @@ class Node:
                 return
 
     def control(self, name: str) -> int:
-        """The value of one of CONTROLS. Raises DriverFailed when the camera has none."""
+        """The value of one of CONTROLS. Raises Invalid when the camera has none."""
         self._range(name)
         return int(struct.unpack_from("Ii", self._ask(_G_CTRL, _packed(8, "I", CONTROLS[name])))[1])
 
     def set_control(self, name: str, value: int) -> None:
-        """Set one of CONTROLS. Raises Invalid out of its range, DriverFailed when the camera has none or refuses."""
+        """Set one of CONTROLS. Raises Invalid out of its range or when there is none, DriverFailed when refused."""
         least, most = self._range(name)
         if not least <= value <= most:
             raise Invalid(f"{name} from {least} to {most} expected, got {value}")
@@ -174,9 +174,9 @@ class Node:
         try:
             self._call(_QUERYCTRL, answer)
         except OSError as error:
-            raise DriverFailed(f"{self._name} has no {name}") from error
+            raise Invalid(f"{self._name} has no {name}") from error
         if struct.unpack_from("I", answer, 56)[0] & _DISABLED:
-            raise DriverFailed(f"{self._name} has no {name}")
+            raise Invalid(f"{self._name} has no {name}")
         least, most = struct.unpack_from("ii", answer, 40)
         return least, most
 

@@ -29,6 +29,15 @@ def test_a_clock_that_stands_still_gives_growing_origins(monkeypatch: pytest.Mon
     now = new_origin() + 10**9
     monkeypatch.setattr(time, "time_ns", lambda: now)
     first = new_origin()
-    monkeypatch.setattr(time, "time_ns", lambda: now - 10**12)
+    monkeypatch.setattr(time, "time_ns", lambda: now - 10**8)
     assert new_origin() == first + 1
     assert new_origin() == first + 2
+
+
+@pytest.mark.fault(23)
+def test_a_clock_that_was_wrong_for_a_while_is_followed_once_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: right + 10**18)
+    assert new_origin() > right + 10**17
+    monkeypatch.setattr(time, "time_ns", lambda: right)
+    assert new_origin() == right
