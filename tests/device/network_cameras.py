@@ -5,6 +5,7 @@ import http.server
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,6 +78,30 @@ def has_rtsp_server() -> bool:
     probe = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstRtsp', '1.0')"
     command = [SYSTEM_PYTHON, "-c", probe]
     return Path(SYSTEM_PYTHON).exists() and not subprocess.run(command, stderr=subprocess.DEVNULL).returncode
+
+
+@contextlib.contextmanager
+def raw_camera(*pieces: bytes, pause: float = 0.0) -> Iterator[str]:
+    """The URL of an HTTP camera that sends these bytes after each request, with a pause between, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(4096)
+                    for piece in pieces:
+                        connection.sendall(piece)
+                        time.sleep(pause)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/video"
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
 
 
 _SDP = """v=0\r

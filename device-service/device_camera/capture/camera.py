@@ -166,7 +166,7 @@ class Camera:
         silent = (self._clock.monotonic_ns() - self._loop.answered_ns) / SECOND
         if not self._requested.is_streaming or self._clock.is_resting:
             return
-        if silent > settings.open_timeout + settings.read_timeout:
+        if silent > settings.open_timeout + self._loop.read_timeout:
             self._health.become(State.LOST, f"{settings.source}: has not answered for {silent:.0f} s")
 
     def close(self) -> None:

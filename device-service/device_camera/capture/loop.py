@@ -27,6 +27,7 @@ from device_camera.timing import SECOND, Clock, RateGate, ThreadClock
 log = logging.getLogger(__name__)
 
 _STEADY = 10 * SECOND  # a stream that lasted this long had recovered: the next back-off starts small again
+_LONGEST_WAIT = 120.0  # seconds for a picture of a camera whose pace is not known
 _WARN_EVERY = 60 * SECOND  # of damaged pictures of one camera; DropReasons counts them all
 OFF = "streaming is off"
 
@@ -198,8 +199,17 @@ class CaptureLoop:
         self._frames = frames
         self._settings = requested.settings  # those in force
         self._failures = 0  # in a row
+        self._slowness = 1.0  # factor of the read time-out, for a camera whose pictures come more slowly
+        self._gap = 0.0  # seconds between the last two pictures of an opening
         self._streaming_ns: int | None = None  # of the first frame since the source was opened
+        self._pictures = 0  # since the source was opened
+        self._is_open = False
         self._chance = random.Random()  # noqa: S311  spreads reconnects, keeps no secret
+
+    @property
+    def read_timeout(self) -> float:
+        """Seconds that a picture is waited for now."""
+        return self._patient(self._settings).read_timeout
 
     def run(self) -> None:
         """Do what is requested until closed; no fault of a source ends it before."""
@@ -244,13 +254,17 @@ class CaptureLoop:
         if requested.is_closing or not requested.is_streaming:
             return False
         if (new := requested.settings) is not old:
-            if new.source != old.source or not source.adapt(new):
+            if new.source != old.source or not source.adapt(self._patient(new)):
                 return False
             self._adopt(new)
         return True
 
     def _take(self, source: Source) -> None:
-        self.answered_ns = self._clock.monotonic_ns()
+        now = self._clock.monotonic_ns()
+        if self._pictures:
+            self._gap = (now - self.answered_ns) / SECOND
+        self._pictures += 1
+        self.answered_ns = now
         frame = self._frames.take(source, is_wanted=self._requested.snapshots.are_wanted)
         if frame is None:
             return
@@ -273,8 +287,9 @@ class CaptureLoop:
         settings = self._requested.settings
         self._adopt(settings)
         self.answered_ns = self._clock.monotonic_ns()
-        with open_source(settings.source, settings, self._clock) as source:
-            self.answered_ns = self._clock.monotonic_ns()
+        self._pictures, self._is_open = 0, False
+        with open_source(settings.source, self._patient(settings), self._clock) as source:
+            self.answered_ns, self._is_open = self._clock.monotonic_ns(), True
             self.facts = Facts(
                 source.native_fps, source.size, source.is_jpeg, source.full_size, settings.encoding.follows
             )
@@ -284,6 +299,21 @@ class CaptureLoop:
     def _adopt(self, settings: CameraSettings) -> None:
         self._settings = settings
         self._frames.adopt(settings)
+
+    def _patient(self, settings: CameraSettings) -> CameraSettings:
+        """Settings with a read time-out that a slow camera keeps."""
+        return replace(settings, read_timeout=min(300.0, settings.read_timeout * self._slowness))
+
+    def _learn(self) -> None:
+        """An open camera that fell silent may be slow: wait longer after it is opened anew.
+
+        Once its pace is known, it is waited for three times as long as its pictures take.
+        """
+        silent = (self._clock.monotonic_ns() - self.answered_ns) / SECOND
+        if self._pictures > 1:
+            self._slowness = max(1.0, 3 * self._gap / self._settings.read_timeout)
+        elif self._is_open and silent > 0.9 * self.read_timeout and self.read_timeout < _LONGEST_WAIT:
+            self._slowness *= 2
 
     def _stop(self, reason: str) -> None:
         """The source has come to its own end."""
@@ -301,6 +331,7 @@ class CaptureLoop:
             self._failures = 0
         self._streaming_ns = None
         self._failures += 1
+        self._learn()
         if self._health.become(State.LOST, reason):
             log.warning("camera %s is lost: %s", self._camera, reason)
         self._rest(self._settings.backoff.delay(self._failures, self._chance))

@@ -150,6 +150,7 @@ def connect(url: SplitResult, options: SourceOptions, cuts: Cuts) -> Connection:
         cuts[:] = [partial(_shut_down, stream)]
         try:
             stream.settimeout(options.open_timeout)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             stream.connect(address)
             if url.scheme.lower() in _TLS:
                 stream = _tls(options).wrap_socket(stream, server_hostname=url.hostname, do_handshake_on_connect=False)

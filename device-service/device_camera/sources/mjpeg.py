@@ -181,7 +181,8 @@ class Multipart:
             return True
         start = self._find_delimiter()
         if start is None:
-            del self._buffer[: max(0, len(self._buffer) - len(self._delimiter) - 8)]  # padding behind a part
+            del self._buffer[: max(0, len(self._buffer) - len(self._delimiter) - 64)]  # padding behind a part
+            self._searched = 0
             return False
         behind, is_closing = start[1], start[2]
         if is_closing:
@@ -340,19 +341,17 @@ def _request(spec: SourceSpec, options: SourceOptions, cuts: Cuts) -> tuple[Head
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unavailable(f"{spec}: redirected to another protocol, http or https expected")
         connection = connect(parts, options, cuts)
-        try:
+        with contextlib.ExitStack() as unless_answered:
+            unless_answered.callback(connection.close)
             connection.send(_lines(parts, authorization))
             head = connection.read_head("HTTP")
-        except BaseException:
-            connection.close()
-            raise
-        if head.status in _REDIRECTS and (location := head.get("location")):
-            url, authorization = urljoin(url, location), ""
-        elif head.status == HTTPStatus.UNAUTHORIZED and not authorization:
-            authorization = _authorization(spec, options, head, parts, home)
-        else:
-            return head, connection
-        connection.close()
+            if head.status in _REDIRECTS and (location := head.get("location")):
+                url, authorization = urljoin(url, location), ""
+            elif head.status == HTTPStatus.UNAUTHORIZED and not authorization:
+                authorization = _authorization(spec, options, head, parts, home)
+            else:
+                unless_answered.pop_all()
+                return head, connection
     raise Unavailable(f"{spec}: more than {_MOST_REQUESTS} redirects")
 
 

@@ -20,7 +20,7 @@ from edgex_kit.supervision import Backoff
 from edgex_kit.wire.errors import Unavailable
 
 from tests.device.frames import is_right, states, take
-from tests.device.network_cameras import HttpCamera, RtspCamera
+from tests.device.network_cameras import HttpCamera, RtspCamera, raw_camera
 
 pytestmark = pytest.mark.integration
 
@@ -213,3 +213,20 @@ def test_a_right_password_given_later_opens_the_camera(
     assert "authentication failed" in camera.status.reason
     camera.change(dataclasses.replace(camera.settings, credentials=Credentials("user", "right")))
     eventually(lambda: camera.status.state is State.STREAMING, 10)
+
+
+@pytest.mark.fault(23)
+def test_a_camera_slower_than_the_read_time_out_stays_streaming_once_its_pace_is_known(
+    open_camera: OpenCamera, pictures: list[Pixels], eventually: Eventually
+) -> None:
+    jpeg = encode_jpeg(pictures[0], Encoding())
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n"
+    part = b"--b\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n"
+    with raw_camera(head, *[part] * 40, pause=0.8) as url:
+        camera, heard = open_camera(url, fps=0, read_timeout=0.3), list[Status]()
+        eventually(lambda: camera.counters.captured >= 5, 20)
+        camera.listen(heard.append)
+        captured = camera.counters.captured
+        eventually(lambda: camera.counters.captured >= captured + 3, 10)
+        assert states(heard) == []
+        camera.close()
