@@ -20,7 +20,7 @@ import pytest
 
 MARK = "EDGEX_VISION_TEST_RUN"
 KINDS = ("integration", "system")
-PEERS = {"broker", "private_broker", "edgex", "open_standin"}  # fixtures that start a process
+PEERS = {"broker", "core", "edgex", "open_standin", "private_broker"}  # fixtures that start a process
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 
 
