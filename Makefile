@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
+LOCK   := $(BIN)/uv pip compile -q --no-header --no-annotate --generate-hashes --universal --python-version 3.11 -c constraints.txt -
 
 SAMPLE     ?= street
 CAMERAS    ?= 1
@@ -20,7 +21,7 @@ SCENARIO   ?=
 BLOCK_INT = $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-long test-edgex conformance check bench bench-quick docs clean
+.PHONY: help setup run test test-unit test-long test-edgex conformance check bench bench-quick lock docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,6 +62,12 @@ bench: $(VENV)/.developed ## figures beside references of the same run (SCENARIO
 
 bench-quick: $(VENV)/.developed ## the same in minutes, for a look
 	@$(BIN)/python -m benchmarks --quick $(SCENARIO)
+
+lock: $(VENV)/.developed ## requirements.txt of the images anew, from constraints.txt: every package with the hashes of its files
+	@$(PIP) install --quiet uv
+	@for service in device-service app-service; do \
+		sed -n '/^dependencies/,/^]/s/^ *"\([^@"]*\)",.*/\1/p' edgex-kit/pyproject.toml $$service/pyproject.toml | $(LOCK) -o $$service/requirements.txt; done
+	@echo hatchling | $(LOCK) -o requirements-build.txt
 
 docs: conformance ## the generated pages anew, and every link followed
 	@$(BIN)/python -m pytest -q tests/test_repository.py

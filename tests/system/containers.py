@@ -36,17 +36,10 @@ CONFIGURATIONS = {
 SCRIPTS = Path(sys.executable).parent
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with compose's `!override`, which concerns merging and not the value."""
-
-
-_Loader.add_constructor("!override", lambda loader, node: loader.construct_mapping(node, deep=True))
-
-
 @functools.cache
 def load(file: str) -> dict[str, Any]:
     """One compose file, shared by all tests."""
-    loaded: dict[str, Any] = yaml.load((ROOT / file).read_text(encoding="utf-8"), _Loader)
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
     return loaded
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -15,22 +16,21 @@ from tests.system.containers import CONFIGURATIONS, DEVICES, OURS, ROOT, SECURE,
 
 pytestmark = pytest.mark.system
 
-# EdgeX 4.0.1, image for image.
+# EdgeX 4.0.2; app-service-configurable has no release of that number.
 IMAGES = {
     "database": "postgres:18.1-alpine3.22",
     "mqtt-broker": "eclipse-mosquitto:2.0.22",
-    "core-keeper": "edgexfoundry/core-keeper:4.0.1",
-    "core-common-config-bootstrapper": "edgexfoundry/core-common-config-bootstrapper:4.0.1",
-    "core-metadata": "edgexfoundry/core-metadata:4.0.1",
-    "core-data": "edgexfoundry/core-data:4.0.1",
-    "core-command": "edgexfoundry/core-command:4.0.1",
+    "core-keeper": "edgexfoundry/core-keeper:4.0.2",
+    "core-common-config-bootstrapper": "edgexfoundry/core-common-config-bootstrapper:4.0.2",
+    "core-metadata": "edgexfoundry/core-metadata:4.0.2",
+    "core-data": "edgexfoundry/core-data:4.0.2",
+    "core-command": "edgexfoundry/core-command:4.0.2",
     "app-rules-engine": "edgexfoundry/app-service-configurable:4.0.1",
     "rules-engine": "lfedge/ekuiper:2.3.1-alpine",
-    "ui": "edgexfoundry/edgex-ui:4.0.1",
+    "ui": "edgexfoundry/edgex-ui:4.0.2",
     "device-camera": f"edgex-vision/device-camera:{version('edgex-device-camera')}",
     "app-inference": f"edgex-vision/app-inference:{version('edgex-app-inference')}",
 }
-FOR_EVERYBODY = {"ui"}  # published on every address
 STARTS_AS_ROOT = {"database"}  # its start script hands over to its own user
 MAY_END = {"core-common-config-bootstrapper"}
 # What is no key of a configuration but read by every EdgeX service, or by EdgeX's start script in secure mode.
@@ -46,8 +46,25 @@ def _definition(name: str) -> dict[str, Any]:
     return services(STACK)[name]
 
 
+@pytest.mark.fault(21)
 def test_the_stack_is_the_release_that_we_were_tested_with() -> None:
     assert {name: service["image"] for name, service in services(STACK).items()} == IMAGES
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("file", [STACK, SECURE])
+def test_services_are_published_on_loopback_alone_and_limited(file: str) -> None:
+    for name, service in services(file).items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        if file == STACK or name in OURS:
+            assert service["mem_limit"], name
+            assert service["pids_limit"], name
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("file", [STACK, DEVICES, SECURE])
+def test_a_compose_file_is_plain_yaml_that_podman_compose_reads_too(file: str) -> None:
+    assert yaml.safe_load((ROOT / file).read_text(encoding="utf-8")) == load(file)
 
 
 @every_service
@@ -57,7 +74,6 @@ def test_a_service_keeps_edgex_s_conventions(name: str) -> None:
     assert service["read_only"] is True
     assert "privileged" not in service
     assert "user" in service or name in STARTS_AS_ROOT
-    assert name in FOR_EVERYBODY or all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert service["hostname"] == service["container_name"]
     assert service["networks"] == ["edgex-network"]
     assert service.get("environment", {}).get("SERVICE_HOST", service["hostname"]) == service["hostname"]
@@ -157,11 +173,28 @@ def test_an_image_is_pinned_and_runs_as_nobody_special(name: str) -> None:
     assert check in re.sub(r'[",\[\]]', "", final[final.index("HEALTHCHECK") :].split("\n", 1)[0])
 
 
+@pytest.mark.fault(34)
+@our_services
+def test_an_image_installs_only_what_its_hashes_name(name: str) -> None:
+    for command in re.findall(r"pip\S* (?:--python \S+ )?(?:install|wheel) [^&\n]*", dockerfile(name)):
+        assert "--require-hashes" in command or "--no-index" in command, command
+    pinned = re.findall(
+        r"^([\w.-]+)==(\S+).*\\\n +--hash=sha256:", (ROOT / OURS[name] / "requirements.txt").read_text(), re.MULTILINE
+    )
+    constraints = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
+    known = dict(re.findall(r"^([\w.-]+)==(\S+)$", constraints, re.MULTILINE))
+    assert {project: known.get(project, release) for project, release in pinned} == dict(pinned)
+    for folder in ("edgex-kit", OURS[name]):
+        wanted = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["dependencies"]
+        names = {re.split(r"[^\w.-]", it, maxsplit=1)[0].lower() for it in wanted}
+        assert names - {"edgex-kit"} <= {project.lower() for project, _ in pinned}
+
+
 @our_services
 def test_what_an_image_is_built_from_gets_past_the_docker_ignore_file(name: str) -> None:
     kept = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE))
     copied = re.findall(r"^COPY (?!--from)(\S+) ", dockerfile(name), re.MULTILINE)
-    assert set(copied) <= kept
+    assert all(kept & {path, path.partition("/")[0]} for path in copied)
     assert all((ROOT / path).exists() for path in kept)
 
 
@@ -177,12 +210,18 @@ def test_the_secure_file_gives_each_of_our_services_its_place(name: str) -> None
     setup, proxy = secure["security-secretstore-setup"]["environment"], secure["security-proxy-setup"]["environment"]
     assert name in setup["EDGEX_ADD_SECRETSTORE_TOKENS"].split(",")
     assert f"message-bus[{name}]" in setup["EDGEX_ADD_KNOWN_SECRETS"].split(",")
-    service = _definition(name)
+    service, ours = _definition(name), secure[name]
     port = service["ports"][0].rsplit(":", 1)[1]
     assert f"{name}.http://{service['hostname']}:{port}" in proxy["EDGEX_ADD_PROXY_ROUTE"].split(",")
-    assert secure[name]["command"] == [name, *service["command"]]
-    assert f"/tmp/edgex/secrets/{name}:/tmp/edgex/secrets/{name}:ro,z" in secure[name]["volumes"]
+    assert ours["command"] == [name, *service["command"]]
+    assert f"/tmp/edgex/secrets/{name}:/tmp/edgex/secrets/{name}:ro,z" in ours["volumes"]
     assert set(load(SECURE)["volumes"]) == {"models", "compiled-models"}
+    different = {"command", "depends_on", "entrypoint", "environment", "volumes"}
+    assert {key: ours[key] for key in ours if key not in different} == {
+        key: service[key] for key in service if key not in different
+    }
+    assert set(ours["volumes"]) > set(service["volumes"])
+    assert {**ours["environment"], "EDGEX_SECURITY_SECRET_STORE": "false"}.items() >= service["environment"].items()
 
 
 @pytest.mark.parametrize("chosen", [[STACK], [STACK, DEVICES]])
