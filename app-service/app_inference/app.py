@@ -61,7 +61,7 @@ class App:
         self._sink = ResultQueue(EdgexBusSink(service.bus, counted[0]), inference.outbox_size, *counted)
         self._publisher = Publisher(service, self._sink, self._view, self._counters)
         self._analyser = FrameAnalyser(
-            service.topics, self._publisher, self._view, self._counters, inference.max_frame_age_s
+            service.topics, self._publisher, self._view, self._counters, inference, settings.images.limits
         )
         self._analyser.plan = Plan(wanted=settings.writable.pipelines)
         self._queue = FrameQueue(self._counters.refused, self._analyser.forget)

@@ -113,6 +113,7 @@ class InferenceSection(Section, kw_only=True, frozen=True):
     state_dir: str = ""  # the state of updates; empty: .state in the models' folder
     cache_dir: str = ""  # for compiled models; empty: compiled in the state's folder, none: none are kept
     max_frame_age: str = "0s"  # older frames are dropped; needs clocks that agree. 0s: any age
+    max_decode_time: str = "2s"  # of CPU; a camera with a picture that takes longer is suspended. 0s: none is
     stuck_after: str = "60s"  # a frame that takes longer means that inference hangs. 0s: it never does
     keep_versions: int = 5  # older than the one that serves; more go after an update. 0: all stay
     scrub_interval: str = "24h"  # between two readings of every version on disk. 0s: never
@@ -143,6 +144,10 @@ class InferenceSection(Section, kw_only=True, frozen=True):
         return parse_duration(self.max_frame_age)
 
     @property
+    def max_decode_time_s(self) -> float:
+        return parse_duration(self.max_decode_time)
+
+    @property
     def stuck_after_s(self) -> float:
         return parse_duration(self.stuck_after)
 
@@ -160,8 +165,13 @@ class InferenceSection(Section, kw_only=True, frozen=True):
             raise Invalid(f"Inference.KeepVersions {self.keep_versions} is negative; 0 keeps all")
         if self.outbox_size < 1:
             raise Invalid(f"Inference.OutboxSize {self.outbox_size} holds no result; expected 1 or more")
-        spans = {"MaxFrameAge": self.max_frame_age, "StuckAfter": self.stuck_after}
-        for key, text in {**spans, "ScrubInterval": self.scrub_interval}.items():
+        spans = {
+            "MaxFrameAge": self.max_frame_age,
+            "MaxDecodeTime": self.max_decode_time,
+            "StuckAfter": self.stuck_after,
+            "ScrubInterval": self.scrub_interval,
+        }
+        for key, text in spans.items():
             try:
                 parse_duration(text)
             except Invalid as error:

@@ -19,6 +19,7 @@ services; one that lacks fewer, or only its end marker, is used."""
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RSTn (table B.1)
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {DHT, 0xC8, 0xCC})
 _MOST_SKIPPED = 256  # bytes between two segments
+_MOST_MARKERS = 10_000  # before the picture data, fill bytes included; real pictures have some ten, or hundred
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _TIFF_ORDERS = {b"Exif\0\0II*\0": "<", b"Exif\0\0MM\0*": ">"}
 _ORIENTATION, _SHORT, _ENTRY_BYTES = 0x0112, 3, 12
@@ -105,25 +106,31 @@ def segments(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
         begin = bytes(data[:2]).hex(" ").upper() or "nothing"
         raise Malformed(f"a JPEG begins with FF D8, {len(data)} bytes came that begin with {begin}")
     at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:  # skipped, as libjpeg does (jdmarker.c, next_marker)
-            skipped = bytes(data[at : at + _MOST_SKIPPED]).find(0xFF)
-            if skipped < 0:
-                raise Malformed(f"a JPEG has {data[at]:02X} at byte {at}, where a marker is expected")
-            at += skipped
-            continue
-        marker = data[at + 1]
-        if marker == 0xFF or marker in _WITHOUT_LENGTH:  # any number of FF may stand before a marker (B.1.1.2)
-            at += 1 if marker == 0xFF else 2
-            continue
-        end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
-        if end > len(data) or marker == EOI[1]:
+    for _ in range(_MOST_MARKERS):
+        if at + 4 > len(data):
             break
-        yield marker, at, end
-        if marker == SOS:
-            return
-        at = end
+        marker = data[at + 1]
+        if data[at] != 0xFF:
+            at += _skipped(data, at)
+        elif marker == 0xFF or marker in _WITHOUT_LENGTH:  # any number of FF may stand before a marker (B.1.1.2)
+            at += 1 if marker == 0xFF else 2
+        else:
+            end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
+            if end > len(data) or marker == EOI[1]:
+                break
+            yield marker, at, end
+            if marker == SOS:
+                return
+            at = end
     raise Malformed(f"a JPEG of {len(data)} bytes ends within its headers")
+
+
+def _skipped(data: bytes | memoryview, at: int) -> int:
+    """Bytes up to the next marker, which libjpeg skips (jdmarker.c, next_marker). Raises Malformed for too many."""
+    skipped = bytes(data[at : at + _MOST_SKIPPED]).find(0xFF)
+    if skipped < 0:
+        raise Malformed(f"a JPEG has {data[at]:02X} at byte {at}, where a marker is expected")
+    return skipped
 
 
 def _frame_size(data: bytes | memoryview, start: int, end: int) -> tuple[int, int]:

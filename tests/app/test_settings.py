@@ -1,13 +1,11 @@
 """Settings are checked once, and a wrong one is named by its key."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
-from app_inference.settings import AppSettings, InferenceSection, PipelineSection, TriggerSection
+from app_inference.settings import AppSettings, PipelineSection, TriggerSection
 from edgex_kit.config import layers as config
 from edgex_kit.wire.errors import Invalid
 
@@ -66,7 +64,7 @@ def test_text_from_core_keeper_is_read_as_what_it_means() -> None:
         ({"Inference": {"Workers": -1}}, "Inference.Workers -1 is negative"),
         ({"Inference": {"KeepVersions": -1}}, "Inference.KeepVersions -1 is negative; 0 keeps all"),
         ({"Inference": {"ScrubInterval": "daily"}}, "Inference.ScrubInterval: 'daily' is no duration"),
-        ({"Inference": {"OutboxSize": 0}}, "Inference.OutboxSize 0 leaves no room"),
+        ({"Inference": {"OutboxSize": 0}}, "Inference.OutboxSize 0 holds no result"),
         ({"Inference": {"StuckAfter": "soon"}}, "Inference.StuckAfter: 'soon' is no duration"),
         ({"Inference": {"MaxFrameAge": "2"}}, "Inference.MaxFrameAge: '2' is no duration"),
     ],
@@ -117,12 +115,3 @@ def test_frames_of_the_message_bus_need_the_message_bus() -> None:
     ):
         settings(MessageBus={"Disabled": True}).check()
     settings(MessageBus={"Disabled": True}, Trigger={"Type": "http"}).check()
-
-
-def test_the_configuration_page_lists_every_key_of_inference_with_its_default() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| `Inference\.(\w+)` \| (?:`([^`]*)`)? ?\|", page, re.MULTILINE))
-    assert told == {
-        field.encode_name: str(getattr(InferenceSection(), field.name))
-        for field in msgspec.structs.fields(InferenceSection)
-    }

@@ -27,7 +27,7 @@ from app_inference.rollout.journal import Journal
 from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.rollout import Deployment, Rollout
 from app_inference.rollout.steps import Step
-from app_inference.settings import PipelineSection
+from app_inference.settings import InferenceSection, PipelineSection
 from edgex_kit.service.metrics import Metrics
 from edgex_kit.wire.topics import Topics
 from openvino import opset13 as op
@@ -137,7 +137,7 @@ class Street:
 
     def _look(self, ended: threading.Event, pause: float) -> None:
         view = LiveView()
-        analyser = FrameAnalyser(Topics(), None, view, FrameCounters(Metrics("app"), view), 0)  # type: ignore[arg-type]
+        analyser = FrameAnalyser(Topics(), None, view, FrameCounters(Metrics("app"), view), InferenceSection())  # type: ignore[arg-type]
         plan = plan_from({"p": PipelineSection(model=MODEL)}, {MODEL: self.slot}, Plan())
         seq = 0
         while not ended.wait(pause):

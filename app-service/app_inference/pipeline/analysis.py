@@ -8,13 +8,14 @@ import time
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
+from edgex_kit.jpeg import LIMITS, Limits
 from edgex_kit.service.service import Service
 from edgex_kit.wire import codec
 from edgex_kit.wire.errors import EdgexError, Invalid, Malformed, NotFound
 from edgex_kit.wire.messages import AddEventRequest, Event, new_id
 from edgex_kit.wire.topics import Topics
 
-from app_inference.errors import InferenceFailed
+from app_inference.errors import ImageBroken, InferenceFailed
 from app_inference.inference.model import Model, Timings
 from app_inference.pipeline.counters import BROKEN, FAILED, NO_PIPELINE, RATE, STALE, FrameCounters
 from app_inference.pipeline.frame import Frame, frame_from_event
@@ -23,12 +24,15 @@ from app_inference.pipeline.plan import Pipeline, Plan
 from app_inference.pipeline.queue import MAX_CAMERAS, Publish, QueuedFrame
 from app_inference.pipeline.results import FrameResult, complete, event_from, is_empty, result_from
 from app_inference.pipeline.samples import Sample, sample_from
-from app_inference.settings import AppSettings
+from app_inference.pipeline.suspension import Suspension
+from app_inference.settings import AppSettings, InferenceSection
 from app_inference.sinks.edgex_bus import Destination
 from app_inference.sinks.queue import ResultQueue
 from app_inference.vision.agreement import agreement
 from app_inference.vision.detections import Result
 from app_inference.vision.image import Image, image_from_bytes
+
+MAX_OVERHEAD = 1 << 20  # bytes of an event beside its picture
 
 
 class Publisher:
@@ -79,14 +83,23 @@ class FrameAnalyser:
     """Analyses queued frames on any number of threads; `plan` may be replaced at any time."""
 
     def __init__(
-        self, topics: Topics, publisher: Publisher, view: LiveView, counters: FrameCounters, max_age_s: float
+        self,
+        topics: Topics,
+        publisher: Publisher,
+        view: LiveView,
+        counters: FrameCounters,
+        inference: InferenceSection,
+        limits: Limits = LIMITS,
     ) -> None:
         self.plan = Plan()
+        self.suspension = Suspension(inference.max_decode_time_s)
         self._camera_of = lru_cache(MAX_CAMERAS)(lambda topic: topics.parse_event(topic).device)
         self._publisher = publisher
         self._view = view
         self._counters = counters
-        self._max_age_s = max_age_s  # 0: any age
+        self._max_age_s = inference.max_frame_age_s  # 0: any age
+        self._limits = limits
+        self._max_message = limits.size * 4 // 3 + MAX_OVERHEAD  # bytes; base64 in JSON
 
     def analyse(self, queued: QueuedFrame) -> None:
         """Analyse one frame. Whatever is wrong with it costs this frame alone, is counted, and is logged once."""
@@ -107,7 +120,9 @@ class FrameAnalyser:
         started = time.perf_counter()
         sizes = [it.served.model.input_size for it in due]
         needed = max(width for width, _ in sizes), max(height for _, height in sizes)
-        image = image_from_bytes(frame.data, needed, all(it.served.model.resolved.keeps_ratio for it in due))
+        keeps_ratio = all(it.served.model.resolved.keeps_ratio for it in due)
+        with self.suspension.decoding(frame.camera):
+            image = image_from_bytes(frame.data, needed, keeps_ratio, self._limits)
         decode_ms = (time.perf_counter() - started) * 1e3
         results = ((pipeline, self._result(pipeline, frame, image, decode_ms)) for pipeline in due)
         return image, [(pipeline, result) for pipeline, result in results if result is not None]
@@ -134,10 +149,13 @@ class FrameAnalyser:
         for topic in topics:
             with contextlib.suppress(Malformed):
                 cameras.add(self._camera_of(topic))
-        for part in (self._view, self._counters, self.plan):
+        for part in (self._view, self._counters, self.plan, self.suspension):
             part.forget(cameras)
 
     def _analysed(self, camera: str, queued: QueuedFrame) -> Publish | None:
+        if len(queued.data) > self._max_message:
+            size, most = len(queued.data) >> 10, self._limits.size >> 10
+            raise ImageBroken(f"a message of {size} KB holds a picture over the limit of {most} KB (Images.MaxSize)")
         frame = frame_from_event(codec.event_of(codec.decode_envelope(queued.data)), queued.received_ns)
         if frame.camera != camera:  # core-data refuses it, too; this also bounds what is kept by name
             raise Malformed(f"an event of '{frame.camera[:80]}' came on the topic of '{camera[:80]}'")

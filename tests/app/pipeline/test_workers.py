@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from app_inference.errors import InferenceFailed
 from app_inference.pipeline.queue import FrameQueue, QueuedFrame
+from app_inference.pipeline.suspension import Suspension
 from app_inference.pipeline.workers import open_workers
 
 
@@ -17,6 +18,7 @@ class Looking:
     def __init__(self, act: Callable[[QueuedFrame], object]) -> None:
         self.act = act
         self.threads: set[str] = set()
+        self.suspension = Suspension(0)
 
     def analyse(self, taken: QueuedFrame) -> None:
         self.threads.add(threading.current_thread().name)
