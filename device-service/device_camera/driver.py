@@ -32,7 +32,6 @@ from device_camera.description import (
 )
 from device_camera.metrics import Meters
 from device_camera.notes import Notes
-from device_camera.publisher import frame_tags
 from device_camera.settings import CameraSettings, check_device
 from device_camera.v4l2.node import CONTROLS
 
@@ -143,9 +142,9 @@ def _at_once(read: Callable[[Target], Any]) -> Getter:
 
 
 async def _picture(target: Target) -> Tagged:
-    """A reading that is a frame, with its tags."""
+    """A picture, tagged with its size alone: core-data keeps every set of tags of an event that it stores for ever."""
     frame = await asyncio.to_thread(target.camera.snapshot, target.patience)
-    return Tagged(frame.jpeg, frame_tags(frame))
+    return Tagged(frame.jpeg, {"width": frame.width, "height": frame.height})
 
 
 async def _start(target: Target, options: Any) -> None:

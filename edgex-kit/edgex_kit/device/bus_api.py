@@ -72,7 +72,7 @@ class Refusals:
     """Messages that could not be understood: each is counted, and at most one a minute is logged."""
 
     def __init__(self, metrics: Metrics, kind: str) -> None:
-        self._count = metrics.counter("MalformedMessages", door=kind)
+        self._count = metrics.counter("MalformedMessages", kind=kind)
         self._kind = kind
         self._logged_at = -_QUIET
         self._unlogged = 0

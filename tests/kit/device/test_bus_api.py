@@ -249,7 +249,7 @@ async def test_an_event_that_makes_no_sense_stops_nothing(open_rig: OpenRig, dev
         rig.service.bus.publish(f"edgex/system-events/core-metadata/device/add/{plain.service_name}", b"\x00")
         publish(rig, "device", "add", plain)
         await until_soon(lambda: rig.devices.has(plain.name), "the next one is followed")
-        assert rig.service.metrics.counter("MalformedMessages", door="system events").value == 2
+        assert rig.service.metrics.counter("MalformedMessages", kind="system events").value == 2
 
 
 def test_malformed_messages_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -257,5 +257,5 @@ def test_malformed_messages_are_counted_and_logged_once_a_minute(caplog: pytest.
     refusals = Refusals(metrics, "commands")
     for _ in range(10_000):
         refusals.note(Message("edgex/x", b"?"), Malformed("no JSON"))
-    assert metrics.counter("MalformedMessages", door="commands").value == 10_000
+    assert metrics.counter("MalformedMessages", kind="commands").value == 10_000
     assert len(caplog.records) == 1
