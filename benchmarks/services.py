@@ -131,7 +131,8 @@ def open_device_camera(
     ]
     (folder / "devices").mkdir(parents=True, exist_ok=True)
     (folder / "devices" / "cameras.yaml").write_text(yaml.safe_dump({"deviceList": devices}))
-    environment = {**_own(), "DEVICE_DEVICESDIR": str(folder / "devices")}
+    allowed = {"DRIVER_ALLOWEDPATHS": "*", "DRIVER_ALLOWEDHOSTS": "*, 127.0.0.0/8"}
+    environment = {**_own(), **allowed, "DEVICE_DEVICESDIR": str(folder / "devices")}
     metadata = int(core["metadata"].rpartition(":")[2])
     arguments = [f"--commonConfig={_common_file(folder, broker, metadata)}"]
     with _open("device_camera", arguments, environment, cores, folder) as camera:

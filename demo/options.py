@@ -100,6 +100,16 @@ def split_login(source: str) -> tuple[str, Login | None]:
     return bare, (unquote(parts.username), unquote(parts.password or ""))
 
 
+def allowed(options: Options) -> dict[str, str]:
+    """Environment of device-camera that allows what was typed, and the sample video."""
+    host = urlsplit(options.source).hostname if "://" in options.source else None
+    paths = f"{options.cache}, {Path(options.source.removeprefix('file:') or '.').absolute()}"
+    return {
+        "DRIVER_ALLOWEDHOSTS": f"*, {host}" if host else "*",
+        "DRIVER_ALLOWEDPATHS": paths if paths.count(",") == 1 else "*",
+    }
+
+
 def write_cameras(options: Options, source: str, login: Login | None) -> None:
     """Write a device file, which device-camera provisions. User and password are not in it."""
     camera = {"Source": source, "Fps": options.fps, **({"SecretName": SECRET} if login else {})}

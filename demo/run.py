@@ -13,7 +13,7 @@ from edgex_kit.wire.errors import EdgexError
 from rich.console import Console
 
 from demo.check import check_named, check_ports
-from demo.options import Login, Options, parse_options, split_login, store_login, write_cameras
+from demo.options import Login, Options, allowed, parse_options, split_login, store_login, write_cameras
 from demo.processes import Child, running, until_dead, until_up
 from demo.samples import SAMPLES, sample_model, sample_video
 from demo.table import show
@@ -71,7 +71,8 @@ async def _run(options: Options, model: str, login: Login | None, console: Conso
         "WRITABLE_PIPELINES_DEFAULT_MODEL": model,
         "WRITABLE_PIPELINES_DEFAULT_MODELTYPE": options.model_type,
     }
-    camera = SERVICES | {"SERVICE_PORT": str(ports.camera), "DEVICE_DEVICESDIR": str(folder / "devices")}
+    camera = SERVICES | allowed(options)
+    camera |= {"SERVICE_PORT": str(ports.camera), "DEVICE_DEVICESDIR": str(folder / "devices")}
 
     async with contextlib.AsyncExitStack() as stack:
 

@@ -32,6 +32,8 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 pytest_plugins = ["tests.processes"]
 os.environ.setdefault("EDGEX_SECURITY_SECRET_STORE", "false")  # what is not set is secure
+os.environ.setdefault("DRIVER_ALLOWEDHOSTS", "*, localhost, 127.0.0.0/8, ::1")  # cameras of tests are on this machine
+os.environ.setdefault("DRIVER_ALLOWEDPATHS", "*")
 os.environ.setdefault("INFERENCE_PRECISION", "f32")  # results must not depend on the processor
 
 

@@ -15,6 +15,7 @@ from edgex_kit.device.events import Outbox
 from edgex_kit.device.operating_state import Operating
 from edgex_kit.device.registration import Registration
 from edgex_kit.device.rest_api import command_routes
+from edgex_kit.service.metrics import metrics_route
 from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.service.server import open_server
 from edgex_kit.service.service import Service, run
@@ -51,7 +52,7 @@ async def serve(service: Service[CameraService]) -> None:
     async with open_cameras(
         devices,
         settings_for=lambda device: settings_from_device(
-            device, live.now.writable.camera, service.secrets.get, live.now.images.limits
+            device, live.now.writable.camera, service.secrets.get, live.now.images.limits, live.now.driver.access
         ),
         publish=FrameStream(service, outbox, devices).run,
         listeners=[CameraStates(devices, operating).follow, states.follow],
@@ -65,6 +66,7 @@ async def serve(service: Service[CameraService]) -> None:
             *common_routes(service.name, lambda: live.tree, service.secrets),
             *command_routes(service, commands, outbox),
             *discovery_routes(discovery),
+            metrics_route(service.metrics),
         ]
         async with (
             asyncio.TaskGroup() as tasks,

@@ -19,7 +19,7 @@ from edgex_kit.wire.errors import DriverFailed, EdgexError
 
 from device_camera.capture.camera import Camera
 from device_camera.capture.state import State, Status
-from device_camera.settings import CameraSettings
+from device_camera.settings import CameraSettings, unknown_keys
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Cameras:
         self._listeners = listeners
         self._entries: dict[str, _Entry] = {}
         self._problems: dict[str, str] = {}  # why a device has no camera
+        self._unknown: dict[str, dict[str, str]] = {}  # keys of a device that mean nothing, as they were logged
         self._tasks: set[asyncio.Task[None]] = set()
         # One camera of a name at a time: the next one waits here until the source is closed.
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -110,6 +111,7 @@ class Cameras:
 
     def _settings_of(self, name: str) -> CameraSettings | None:
         """The settings that the device requests, or None and the reason in `_problems`."""
+        self._warn_of_unknown_keys(self._devices.get(name))
         try:
             settings = self._settings_for(self._devices.get(name))
         except EdgexError as error:
@@ -120,6 +122,14 @@ class Cameras:
             return None
         self._problems.pop(name, None)
         return settings
+
+    def _warn_of_unknown_keys(self, device: Device) -> None:
+        unknown = unknown_keys(device)
+        for key, nearest in unknown.items():
+            if key not in self._unknown.get(device.name, {}):
+                hint = f"; is {nearest} meant?" if nearest else ""
+                log.warning("device '%s': protocols.Camera.%s is not known%s", device.name, key[:80], hint)
+        self._unknown[device.name] = unknown
 
     def _notify(self, name: str, status: Status) -> None:
         for listener in self._listeners:
@@ -148,6 +158,7 @@ class Cameras:
             entry.begun.set()  # a command that waits for it ends with "closed"
         if not self._devices.has(name):
             self._problems.pop(name, None)
+            self._unknown.pop(name, None)
 
     async def _run(self, camera: Camera, lock: asyncio.Lock, begun: asyncio.Event) -> None:
         async with lock, _opened(camera):

@@ -1,12 +1,18 @@
 """Settings of device-camera: EdgeX's sections for device services and the defaults of a camera."""
 
+import re
+
 from edgex_kit.config.settings import Section, ServiceSection
 from edgex_kit.device.settings import DeviceSection, DeviceSettings, DeviceWritable
 from edgex_kit.wire.durations import parse_duration
 from edgex_kit.wire.errors import Invalid
 from msgspec import field
 
+from device_camera.frame import CHROMA
+from device_camera.sources.access import Access
+
 PORT = 59985
+_SIZE = re.compile(r"(auto|\d{0,5}x\d{0,5})?")
 LEAST_LEASE = 30  # seconds; app-inference repeats its request every 20, up to 6 later if another camera is silent
 
 
@@ -26,6 +32,17 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
     reconnect_most: str = "30s"
 
     def __post_init__(self) -> None:
+        """Raise ValueError, which the reader of a configuration reports with the section's key."""
+        for key, is_right, expected in (
+            ("Fps", 0 <= self.fps <= 1000, "frames a second from 0 to 1000"),
+            ("Quality", 1 <= self.quality <= 100, "a JPEG quality from 1 to 100"),
+            ("Chroma", self.chroma in CHROMA, f"one of {', '.join(CHROMA)}"),
+            ("Size", _SIZE.fullmatch(self.size.strip().lower()) is not None, "a size such as 640x480, auto or nothing"),
+        ):
+            if not is_right:
+                raise ValueError(f"{key}: {expected} expected")
+        for key in ("open_timeout", "read_timeout", "reconnect_first", "reconnect_most", "max_frame_age"):
+            _check_duration(key, getattr(self, key))
         _check_lease(self.size_lease)
 
     @property
@@ -37,12 +54,16 @@ class CameraDefaults(Section, kw_only=True, frozen=True):
         return parse_duration(self.size_lease)
 
 
-def _check_lease(text: str) -> None:
-    """Raise ValueError, which the reader of a configuration reports with the section's key."""
+def _check_duration(key: str, text: str) -> float:
+    """Its seconds. Raises ValueError."""
     try:
-        seconds = parse_duration(text)
+        return parse_duration(text)
     except Invalid as error:
-        raise ValueError(f"SizeLease: {error}") from error
+        raise ValueError(f"{''.join(word.title() for word in key.split('_'))}: {error}") from error
+
+
+def _check_lease(text: str) -> None:
+    seconds = _check_duration("size_lease", text)
     if seconds < LEAST_LEASE:
         why = "app-inference repeats its request every 20s, and sizes would go up and down"
         raise ValueError(f"SizeLease: {LEAST_LEASE}s at the least expected, got '{text}'; {why}")
@@ -72,10 +93,22 @@ class CameraSection(DeviceSection, kw_only=True, frozen=True):
 
 
 class DriverSection(Section, kw_only=True, frozen=True):
-    """Where discovery finds cameras."""
+    """Where discovery finds cameras, and where cameras may be opened from."""
 
     sysfs: str = "/sys"
     dev: str = "/dev"
+    allowed_hosts: str = "*"  # names, addresses, networks; *: all but this machine's and link-local ones
+    allowed_paths: str = "./cameras, /cameras"  # folders of files that are cameras; *: all
+
+    def __post_init__(self) -> None:
+        try:
+            self.access  # noqa: B018  checked
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def access(self) -> Access:
+        return Access.parse(self.allowed_hosts, self.allowed_paths)
 
 
 class CameraService(DeviceSettings, kw_only=True, frozen=True):

@@ -73,7 +73,7 @@ class CameraDriver:
 
     def check(self, device: Device) -> None:
         """Raise Invalid for a device whose protocol properties describe no camera."""
-        check_device(device, self._service.settings.writable.camera)
+        check_device(device, self._service.settings.writable.camera, self._service.settings.driver.access)
 
     async def _target(self, device: Device) -> "Target":
         camera = await self._cameras.ready(device.name)

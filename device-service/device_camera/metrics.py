@@ -1,6 +1,7 @@
 """The cameras' counters as metrics, and how many pictures a second each of them really takes.
 
-FramesCaptured, FramesPublished and FramesDropped carry the device, and dropped ones the reason.
+FramesCaptured, FramesPublished, FramesDropped and CameraUp (1 while frames come) carry the device, and dropped ones the
+reason.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from edgex_kit.service.metrics import Metrics
 
 from device_camera.cameras import Cameras
 from device_camera.capture.camera import Camera
+from device_camera.capture.state import State
 
 _EVERY = 1.0  # seconds
 _WINDOW = 5  # samples that a rate is the mean of
@@ -55,6 +57,7 @@ class Meters:
 
     def _count(self, camera: Camera) -> None:
         counters, counter = camera.counters, self._metrics.counter
+        self._metrics.gauge("CameraUp", device=camera.name).set(camera.status.state is State.STREAMING)
         counter("FramesCaptured", device=camera.name).value = counters.captured
         counter("FramesPublished", device=camera.name).value = counters.published
         for reason, dropped in counters.dropped.items():

@@ -5,9 +5,12 @@
 core-metadata and its users write numbers and booleans as text as well, so both are accepted.
 """
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from edgex_kit.jpeg import LIMITS, Limits
 from edgex_kit.supervision import Backoff
@@ -17,11 +20,17 @@ from edgex_kit.wire.errors import Invalid, NotFound
 
 from device_camera.config import CameraDefaults
 from device_camera.frame import Encoding, Size
+from device_camera.sources.access import UNRESTRICTED, Access
 from device_camera.sources.base import Credentials, Kind, SourceOptions, SourceSpec
 from device_camera.sources.factory import parse_source
 
 PROTOCOL = "Camera"
 FREE_FORM = "CustomMetadata"
+_KEYS = {
+    *("Source", "SecretName", "Fps", "Size", "Quality", "Chroma", "AutoStreaming", "Loop", "CaptureFps"),
+    *("OpenTimeout", "ReadTimeout", "VerifyTls"),
+    *("FriendlyName", "CardName", "Port", "SerialNumber"),  # of notes and of discovery
+}
 _AUTO = "auto"  # the size that the subscribers of the frames request
 _TRUE, _FALSE = {"1", "t", "true", "yes", "on"}, {"0", "f", "false", "no", "off"}
 _SECRETS = ("password", "passwd", "pwd", "token")
@@ -40,17 +49,25 @@ class CameraSettings(SourceOptions):
     backoff: Backoff = field(default_factory=Backoff)
 
 
-def check_device(device: Device, defaults: CameraDefaults) -> None:
-    """Raise Invalid, with the reason, for a device this service cannot run. A secret may be stored later."""
+def check_device(device: Device, defaults: CameraDefaults, access: Access = UNRESTRICTED) -> None:
+    """Raise Invalid or Forbidden for a device this service cannot run. A secret may be stored later."""
     properties = _camera_properties(device)
     for key in properties:
         if key.lower() in _SECRETS:
             raise Invalid(f"protocols.Camera.{key}: credentials belong into a secret that SecretName names, not here")
-    _settings_from(properties, defaults, credentials=None)
+    source = _settings_from(properties, defaults, credentials=None).source
+    if source.kind in (Kind.HTTP, Kind.RTSP):
+        access.check_host(urlsplit(source.location).hostname or "")
+    elif source.kind is Kind.PATH:
+        access.check_path(Path(source.location))
 
 
 def settings_from_device(
-    device: Device, defaults: CameraDefaults, secret: GetSecret, limits: Limits = LIMITS
+    device: Device,
+    defaults: CameraDefaults,
+    secret: GetSecret,
+    limits: Limits = LIMITS,
+    access: Access = UNRESTRICTED,
 ) -> CameraSettings:
     """The settings of a device's camera. Raises Invalid, and NotFound for a secret that is not there."""
     properties = _camera_properties(device)
@@ -60,7 +77,18 @@ def settings_from_device(
         if "username" not in keys or "password" not in keys:
             raise NotFound(f"secret '{name}' needs the keys username and password")
         credentials = Credentials(keys["username"], keys["password"])
-    return replace(_settings_from(properties, defaults, credentials), limits=limits)
+    return replace(_settings_from(properties, defaults, credentials), limits=limits, access=access)
+
+
+def unknown_keys(device: Device) -> dict[str, str]:
+    """Keys of protocols.Camera that mean nothing, each with the known key that is nearest, "" if none is near."""
+    known = {key.lower(): key for key in _KEYS}
+    found = {}
+    for key in device.protocols.get(PROTOCOL, {}):
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key.lower()[:40], known, n=1)
+            found[key] = known[near[0]] if near else ""
+    return found
 
 
 def parse_size(text: str) -> Size | None:
@@ -135,7 +163,9 @@ def _camera_properties(device: Device) -> Mapping[str, Any]:
     properties = device.protocols.get(PROTOCOL)
     if not properties or not str(properties.get("Source", "") or "").strip():
         others = ", ".join(sorted(device.protocols)) or "none"
-        raise Invalid(f"device '{device.name}' needs protocols.Camera.Source; its protocols are: {others}")
+        meant = [key for key, nearest in unknown_keys(device).items() if nearest == "Source"]
+        hint = f"protocols.Camera has {meant[0]}" if meant else f"its protocols are: {others}"
+        raise Invalid(f"device '{device.name}' needs protocols.Camera.Source; {hint}")
     return properties
 
 

@@ -156,6 +156,18 @@ async def test_a_device_whose_camera_cannot_be_has_a_reason(world: World) -> Non
     await until_soon(lambda: is_streaming(world), "it streams now")
 
 
+@pytest.mark.fault(27)
+async def test_an_unknown_key_is_logged_once_with_the_nearest_known_one(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.devices.put(with_camera(device(), Colour="red", quality=5, Nonsense=1))
+    world.devices.put(with_camera(device(), Colour="red", quality=5, Nonsense=1, Fps=3))
+    said = [record.message for record in caplog.records if "is not known" in record.message]
+    assert len(said) == 3
+    assert any("quality" in line and "Quality" in line for line in said)
+    await until_soon(lambda: is_streaming(world), "it streams all the same")
+
+
 async def test_a_source_that_becomes_wrong_closes_the_camera(world: World) -> None:
     world.devices.put(device())
     await until_soon(lambda: is_streaming(world), "it streams")

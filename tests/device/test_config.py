@@ -62,6 +62,19 @@ def test_cameras_need_the_message_bus() -> None:
     CameraService().check()
 
 
+@pytest.mark.fault(6)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("Fps", "-1"), ("Quality", "0"), ("Quality", "500"), ("Chroma", "9:9"), ("Size", "big")),
+        *(("OpenTimeout", "soon"), ("ReadTimeout", ""), ("ReconnectFirst", "x"), ("MaxFrameAge", "1 hour")),
+    ],
+)
+def test_a_default_that_no_camera_can_have_is_refused_with_its_key(key: str, value: str) -> None:
+    with pytest.raises(Invalid, match=key):
+        config.check(CameraService, ("core-keeper", {"Writable": {"Camera": {key: value}}}))
+
+
 def with_lease(text: str) -> Layers:
     return Layers(private={"Writable": {"Camera": {"SizeLease": text}}}, origin="core-keeper")
 

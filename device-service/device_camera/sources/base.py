@@ -13,6 +13,7 @@ from edgex_kit.wire.errors import Invalid, Unavailable
 from edgex_kit.wire.redact import redact
 
 from device_camera.frame import Encoding, Picture, Size
+from device_camera.sources.access import UNRESTRICTED, Access
 
 
 class Kind(StrEnum):
@@ -62,6 +63,7 @@ class SourceOptions:
     read_timeout: float = 10.0  # seconds without a picture, then the camera is lost
     verify_tls: bool = True  # https: the certificate must be trusted
     limits: Limits = LIMITS  # of one picture, checked before it is read or decoded
+    access: Access = UNRESTRICTED  # which hosts and files may be opened
 
     def __post_init__(self) -> None:
         if not (0 <= self.fps <= 1000 and 0 <= self.capture_fps <= 1000):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import SplitResult
 
-from edgex_kit.wire.errors import Malformed, Unavailable
+from edgex_kit.wire.errors import EdgexError, Malformed
 
 from device_camera.sources.base import SourceOptions
 from device_camera.timing import Clock
@@ -133,7 +133,7 @@ def time_limit(seconds: float, clock: Clock) -> Iterator[Cuts]:
     try:
         with clock.interruptible(cut):
             yield cuts
-    except (OSError, Malformed, Unavailable):
+    except (OSError, EdgexError):
         if is_late.is_set():
             raise TimeoutError from None
         raise
@@ -142,10 +142,13 @@ def time_limit(seconds: float, clock: Clock) -> Iterator[Cuts]:
 
 
 def connect(url: SplitResult, options: SourceOptions, cuts: Cuts) -> Connection:
-    """A connection to the host of `url`; `cuts` gets what ends it, also while it is made. Raises OSError."""
+    """A connection to the host of `url`; `cuts` gets what ends it, also while it is made. Raises OSError, Forbidden."""
+    host = url.hostname or ""
+    options.access.check_host(host)
     port = url.port or _PORTS[url.scheme.lower()]
     last: OSError = socket.gaierror("no address")
-    for family, address in _addresses(url.hostname or "", port, options.open_timeout):
+    for family, address in _addresses(host, port, options.open_timeout):
+        options.access.check_address(host, str(address[0]))
         stream = socket.socket(family, socket.SOCK_STREAM)
         cuts[:] = [partial(_shut_down, stream)]
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 from edgex_kit.jpeg import check_size
-from edgex_kit.wire.errors import Malformed, Unavailable
+from edgex_kit.wire.errors import Forbidden, Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Pixels
@@ -38,7 +38,7 @@ class FileSource(Source):
     def __init__(self, spec: SourceSpec, options: SourceOptions, clock: Clock) -> None:
         self._spec = spec
         self._path = Path(spec.location).absolute()
-        self._limits = options.limits
+        self._limits, self._access = options.limits, options.access
         self._loop = options.loop
         self._clock = clock
         self._pace = Pace(clock)
@@ -103,7 +103,10 @@ class FileSource(Source):
     def _file_identity(self) -> tuple[int, int]:
         """Device and inode of the file. Raises Unavailable when there is none, or none that can be read."""
         try:
+            self._access.check_path(self._path)
             found = check_regular(self._path)
+        except Forbidden as error:
+            raise Unavailable(str(error)) from error
         except OSError as error:
             raise Unavailable(f"{self._spec}: {cause_from_error(error)}") from error
         return found.st_dev, found.st_ino

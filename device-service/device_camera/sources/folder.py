@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgex_kit.jpeg import SOI, check_size
-from edgex_kit.wire.errors import Malformed, Unavailable
+from edgex_kit.wire.errors import Forbidden, Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, decode_picture
@@ -49,8 +49,11 @@ class FolderSource(Source):
     def retrieve(self) -> Picture:
         picture = self._pictures[self._at]
         try:
+            self._access.check_path(picture)
             check_size(check_regular(picture).st_size, 0, 0, self._limits)
             data = picture.read_bytes()
+        except Forbidden as error:
+            raise Malformed(str(error)) from error
         except FileNotFoundError as error:
             if not self._path.exists():
                 raise Unavailable(f"{self._spec}: no such file") from error
@@ -63,7 +66,7 @@ class FolderSource(Source):
             raise Malformed(f"{picture}: {error}") from error
 
     def adapt(self, options: SourceOptions) -> bool:
-        self._loop, self._limits = options.loop, options.limits
+        self._loop, self._limits, self._access = options.loop, options.limits, options.access
         self.native_fps = options.fps or _UNSAID_FPS
         return True
 
@@ -79,12 +82,15 @@ class FolderSource(Source):
 
     def _list(self) -> list[Path]:
         try:
+            self._access.check_path(self._path)
             if not self._path.is_dir():
                 check_regular(self._path)
                 return [self._path]
             found = [
                 it for it in self._path.iterdir() if is_picture(it) and it.is_file() and not it.name.startswith(".")
             ]
+        except Forbidden as error:
+            raise Unavailable(str(error)) from error
         except OSError as error:
             raise Unavailable(f"{self._spec}: {cause_from_error(error)}") from error
         if not found:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from edgex_kit.jpeg import EOI, SOI, read_header
-from edgex_kit.wire.errors import Malformed, Unavailable
+from edgex_kit.wire.errors import Forbidden, Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, decode_picture
@@ -327,7 +327,7 @@ def _answered(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Iterato
                 _check(spec, head)
         except OSError as error:
             raise Unavailable(f"{spec}: {cause_from_error(error)}") from error
-        except Malformed as error:
+        except (Malformed, Forbidden) as error:
             raise Unavailable(f"{spec}: {error}") from error
         yield head, connection
 

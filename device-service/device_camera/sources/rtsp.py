@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from edgex_kit.wire.errors import Malformed, Unavailable
+from edgex_kit.wire.errors import Forbidden, Malformed, Unavailable
 
 from device_camera.errors import cause_from_error
 from device_camera.frame import Pixels
@@ -191,7 +191,7 @@ def fetch_cause(spec: SourceSpec, options: SourceOptions, clock: Clock) -> str:
                 offers = parse_challenges(head.all("www-authenticate"))
                 answer = build_authorization(offers, "DESCRIBE", spec.location, options.credentials)
                 head = _describe(spec, options, cuts, answer) if answer else head
-    except Malformed as error:
+    except (Malformed, Forbidden) as error:
         return str(error)
     except OSError as error:
         return cause_from_error(error)
