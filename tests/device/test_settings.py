@@ -77,7 +77,7 @@ def test_a_secret_that_is_not_there_is_named(name: str, text: str) -> None:
     [
         ({}, "needs protocols.Camera.Source; its protocols are: none"),
         ({"USB": {"Path": "/dev/video0"}}, "its protocols are: USB"),
-        ({"Camera": {"Sorce": "pattern:"}}, "needs protocols.Camera.Source; protocols.Camera has Sorce"),
+        ({"Camera": {"source": "pattern:"}}, "needs protocols.Camera.Source; protocols.Camera has source"),
         ({"Camera": {"Source": " "}}, "needs protocols.Camera.Source"),
         ({"Camera": {"Source": "gopher://x"}}, "gopher"),
         ({"Camera": {"Source": "rtsp://me:secret1@host/x"}}, "SecretName"),
