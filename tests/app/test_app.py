@@ -39,6 +39,11 @@ PIPELINES = {
     "strict": {"Model": "meter", "Cameras": "strict-cam", "Threshold": 0.9, "PublishEmpty": False},
 }
 
+# 65536 more empty scans than a camera would send
+SCANS = b"\xff\xd8\xff\xc2\x00\x11\x08\x00\x20\x00\x20\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01" + (
+    b"\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00" * 65536
+)
+
 
 @pytest.fixture(scope="module")
 def app(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
@@ -236,6 +241,28 @@ def test_our_own_results_are_not_analysed(app: App, stage: Stage, unique: str) -
     assert (row["framesReceived"], row["dropped"]) == (5, {})
     assert sum(app.status()["dropped"].values()) == before
     assert len(stage.of(unique)) == 5
+
+
+@pytest.mark.fault(24)
+def test_frames_that_the_broker_lost_are_counted(app: App, stage: Stage, unique: str) -> None:
+    for number in (1, 2, 6):
+        before = len(stage.of(unique))
+        stage.show(unique, seq=number, published=number)
+        until(lambda before=before: len(stage.of(unique)) > before, "the result")
+    row = app.camera(unique)
+    assert (row["framesReceived"], row["framesLost"]) == (3, 3)
+    assert [it.said["droppedSinceLast"] for it in stage.of(unique)] == [0, 0, 3]
+
+
+@pytest.mark.fault(3)
+def test_a_picture_bomb_costs_its_camera_one_frame_and_the_others_nothing(app: App, stage: Stage, unique: str) -> None:
+    stage.publish(f"frames/device-camera/vision-camera/{unique}/Frame", frame_message(frame_event(unique, SCANS)))
+    started = time.monotonic()
+    stage.show(f"{unique}-yard")
+    until(lambda: stage.of(f"{unique}-yard"), "another camera's result")
+    assert time.monotonic() - started < 5
+    until(lambda: app.camera(unique).get("dropped") == {"ImageBroken": 1}, "the bomb is counted")
+    assert "MaxScans" in app.camera(unique)["lastError"]
 
 
 @pytest.mark.parametrize(("kind", "media_type"), [(".jpg", "image/jpeg"), (".png", "image/png")])

@@ -56,11 +56,16 @@ class Publisher:
         def publish(passed: int) -> None:
             last = queued.camera_queue.last_result
             for pipeline, result in results:
-                complete(result, pipeline, frame, image, passed - last.get(pipeline.id, 0) - 1)
-                last[pipeline.id] = passed
+                before = last.get(pipeline.id, (0, 0))
+                dropped = passed - before[0] - 1
+                if before[1] and frame.published > before[1]:  # also those that were lost before they arrived here
+                    dropped = max(dropped, frame.published - before[1] - 1)
+                complete(result, pipeline, frame, image, dropped)
+                last[pipeline.id] = passed, frame.published
                 if pipeline.section.publish_empty or not is_empty(result):
                     self._publish(result, queued.topic)
                 self._view.answered(frame, result)
+            self._counters.answered(frame, time.time_ns())
 
         return publish
 
@@ -160,6 +165,7 @@ class FrameAnalyser:
         if frame.camera != camera:  # core-data refuses it, too; this also bounds what is kept by name
             raise Malformed(f"an event of '{frame.camera[:80]}' came on the topic of '{camera[:80]}'")
         self._view.arrived(frame, queued.replaced)
+        self._counters.arrived(frame, queued.arrived)
         due = self._due(frame)
         if not due:
             return None

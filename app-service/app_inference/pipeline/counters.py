@@ -1,4 +1,5 @@
-"""What became of every frame, counted by camera: received = analysed + dropped for one reason or another.
+"""What became of every frame, counted by camera: received = analysed + dropped for one reason or another. Frames
+that were lost before they came are counted apart.
 
 The counts are both telemetry and status. What a person should know is logged once for each camera and reason, then only
 counted: a broken camera sends thirty broken frames a second.
@@ -8,12 +9,14 @@ import logging
 import threading
 import time
 from collections.abc import Set
+from typing import NamedTuple
 
 from edgex_kit.service.metrics import Counter, Histogram, Metrics
 from edgex_kit.wire.errors import EdgexError, Invalid, Malformed
 
 from app_inference.errors import ImageBroken, NoPicture
 from app_inference.inference.model import Model, Timings
+from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.live_view import LiveView
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,14 @@ STEPS = ("decode", "pre", "infer", "post")
 LINES = 20  # an hour and reason: many broken cameras do not flood the log
 
 
+class _Gap(NamedTuple):
+    """The numbers of a camera's newest frame. `published` begins anew when the camera restarts."""
+
+    published: int
+    arrived: int
+    missing: int  # published minus arrived
+
+
 class FrameCounters:
     """Counts frames, and logs why they are dropped. Any thread may call."""
 
@@ -43,6 +54,9 @@ class FrameCounters:
         self._messages = metrics.counter("MessagesReceived")
         self._received: dict[str, Counter] = {}  # by camera, as the next
         self._analysed: dict[str, Counter] = {}
+        self._latency: dict[str, Histogram] = {}
+        self._gaps: dict[str, _Gap] = {}
+        self._wait = metrics.histogram("QueueWaitMs")
         self._processed: dict[str, Counter] = {}  # by pipeline
         self._steps: dict[str, list[Histogram]] = {}  # digest -> one for each of STEPS
         self._logged: dict[str, set[str]] = {}  # camera -> reasons
@@ -54,6 +68,30 @@ class FrameCounters:
         self._counter(self._received, "FramesReceived", camera).add(1 + replaced)
         if replaced:
             self._of("FramesDropped", camera, reason=REPLACED).add(replaced)
+
+    def arrived(self, frame: Frame, arrived: int) -> None:
+        """A frame was read; it is the `arrived`-th that came of its camera. Counts those that were published and never
+        came: the broker or the network dropped them."""
+        self._wait.add(max(0.0, (time.time_ns() - frame.received_ns) / 1e6))
+        if not frame.published:
+            return
+        missing = frame.published - arrived
+        with self._lock:
+            before = self._gaps.get(frame.camera)
+            if before is not None and arrived < before.arrived:  # a later one, read by another worker, has told as much
+                return
+            self._gaps[frame.camera] = _Gap(frame.published, arrived, missing)
+            if before is not None and frame.published > before.published and missing > before.missing:
+                self._of("FramesLost", frame.camera).add(missing - before.missing)
+
+    def answered(self, frame: Frame, now_ns: int) -> None:
+        """The results of a frame were published."""
+        latency = self._latency.get(frame.camera)
+        if latency is None:
+            with self._lock:
+                latency = self._metrics.histogram("ResultLatencyMs", camera=frame.camera)
+                self._latency[frame.camera] = latency
+        latency.add(max(0.0, (now_ns - frame.capture_ns) / 1e6))
 
     def refused(self) -> None:
         """A frame could not be queued; its camera is not known, since nobody has parsed it."""
@@ -111,7 +149,7 @@ class FrameCounters:
         with self._lock:
             self._metrics.forget(camera=cameras)
             for camera in cameras:
-                for kept in (self._logged, self._received, self._analysed):
+                for kept in (self._logged, self._received, self._analysed, self._latency, self._gaps):
                     kept.pop(camera, None)
 
     def _counter(self, kept: dict[str, Counter], name: str, camera: str) -> Counter:

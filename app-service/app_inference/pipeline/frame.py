@@ -27,6 +27,7 @@ class Frame:
     media_type: str  # one of MEDIA_TYPES
     full_size: Size | None = None  # of a camera that makes its pictures smaller on request
     received_ns: int = 0  # UNIX time
+    published: int = 0  # counts what the camera published, from 1; 0: not said
 
 
 def frame_from_event(event: Event, received_ns: int = 0) -> Frame:
@@ -55,6 +56,7 @@ def frame_from_event(event: Event, received_ns: int = 0) -> Frame:
         media_type=media_type,
         full_size=_size(tags.get("fullSize")),
         received_ns=received_ns,
+        published=_whole(tags.get("published"), 0),
     )
 
 

@@ -35,14 +35,16 @@ class CameraQueue:
     topic: str
     waiting: bytes | None = None
     received_ns: int = 0  # UNIX time
+    newest: int = 0  # `arrived` then
     arrival: int = 0  # the FrameQueue's count of frames then: larger is fresher
+    arrived: int = 0  # frames that came, replaced and refused ones included
     replaced: int = 0  # since the last frame taken
     taken: int = 0
     served: int = 0  # frames taken, and those it counts as having had while it was silent
 
     finished: int = 0
     passed: int = 0
-    last_result: dict[str, int] = field(default_factory=dict)  # for the publisher: pipeline -> `passed` then
+    last_result: dict[str, tuple[int, int]] = field(default_factory=dict)  # for the publisher: by pipeline
     _early: dict[int, tuple[int, Publish | None]] = field(default_factory=dict)  # finished before an earlier ticket
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,6 +88,8 @@ class FrameQueue:
         """Store a frame in the place of one that no worker took. Never waits."""
         with self._ready:
             camera = self._camera(topic)
+            if camera is not None:
+                camera.arrived += 1
             if camera is None or self._bytes + len(data) - len(camera.waiting or b"") > MAX_WAITING:
                 self._refuse()
                 return
@@ -94,6 +98,7 @@ class FrameQueue:
                 self._bytes -= len(camera.waiting)
             self._puts += 1
             camera.waiting, camera.received_ns, camera.arrival = data, time.time_ns(), self._puts
+            camera.newest = camera.arrived
             self._bytes += len(data)
             self._offer(camera)
 
@@ -109,7 +114,7 @@ class FrameQueue:
             self._bytes -= len(data)
             replaced, camera.replaced = camera.replaced, 0
             ticket, camera.taken = camera.taken, camera.taken + 1
-            return QueuedFrame(camera.topic, data, camera.received_ns, replaced, self, camera, ticket)
+            return QueuedFrame(camera.topic, data, camera.received_ns, camera.newest, replaced, self, camera, ticket)
 
     def finish(self, frame: "QueuedFrame", publish: Publish | None) -> None:
         """See `QueuedFrame.done`."""
@@ -168,6 +173,7 @@ class QueuedFrame:
     topic: str
     data: bytes
     received_ns: int  # UNIX time
+    arrived: int  # its number among the frames of its topic, from 1
     replaced: int  # frames of this camera replaced since the one taken before
     queue: FrameQueue
     camera_queue: CameraQueue

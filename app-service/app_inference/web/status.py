@@ -104,6 +104,7 @@ class Counts(msgspec.Struct, rename="camel"):
     frames_received: int = 0
     frames_analysed: int = 0
     frames_replaced: int = 0
+    frames_lost: int = 0  # between the camera and this service; not among those received
     dropped: dict[str, int] = {}  # by reason, including the replaced ones
 
 
@@ -118,6 +119,8 @@ def counts_by_camera(metrics: Metrics) -> defaultdict[str, Counts]:
             counts.dropped[it.tags["reason"]] = int(it.value)
         elif it.name == "FramesReceived":
             counts.frames_received = int(it.value)
+        elif it.name == "FramesLost":
+            counts.frames_lost = int(it.value)
         elif it.name == "FramesAnalysed":
             counts.frames_analysed = int(it.value)
     for counts in cameras.values():

@@ -1,10 +1,12 @@
 """Every frame is counted, and each kind of trouble is said once a camera."""
 
 import logging
+import time
 
 import pytest
 from app_inference.errors import ImageBroken, InferenceFailed, NoPicture
 from app_inference.pipeline.counters import BROKEN, LINES, NO_PICTURE, RATE, FrameCounters
+from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.live_view import LiveView
 from app_inference.web.status import counts_by_camera
 from edgex_kit.service.metrics import Metrics
@@ -121,3 +123,35 @@ def test_the_name_of_a_camera_that_fills_pages_is_cut_in_the_log(rig: Rig, caplo
     rig.counters.dropped("x" * 3000, "Malformed", Malformed("no event"))
     rig.counters.failed("x" * 3000, "p", Malformed("no answer"))
     assert [len(record.getMessage()) < 250 for record in caplog.records] == [True, True]
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize(
+    ("frames", "lost"),
+    [
+        ([(1, 1), (2, 2), (3, 3)], 0),
+        ([(40, 1), (41, 2), (45, 3), (46, 4)], 3),
+        ([(1, 1), (9, 5), (5, 2)], 4),  # one before it is read later, by another worker
+        ([(7, 1), (8, 2), (1, 3), (2, 4), (4, 5)], 1),  # the camera was restarted
+        ([(7, 1), (1, 3), (8, 2), (2, 4)], 0),
+        ([(0, 1), (0, 2)], 0),  # a camera that does not number
+    ],
+)
+def test_frames_that_were_published_and_never_came_are_counted(
+    rig: Rig, frames: list[tuple[int, int]], lost: int
+) -> None:
+    for published, arrived in frames:
+        rig.counters.arrived(Frame("gate", "f", 1, 1, b"", "image/jpeg", published=published), arrived)
+    assert counts_by_camera(rig.metrics)["gate"].frames_lost == lost
+
+
+@pytest.mark.fault(28)
+def test_latency_and_queue_wait_are_measured(rig: Rig) -> None:
+    received = time.time_ns() - 20_000_000
+    frame = Frame("gate", "f", 1, received - 30_000_000, b"", "image/jpeg", received_ns=received)
+    rig.counters.arrived(frame, 1)
+    rig.counters.answered(frame, received + 50_000_000)
+    assert rig.metrics.histogram("ResultLatencyMs", camera="gate").total == pytest.approx(80)
+    assert 20 <= rig.metrics.histogram("QueueWaitMs").total < 5000
+    rig.counters.forget({"gate"})
+    assert rig.metrics.histogram("ResultLatencyMs", camera="gate").count == 0

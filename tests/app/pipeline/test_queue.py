@@ -56,6 +56,15 @@ def test_the_newest_frame_of_a_camera_wins_and_the_others_are_counted(rig: Rig) 
     assert rig.take().replaced == 0
 
 
+@pytest.mark.fault(24)
+def test_a_frame_knows_how_many_came_before_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 10)
+    for size in (1, 1, 99, 1):  # the third is refused
+        rig.queue.put("gate", bytes(size))
+    rig.queue.put("yard", b"x")
+    assert {taken.topic: taken.arrived for taken in (rig.take(), rig.take())} == {"gate": 4, "yard": 1}
+
+
 def test_the_time_of_arrival_is_that_of_the_frame_that_won(rig: Rig) -> None:
     rig.queue.put("gate", b"old")
     before = time.time_ns()
