@@ -5,6 +5,7 @@ name twice, and never more bytes than allowed, whatever the archive says of itse
 """
 
 import contextlib
+import errno
 import lzma
 import re
 import shutil
@@ -335,9 +336,9 @@ def _refusals(archive: Path) -> Iterator[None]:
     except RuntimeError as error:  # how zipfile says that there is a password
         raise ModelRejected(f"{archive}: {error}") from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in (None, errno.EINVAL):
             raise
-        raise ModelRejected(f"{archive}: damaged: {error}") from error  # how bz2 says it
+        raise ModelRejected(f"{archive}: damaged: {error}") from error  # bz2's, or a position before the file's start
 
 
 def _move_up(folder: Path, inner: Path) -> None:

@@ -2,6 +2,7 @@
 that does not name it; the rest is optional. Every key is described in docs/reference/manifest.md. Pure."""
 
 import math
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from app_inference.models.versions import parse_version
 
 SCHEMA: Literal["vision.model/1"] = "vision.model/1"
 FILE_NAME = "manifest.yaml"
+MAX_DEPTH = 32  # of flow collections, [...] and {...}
 MAX_BYTES = 1 << 20  # of a manifest; more labels than that go into a labels_file
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -140,6 +142,8 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
     if len(text) > MAX_BYTES:
         raise ModelRejected(f"{source}: {len(text)} bytes, at most {MAX_BYTES} are read")
     try:
+        if _flow_depth(text) > MAX_DEPTH:  # PyYAML's time grows with its square
+            raise RecursionError
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ModelRejected(f"{source}: not YAML: {' '.join(str(error).split())}") from error
@@ -147,6 +151,15 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         raise ModelRejected(f"{source}: not YAML we can read: nested too deeply") from error
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:  # its constructors' own
         raise ModelRejected(f"{source}: not YAML we can read: {str(error)[:200]}") from error
+
+
+def _flow_depth(text: str | bytes) -> int:
+    """How deep brackets are nested, at the most; those in strings count too."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text if isinstance(text, str) else text.decode("latin-1")):
+        depth = max(0, depth + (1 if bracket in "[{" else -1))
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def manifest_text(manifest: Manifest) -> str:
