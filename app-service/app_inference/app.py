@@ -28,7 +28,7 @@ from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.picture_size import SizeRequests
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.queue import FrameQueue
-from app_inference.pipeline.reload import LivePipelines, follow_pipelines, models_in_use
+from app_inference.pipeline.reload import LivePipelines, follow_pipelines, models_in_use, scene_rules
 from app_inference.pipeline.serving import Models
 from app_inference.pipeline.workers import open_workers
 from app_inference.rollout.engine import Engine
@@ -96,7 +96,8 @@ class App:
     async def _open_pipelines(self, loading: Awaitable[None], loaded: asyncio.Event) -> None:
         """Put the pipelines in force whose models could be loaded."""
         await loading
-        self._analyser.plan = plan_from(self._plan().wanted, self._models.served, Plan())
+        rules = scene_rules(self._service.settings.writable.scenes, {})
+        self._analyser.plan = plan_from(self._plan().wanted, self._models.served, Plan(), rules)
         loaded.set()
 
     def _rest(self, is_loaded: Callable[[], bool]) -> ASGIApp:
@@ -135,6 +136,7 @@ class App:
             "scrub": partial(Scrubber(models.repository).run, engine.damaged, scrub_every),
             "update metrics": UpdateMeters(service.metrics, engine.rollouts, models.served, counters.keep_versions).run,
             "model devices": partial(self._devices.run, port),
+            "scenes": self._analyser.watch_scenes,
             "deleted cameras": partial(follow_deletions, service, self._view, counters, self._plan),
             "known cameras": self._cameras.run,
             "picture sizes": SizeRequests(service, self._view, self._plan).run,

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgex_kit.config.settings import Section
@@ -12,10 +13,75 @@ from msgspec import field
 
 from app_inference.inference.runtime import AUTO, PRECISIONS
 from app_inference.sinks.edgex_bus import check_template
+from app_inference.stages.scene import LineRule, SceneRules, SceneStage, ZoneRule, parse_line
 from app_inference.stages.stage import Stage
-from app_inference.stages.zones import ZoneStage
+from app_inference.stages.zones import ZoneStage, parse_zone
 
 MESSAGE_BUS, HTTP = "edgex-messagebus", "http"
+
+
+class ZoneRuleSection(Section, kw_only=True, frozen=True):
+    """When an object has entered a zone, stays in it, and has left it."""
+
+    labels: str = ""  # only these, comma separated; empty is all
+    enter: str = "400ms"  # inside for this long
+    leave: str = "1s"  # outside for this long
+    margin: float = 0.01  # of the picture: how far beyond the edge is outside again
+    dwell: str = "0s"  # a stay of this length is reported, once; 0s: never
+
+
+class LineRuleSection(Section, kw_only=True, frozen=True):
+    """When an object has crossed a line."""
+
+    labels: str = ""  # only these, comma separated; empty is all
+    band: float = 0.01  # of the picture: how far beyond the line counts as the other side
+
+
+class SceneSection(Section, kw_only=True, frozen=True):
+    """The zones and lines of one camera, in parts of its picture."""
+
+    zones: dict[str, str] = field(default_factory=dict)  # name -> "x1,y1,x2,y2,..." corners in 0..1
+    zone_rules: dict[str, ZoneRuleSection] = field(default_factory=dict)
+    lines: dict[str, str] = field(default_factory=dict)  # name -> "x1,y1,x2,y2"
+    line_rules: dict[str, LineRuleSection] = field(default_factory=dict)
+
+    def rules(self, key: str) -> SceneRules:
+        """Raises Invalid for what cannot be, naming the key below `key`."""
+        for what, names, rules in (("Zone", self.zones, self.zone_rules), ("Line", self.lines, self.line_rules)):
+            for name in rules.keys() - names.keys():
+                raise Invalid(f"{key}.{what}Rules.{name}: there is no {what.lower()} '{name}' in {key}.{what}s")
+        zones = tuple(self._zone(f"{key}.ZoneRules.{name}", name) for name in sorted(self.zones))
+        return SceneRules(zones, tuple(self._line(f"{key}.LineRules.{name}", name) for name in sorted(self.lines)))
+
+    def _zone(self, key: str, name: str) -> ZoneRule:
+        rule = self.zone_rules.get(name, ZoneRuleSection())
+        _check_part(f"{key}.Margin", rule.margin)
+        seconds = (_seconds(f"{key}.{it.capitalize()}", getattr(rule, it)) for it in ("enter", "leave", "dwell"))
+        enter_s, leave_s, dwell_s = seconds
+        labels = frozenset(_listed(rule.labels))
+        return ZoneRule(parse_zone(name, self.zones[name]), labels, enter_s, leave_s, rule.margin, dwell_s)
+
+    def _line(self, key: str, name: str) -> LineRule:
+        rule = self.line_rules.get(name, LineRuleSection())
+        _check_part(f"{key}.Band", rule.band)
+        return LineRule(name, *parse_line(name, self.lines[name]), frozenset(_listed(rule.labels)), rule.band)
+
+
+class StageSection(Section, kw_only=True, frozen=True):
+    """One step that a pipeline's objects pass through after inference."""
+
+    kind: str = ""  # tracker
+    order: int = 0
+    keep: str = "1s"  # of a tracker: an object that was not seen for this long has gone
+
+    def stage(self, key: str, pipeline: str, rules: Mapping[str, SceneRules]) -> Stage:
+        """Raises Invalid, naming the key below `key`."""
+        if self.kind != "tracker":
+            raise Invalid(f"{key}.Kind '{self.kind}' is not known; it can be tracker")
+        keep_s = _seconds(f"{key}.Keep", self.keep)
+        if not 0 < keep_s <= 60:
+            raise Invalid(f"{key}.Keep '{self.keep}' is not within 1ms..60s")
+        return SceneStage(pipeline, keep_s, rules)
 
 
 class PipelineSection(Section, kw_only=True, frozen=True):
@@ -29,6 +95,7 @@ class PipelineSection(Section, kw_only=True, frozen=True):
     threshold: float | None = None  # 0..1, instead of the model's own
     labels: str = ""  # only these, comma separated; empty is all
     zones: dict[str, str] = field(default_factory=dict)  # name -> "x1,y1,x2,y2,..." corners in 0..1 of the picture
+    stages: dict[str, StageSection] = field(default_factory=dict)  # in their Order, after the zones
     publish_empty: bool = True  # results without any object or class, too
 
     @property
@@ -46,10 +113,17 @@ class PipelineSection(Section, kw_only=True, frozen=True):
     def label_set(self) -> frozenset[str]:
         return frozenset(_listed(self.labels))
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What its objects pass through, in order. Raises Invalid for a zone that is no polygon."""
-        return (ZoneStage(self.zones),) if self.zones else ()
+    def open_stages(self, pipeline: str, rules: Mapping[str, SceneRules]) -> tuple[Stage, ...]:
+        """What its objects pass through, in order; `rules` by camera. Raises Invalid, naming the key."""
+        key = f"Writable.Pipelines.{pipeline}"
+        try:
+            zones = (ZoneStage(self.zones),) if self.zones else ()
+        except Invalid as error:
+            raise Invalid(f"{key}.Zones: {error}") from error
+        ordered = sorted(self.stages.items(), key=lambda item: (item[1].order, item[0]))
+        if len(ordered) > 1:
+            raise Invalid(f"{key}.Stages has {len(ordered)} trackers; one pipeline can have one")
+        return (*zones, *(section.stage(f"{key}.Stages.{name}", pipeline, rules) for name, section in ordered))
 
     def check(self, key: str) -> None:
         """Raise Invalid for a value out of range, naming the key below `key`."""
@@ -59,19 +133,19 @@ class PipelineSection(Section, kw_only=True, frozen=True):
             raise Invalid(f"{key}.Threshold {self.threshold:g} is not within 0..1")
         if not 0 <= self.rate < math.inf:
             raise Invalid(f"{key}.Rate {self.rate:g} is no number of pictures a second")
-        try:
-            _ = self.stages
-        except Invalid as error:
-            raise Invalid(f"{key}.Zones: {error}") from error
+        self.open_stages(key.rpartition(".")[2], {})
 
 
 class AppWritable(DeviceWritable, kw_only=True, frozen=True):
     pipelines: dict[str, PipelineSection] = field(default_factory=dict)
+    scenes: dict[str, SceneSection] = field(default_factory=dict)  # camera -> its zones and lines
 
     def check(self) -> None:
         """Raise Invalid for a pipeline with a wrong value, naming the key."""
         for pipeline, section in self.pipelines.items():
             section.check(f"Writable.Pipelines.{pipeline}")
+        for camera, scene in self.scenes.items():
+            scene.rules(f"Writable.Scenes.{camera}")
 
 
 class TriggerSection(Section, kw_only=True, frozen=True):
@@ -196,6 +270,18 @@ class AppSettings(DeviceSettings, kw_only=True, frozen=True):
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def _seconds(key: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except Invalid as error:
+        raise Invalid(f"{key}: {error}") from error
+
+
+def _check_part(key: str, value: float) -> None:
+    if not 0 <= value < 0.5:
+        raise Invalid(f"{key} {value:g} is not within 0..0.5")
 
 
 def _listed(text: str) -> list[str]:

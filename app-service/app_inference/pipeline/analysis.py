@@ -3,6 +3,7 @@
 parse -> decode the picture once -> every pipeline that is due: resize, infer, decode the outputs, stages -> publish
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Collection, Sequence
@@ -22,17 +23,28 @@ from app_inference.pipeline.frame import Frame, frame_from_event
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Pipeline, Plan
 from app_inference.pipeline.queue import MAX_CAMERAS, Publish, QueuedFrame
-from app_inference.pipeline.results import FrameResult, complete, event_from, is_empty, result_from
+from app_inference.pipeline.results import (
+    FrameResult,
+    complete,
+    event_from,
+    is_empty,
+    result_from,
+    scene_count_from,
+    scene_event_from,
+)
 from app_inference.pipeline.samples import Sample, sample_from
 from app_inference.pipeline.suspension import Suspension
 from app_inference.settings import AppSettings, InferenceSection
 from app_inference.sinks.edgex_bus import Destination
 from app_inference.sinks.queue import ResultQueue
+from app_inference.stages.scene import SceneStage
+from app_inference.stages.stage import Stage
 from app_inference.vision.agreement import agreement
 from app_inference.vision.detections import Result
 from app_inference.vision.image import Image, image_from_bytes
 
 MAX_OVERHEAD = 1 << 20  # bytes of an event beside its picture
+SCENES_EVERY = 1.0  # seconds
 
 
 class Publisher:
@@ -65,21 +77,35 @@ class Publisher:
                 if pipeline.section.publish_empty or not is_empty(result):
                     self._publish(result, queued.topic)
                 self._view.answered(frame, result)
+                for stage in pipeline.stages:
+                    self.publish_scene(stage, queued.topic)
             self._counters.answered(frame, time.time_ns())
 
         return publish
 
+    def publish_scene(self, stage: Stage, received_topic: str = "") -> None:
+        """Publish what happened in a stage since the last call. Any thread may call."""
+        if not isinstance(stage, SceneStage):
+            return
+        events, counts = stage.take(time.monotonic())
+        for event in events:
+            self._publish_event(event.camera, event.pipeline, scene_event_from(event), received_topic)
+        for count in counts:
+            self._publish_event(count.camera, count.pipeline, scene_count_from(count), received_topic)
+
     def _publish(self, result: FrameResult, received_topic: str) -> None:
+        self._publish_event(result.camera, result.pipeline, event_from(result), received_topic)
+
+    def _publish_event(self, camera: str, pipeline: str, event: Event, received_topic: str) -> None:
         if self.destination is None:
             return
-        event = event_from(result)
         request = AddEventRequest(request_id=new_id(), event=event)
         limit = self._service.settings.max_event_size
         try:
             topic = self.destination.topic(event, received_topic)
             data = codec.encode(request, encoding=self._service.encoding, limit_kb=limit)
         except EdgexError as error:  # too large, or no topic
-            self._counters.failed(result.camera, result.pipeline, error)
+            self._counters.failed(camera, pipeline, error)
             return
         self._queue.send(topic, data)
 
@@ -156,6 +182,21 @@ class FrameAnalyser:
                 cameras.add(self._camera_of(topic))
         for part in (self._view, self._counters, self.plan, self.suspension):
             part.forget(cameras)
+
+    def end_stages(self, stages: Sequence[Stage]) -> None:
+        """Publish the end of what stages track that are no longer in the plan."""
+        for stage in stages:
+            if isinstance(stage, SceneStage):
+                stage.end()
+                self._publisher.publish_scene(stage)
+
+    async def watch_scenes(self) -> None:
+        """Publish what happens while no frame comes: tracks end, counts are repeated. For ever."""
+        while True:
+            await asyncio.sleep(SCENES_EVERY)
+            for pipeline in self.plan.pipelines:
+                for stage in pipeline.stages:
+                    self._publisher.publish_scene(stage)
 
     def _analysed(self, camera: str, queued: QueuedFrame) -> Publish | None:
         if len(queued.data) > self._max_message:

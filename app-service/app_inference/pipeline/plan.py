@@ -9,6 +9,7 @@ from app_inference.decoders import DecodeOptions
 from app_inference.inference.model import Model
 from app_inference.pipeline.serving import ServedModel
 from app_inference.settings import PipelineSection
+from app_inference.stages.scene import SceneRules, SceneStage
 from app_inference.stages.stage import Stage
 
 JITTER = 0.05  # of a period; a camera at just the rate a pipeline allows loses no frame for being early
@@ -43,6 +44,7 @@ class Plan:
     wanted: Mapping[str, PipelineSection] = field(default_factory=dict)  # what it was made from
     coming: Mapping[str, PipelineSection] = field(default_factory=dict)  # what the next is made from, while models load
     refused: Mapping[str, str] = field(default_factory=dict)  # pipeline -> why its configuration is not followed
+    scenes: Mapping[str, SceneRules] = field(default_factory=dict)  # camera -> its zones and lines
     _next: dict[tuple[str, str], float] = field(default_factory=dict)  # pipeline, camera -> when it is due
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,16 +90,37 @@ class Plan:
         return True
 
 
-def plan_from(sections: Mapping[str, PipelineSection], served: Mapping[str, ServedModel], before: Plan) -> Plan:
+def plan_from(
+    sections: Mapping[str, PipelineSection],
+    served: Mapping[str, ServedModel],
+    before: Plan,
+    scenes: Mapping[str, SceneRules] | None = None,
+) -> Plan:
     """The plan of the enabled pipelines. One whose model is not served stays as it was in the plan `before`, or is left
-    out when it is new; one that is unchanged keeps the state of its stages. Raises Invalid for a zone that is none."""
+    out when it is new; stages that are unchanged keep their state. `scenes` are those of `before` unless given. Raises
+    Invalid for a zone that is none."""
     old, planned = {it.id: it for it in before.pipelines}, []
+    rules = before.scenes if scenes is None else scenes
     for key, section in sorted(sections.items()):
         model, known = served.get(section.model_key), old.get(key)
         if not section.enabled:
             continue
         if model is not None and (known is None or known.section != section or known.served is not model):
-            known = Pipeline(key, section, model, section.camera_set, section.label_set, section.stages)
+            stages = _stages(key, section, known, rules)
+            known = Pipeline(key, section, model, section.camera_set, section.label_set, stages)
         if known is not None:
             planned.append(known)
-    return Plan(tuple(planned), sections)
+    for it in planned:
+        for stage in it.stages:
+            if isinstance(stage, SceneStage):
+                stage.rules = rules
+    return Plan(tuple(planned), sections, scenes=rules)
+
+
+def _stages(
+    key: str, section: PipelineSection, known: Pipeline | None, rules: Mapping[str, SceneRules]
+) -> tuple[Stage, ...]:
+    """Those of the pipeline as it was where nothing changes for them, else new ones."""
+    if known is not None and (known.section.stages, known.section.zones) == (section.stages, section.zones):
+        return known.stages
+    return section.open_stages(key, rules)

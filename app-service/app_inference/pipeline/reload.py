@@ -17,7 +17,8 @@ from app_inference.pipeline.analysis import FrameAnalyser
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
 from app_inference.pipeline.serving import Models, ServedModel, wanted_models
-from app_inference.settings import AppSettings, PipelineSection
+from app_inference.settings import AppSettings, PipelineSection, SceneSection
+from app_inference.stages.scene import SceneRules
 
 log = logging.getLogger(__name__)
 
@@ -55,27 +56,32 @@ class LivePipelines:
 
     def take_over(self, plan: Plan) -> None:
         """Put `plan` in force, and release the models that neither it nor the coming one uses."""
+        kept = {id(stage) for it in plan.pipelines for stage in it.stages}
+        ended = [stage for it in self.analyser.plan.pipelines for stage in it.stages if id(stage) not in kept]
         self.analyser.plan = plan
+        self.analyser.end_stages(ended)
         self.models.release(plan.models | wanted_models(plan.coming).keys())
         self.view.keep(plan.sections)
 
 
 async def follow_pipelines(service: Service[AppSettings], serving: LivePipelines, changed: Callable[[], None]) -> None:
-    """Follow every change of `Writable.Pipelines`, for ever; the newest wins when they come faster than models load."""
+    """Follow every change of `Writable.Pipelines` and `Scenes`, for ever; the newest wins when models load slowly."""
     newest: Latest[AppSettings] = Latest()
     leave = service.live.on_change(newest.put)
     newest.put(service.live.now)  # also when it is started again after a failure
     models, analyser = serving.models, serving.analyser
-    configured = analyser.plan.wanted
+    configured, scenes = analyser.plan.wanted, service.settings.writable.scenes
     try:
         while True:
-            before, configured = configured, (await newest.get()).writable.pipelines
-            if configured == before:
+            before, writable = (configured, scenes), (await newest.get()).writable
+            configured, scenes = writable.pipelines, writable.scenes
+            if (configured, scenes) == before:
                 continue
             wanted, refused = sound(configured, analyser.plan.wanted)
             analyser.plan = replace(analyser.plan, coming=wanted, refused=refused)
             await in_background(models.load, wanted_models(wanted))
-            serving.take_over(replace(plan_from(wanted, models.served, analyser.plan), refused=refused))
+            rules = scene_rules(scenes, analyser.plan.scenes)
+            serving.take_over(replace(plan_from(wanted, models.served, analyser.plan, rules), refused=refused))
             changed()
             _log_plan(analyser.plan)
     finally:
@@ -99,6 +105,19 @@ def sound(
             if key in before:
                 wanted[key] = before[key]
     return wanted, refused
+
+
+def scene_rules(scenes: Mapping[str, SceneSection], before: Mapping[str, SceneRules]) -> dict[str, SceneRules]:
+    """The zones and lines of each camera; where they are wrong they stay as they were `before`, if they were."""
+    rules = {}
+    for camera, section in scenes.items():
+        try:
+            rules[camera] = section.rules(f"Writable.Scenes.{camera}")
+        except Invalid as error:
+            log.warning("zones and lines of camera '%s' refused: %s", camera, error)
+            if camera in before:
+                rules[camera] = before[camera]
+    return rules
 
 
 def _log_plan(plan: Plan) -> None:

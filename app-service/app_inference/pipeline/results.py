@@ -5,6 +5,7 @@ paths. An Object, because eKuiper turns an ObjectArray into an empty text; times
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from msgspec import Struct, field
 from app_inference.inference.model import Model, ModelFacts, Timings
 from app_inference.pipeline.frame import Frame
 from app_inference.pipeline.plan import Pipeline
-from app_inference.stages.stage import DetectedObject
+from app_inference.stages.stage import DetectedObject, SceneCount, SceneEvent
 from app_inference.vision.detections import (
     Anomaly,
     Classes,
@@ -191,6 +192,67 @@ def event_from(result: FrameResult) -> Event:
             reading("InferenceTimeMs", "Float32", value=encode_value(result.timing_ms.infer, "Float32")),
         ),
         tags={"model": result.model.name, "modelVersion": result.model.version},
+    )
+
+
+SCENE_EVENT, SCENE_COUNT = "scene-event", "scene-count"  # profiles
+
+
+def scene_event_from(event: SceneEvent) -> Event:
+    """An event of a tracked object: source named as its type. Its tags are constant for each pipeline."""
+    origin = new_origin()
+    reading = partial(_scene_reading, event.camera, SCENE_EVENT, origin)
+    readings = (
+        reading("SceneEvent", "Object", object_value=event),
+        reading("EventType", "String", value=event.type),
+        reading("TrackId", "Int64", value=str(event.track_id)),
+        reading("Label", "String", value=event.label),
+        reading("Score", "Float32", value=encode_value(event.score, "Float32")),
+        reading("Zone", "String", value=event.zone),
+        reading("Line", "String", value=event.line),
+        reading("Direction", "String", value=event.direction),
+        reading("DwellSeconds", "Float32", value=encode_value(event.dwell_seconds, "Float32")),
+    )
+    return _scene_event(event.camera, SCENE_EVENT, event.type, event.pipeline, origin, readings)
+
+
+def scene_count_from(count: SceneCount) -> Event:
+    """The count of a zone or line: source named as it."""
+    origin = new_origin()
+    reading = partial(_scene_reading, count.camera, SCENE_COUNT, origin)
+    readings = (
+        reading("Occupancy", "Int32", value=str(count.occupancy)),
+        reading("CountIn", "Int64", value=str(count.count_in)),
+        reading("CountOut", "Int64", value=str(count.count_out)),
+        reading("Since", "String", value=count.since),
+    )
+    return _scene_event(count.camera, SCENE_COUNT, count.source, count.pipeline, origin, readings)
+
+
+def _scene_reading(camera: str, profile: str, origin: int, resource: str, value_type: str, **value: Any) -> Reading:
+    return Reading(
+        id=new_id(),
+        origin=origin,
+        device_name=camera,
+        resource_name=resource,
+        profile_name=profile,
+        value_type=value_type,
+        **value,
+    )
+
+
+def _scene_event(
+    camera: str, profile: str, source: str, pipeline: str, origin: int, readings: tuple[Reading, ...]
+) -> Event:
+    return Event(
+        api_version="v3",
+        id=new_id(),
+        device_name=camera,
+        profile_name=profile,
+        source_name=source,
+        origin=origin,
+        readings=readings,
+        tags={"pipeline": pipeline},
     )
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from app_inference.stages.stage import DetectedObject, Frame
 from app_inference.vision.image import Image
 
+MAX_CORNERS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Zone:
@@ -19,6 +21,10 @@ class Zone:
 
     name: str
     corners: NDArray[np.float32]  # (n, 2) xy, 0..1
+
+    def distance(self, x: float, y: float) -> float:
+        """How far a point (0..1) lies inside it; negative outside. In parts of the picture."""
+        return float(cv2.pointPolygonTest(self.corners, (x, y), measureDist=True))
 
     def holds(self, x: float, y: float) -> bool:
         """Whether a point (0..1) lies in it or on its edge."""
@@ -51,6 +57,29 @@ def parse_zone(name: str, text: str) -> Zone:
         raise Invalid(f"zone '{name}': '{text}' holds something that is no number") from error
     if len(numbers) < 6 or len(numbers) % 2:
         raise Invalid(f"zone '{name}': expected three or more corners as x,y pairs, got {len(numbers)} numbers")
+    if len(numbers) > 2 * MAX_CORNERS:
+        raise Invalid(f"zone '{name}' has {len(numbers) // 2} corners, at most {MAX_CORNERS} are allowed")
     if not all(0 <= number <= 1 for number in numbers):
         raise Invalid(f"zone '{name}': corners are parts of the picture, 0..1")
-    return Zone(name, np.array(numbers, np.float32).reshape(-1, 2))
+    corners = np.array(numbers, np.float32).reshape(-1, 2)
+    if _crosses_itself(corners.tolist()):
+        raise Invalid(f"zone '{name}': its edges cross each other")
+    return Zone(name, corners)
+
+
+def _crosses_itself(corners: list[list[float]]) -> bool:
+    """Whether two edges that are not neighbours cross."""
+    edges = list(zip(corners, [*corners[1:], corners[0]], strict=True))
+    last = len(edges) - 1
+    pairs = ((i, j) for i in range(len(edges)) for j in range(i + 2, len(edges)) if (i, j) != (0, last))
+    return any(_cross(*edges[i], *edges[j]) for i, j in pairs)
+
+
+def _cross(a: list[float], b: list[float], c: list[float], d: list[float]) -> bool:
+    """Whether the segments a-b and c-d cross."""
+    return _turn(a, b, c) * _turn(a, b, d) < 0 and _turn(c, d, a) * _turn(c, d, b) < 0
+
+
+def _turn(a: list[float], b: list[float], c: list[float]) -> float:
+    """Positive when a, b, c turn one way, negative when they turn the other way, 0 on one line."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

@@ -292,7 +292,7 @@ def test_a_model_that_is_brought_back_meanwhile_leaves_alone_what_a_change_has_l
     before = {"old": PipelineSection(model="meter")}  # could not be loaded at the start
     coming = {**before, "new": PipelineSection(model="second")}
     plan = replace(plan_from(before, models.served, Plan()), coming=coming)
-    serving = LivePipelines(models, SimpleNamespace(plan=plan), LiveView())  # type: ignore[arg-type]
+    serving = LivePipelines(models, SimpleNamespace(plan=plan, end_stages=lambda _: None), LiveView())  # type: ignore[arg-type]
     models.load({"second": coming["new"]})  # the change has come so far
     serving.fill("meter", load_model(models.repository.find("meter")))
     assert serving.analyser.plan.models == {"meter"}
