@@ -3,11 +3,12 @@
 import json
 import uuid
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 import requests
 
-from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, OpenDevice, named_core, until
+from tests.conformance.peers import WAIT, AddCamera, Bus, Core, Device, Metadata, OpenDevice, named_core, until
 
 FLOOD = 10_000
 
@@ -86,3 +87,26 @@ def test_ten_thousand_pieces_of_nonsense_on_every_topic_change_nothing(
     assert counted["commands"] > FLOOD
     assert counted["validation"] > FLOOD / 2
     assert counted["system events"] > FLOOD
+
+
+@pytest.mark.system
+@pytest.mark.fault(5)
+@pytest.mark.parametrize("name", ["gate+1", "gate#1", "gate%2F1"])
+def test_a_camera_that_no_topic_can_name_is_down_with_the_reason(
+    device: Device, metadata: Metadata, add_camera: AddCamera, unique: str, name: str
+) -> None:
+    """Such devices are refused, but one may be in core-metadata already: nobody could receive its frames."""
+    profile, odd = add_camera(), f"{name}-{unique}"
+    item = {**metadata.device(profile), "name": odd}
+    for key in ("id", "created", "modified"):
+        item.pop(key, None)
+    refused = metadata.add("device", item)
+    assert refused["statusCode"] == 500
+    assert "topic" in refused["message"]
+    assert metadata.add("device", item, bypassValidation="true")["statusCode"] == 201
+    try:
+        until(lambda: metadata.device(odd)["operatingState"] == "DOWN", "it is DOWN")
+        assert "topic" in device.get(odd, "Source").json()["message"]
+        assert metadata.device(profile)["operatingState"] == "UP"
+    finally:
+        metadata.delete(f"device/name/{quote(odd, safe='')}")
