@@ -1,5 +1,8 @@
 """device_camera.frame: picture -> Frame."""
 
+import struct
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -178,3 +181,49 @@ def test_what_is_too_fine_for_a_small_picture_becomes_grey_and_no_pattern() -> N
     small = decode_picture(frame_from_picture(stripes, Encoding(size=(200, 112)), TAKEN).jpeg)
     assert abs(float(small.mean()) - 127.5) < 2
     assert small.std() < 8
+
+
+def png_of(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", width, height) + b"\x08\x02\0\0\0" + bytes(40)
+
+
+TIFF = b"II*\0\x08\0\0\0" + struct.pack("<HHHIIHHII", 2, 256, 4, 1, 60_000, 257, 4, 1, 60_000) + bytes(40)
+BOMBS = {
+    "png": png_of(60_000, 60_000),
+    "bmp": b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000) + bytes(40),
+    "tiff": TIFF,
+    "webp": b"RIFF" + bytes(4) + b"WEBPVP8X" + bytes(8) + b"\xff\xff\x00" * 2 + bytes(40),
+    "pnm": b"P6\n# a comment\n60000 60000\n255\n" + bytes(40),
+}
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(kind: str) -> None:
+    with pytest.raises(Malformed, match="MaxPixels"):
+        decode_picture(BOMBS[kind])
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("size", [None, (320, 240)])
+def test_a_jpeg_over_a_limit_is_refused_in_milliseconds(size: Size | None, pictures: list[Pixels]) -> None:
+    jpeg = bytearray(encode_jpeg(pictures[0], Encoding()))
+    header = jpeg.index(b"\xff\xc0")
+    jpeg[header + 5 : header + 9] = struct.pack(">HH", 20_000, 20_000)
+    scans = cv2.imencode(".jpg", pictures[0], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    many = scans[:-2] + scans[scans.rindex(b"\xff\xda") : -2] * 400 + scans[-2:]
+    began = time.monotonic()
+    for bomb, limit in ((bytes(jpeg), "MaxPixels"), (many, "MaxScans")):
+        with pytest.raises(Malformed, match=limit):
+            frame_from_picture(bomb, Encoding(size=size), TAKEN)
+    assert time.monotonic() - began < 0.1
+
+
+@pytest.mark.fault(23)
+def test_a_jpeg_on_its_side_has_its_upright_size_in_the_frame(pictures: list[Pixels]) -> None:
+    jpeg = encode_jpeg(pictures[0], Encoding())
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:]
+    frame = frame_from_picture(turned, Encoding(), TAKEN)
+    assert (frame.width, frame.height) == (240, 320)
+    assert frame.jpeg is turned

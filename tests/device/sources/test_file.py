@@ -85,3 +85,14 @@ def test_real_videos_are_played_at_their_rate(media: Path, clock: "FakeClock") -
             for _ in range(50):
                 assert source.grab()
             assert 50 / ((clock.now - start) / SECOND) == pytest.approx(fps, rel=0.005)
+
+
+@pytest.mark.fault(23)
+def test_a_video_whose_name_has_colons_is_played_without_its_folder(
+    make_video: MakeVideo, clock: "FakeClock", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("2026-11-28T10:00:00.avi", "gate:front.avi", "rtmp:x.avi"):
+        make_video(3, name=name)
+        with open_source(parse_source(name), SourceOptions(), clock) as source:
+            assert next_number(source) == 1

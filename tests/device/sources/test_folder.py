@@ -129,3 +129,14 @@ def test_a_removed_folder_is_lost(folder: Path, clock: "FakeClock") -> None:
         with pytest.raises(Unavailable, match="no such file"):
             source.retrieve()
         folder.mkdir()
+
+
+@pytest.mark.fault(3)
+def test_a_file_over_the_limit_is_not_read(folder: Path, clock: "FakeClock") -> None:
+    with (folder / "0.jpg").open("wb") as huge:
+        huge.truncate(3 << 30)  # sparse: it takes no room on the disk
+    with open_source(parse_source(str(folder)), SourceOptions(), clock) as source:
+        source.grab()
+        with pytest.raises(Malformed, match="MaxSize"):
+            source.retrieve()
+        assert taken(source) == (folder / "1.jpg").read_bytes()
