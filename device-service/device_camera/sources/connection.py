@@ -6,6 +6,7 @@ Heads are read tolerantly (RFC 9112, RFC 2326): a line that is no header is skip
 import contextlib
 import ipaddress
 import re
+import select
 import socket
 import ssl
 import threading
@@ -69,10 +70,16 @@ class Connection:
     def __init__(self, stream: socket.socket) -> None:
         self._socket = stream
         self._rest = b""  # read behind the last head
+        self._lock = threading.Lock()  # a TLS connection is not for two threads at once
 
     def send(self, lines: Iterable[str]) -> None:
         """Send a request of these lines without a body."""
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
+        self.send_bytes("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send packets; any thread."""
+        with self._lock:
+            self._socket.sendall(data)
 
     def read_head(self, protocol: str) -> Head:
         """The next head; interim ones (1xx) are skipped. Raises Malformed, and OSError when the connection ends."""
@@ -96,7 +103,12 @@ class Connection:
         if rest := self._rest:
             self._rest = b""
             return rest
-        return self._socket.recv(_CHUNK)
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.recv(_CHUNK)
+        if not self._socket.pending() and not select.select([self._socket], [], [], self._socket.gettimeout())[0]:
+            raise TimeoutError
+        with self._lock:
+            return self._socket.recv(_CHUNK)
 
     def wait_at_most(self, seconds: float) -> None:
         """From now on a read that waits longer raises TimeoutError."""

@@ -22,7 +22,8 @@ from device_camera.errors import cause_from_error
 from device_camera.frame import Pixels
 from device_camera.sources.base import Source, SourceOptions, SourceSpec
 from device_camera.sources.connection import Cuts, Head, connect, time_limit
-from device_camera.sources.http_auth import build_authorization, parse_challenges
+from device_camera.sources.http_auth import Challenge, build_authorization, parse_challenges
+from device_camera.sources.rtsp_relay import open_relay
 from device_camera.timing import SECOND, Clock
 
 UNAUTHORIZED = 401
@@ -31,18 +32,27 @@ _MOST_SKIPPED = 5.0  # seconds of stream: FFmpeg analyses no more than that befo
 _LONGEST = 64 * 1024  # bytes of a message
 _START_WAIT = 15.0  # seconds the process may take to start on a busy machine
 _GRACE = 1.0  # seconds that FFmpeg may take beyond its own time-outs
-_FFMPEG_OPTIONS = "rtsp_flags;prefer_tcp|protocol_whitelist;rtsp,rtsps,rtp,udp,tcp,tls,crypto"
+_PROTOCOLS = "protocol_whitelist;rtsp,rtp,udp,tcp"
 
 
 @contextmanager
 def open_rtsp(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Iterator[Source]:
-    """The stream at an rtsp:// URL. Raises Unavailable: connection refused, authentication failed, ..."""
+    """The stream at an rtsp:// or rtsps:// URL. Raises Unavailable: connection refused, authentication failed, ..."""
     begin = clock.monotonic_ns()
-    if cause := fetch_cause(spec, options, clock):
+    cause, needs_relay = probe(spec, options, clock)
+    if cause:
         raise Unavailable(f"{spec}: {cause}")
     left = max(1.0, options.open_timeout - (clock.monotonic_ns() - begin) / SECOND)
-    with _decoder(spec, clock) as decoder:
-        url = options.credentials.inserted(spec.location) if options.credentials else spec.location
+    with contextlib.ExitStack() as opened:
+        if needs_relay:
+            try:
+                url = opened.enter_context(_relayed(spec, options, clock))
+            except OSError as error:
+                raise Unavailable(f"{spec}: {cause_from_error(error)}") from error
+        else:
+            url = options.credentials.inserted(spec.location) if options.credentials else spec.location
+        transport = "rtsp_transport;tcp" if needs_relay else "rtsp_flags;prefer_tcp"
+        decoder = opened.enter_context(_decoder(spec, clock, transport))
         request = {
             "url": url,
             "open_ms": round(left * 1000),
@@ -63,20 +73,33 @@ def open_rtsp(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Iterato
         yield source
 
 
+@contextmanager
+def _relayed(spec: SourceSpec, options: SourceOptions, clock: Clock) -> Iterator[str]:
+    """The URL of a relay to the camera."""
+    with time_limit(options.open_timeout, clock) as cuts:
+        connection = connect(urlsplit(spec.location), options, cuts)
+    connection.wait_at_most(options.open_timeout + options.read_timeout)
+    with contextlib.closing(connection), open_relay(spec, options, connection) as url:
+        yield url
+
+
 class DecoderProcess:
     """The parent's end of a `decoder_process`."""
 
-    def __init__(self, spec: SourceSpec) -> None:
+    def __init__(self, spec: SourceSpec, transport: str) -> None:
         self._spec = spec
         self._socket, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "device_camera.sources.decoder_process", str(child.fileno())]
-        quiet = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_FFMPEG_CAPTURE_OPTIONS": _FFMPEG_OPTIONS}  # -8: AV_LOG_QUIET
-        single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        environment = {
+            "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
+            "OPENCV_FFMPEG_CAPTURE_OPTIONS": f"{transport}|{_PROTOCOLS}",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         with child:
             # A session of its own: Ctrl-C is for the service, which closes its cameras.
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 command, pass_fds=[child.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                start_new_session=True, env={**os.environ, **quiet, **single},
+                start_new_session=True, env={**os.environ, **environment},
             )  # fmt: skip
 
     def ask(self, request: dict[str, Any], seconds: float) -> tuple[dict[str, Any], int | None]:
@@ -112,8 +135,8 @@ class DecoderProcess:
 
 
 @contextmanager
-def _decoder(spec: SourceSpec, clock: Clock) -> Iterator[DecoderProcess]:
-    decoder = DecoderProcess(spec)
+def _decoder(spec: SourceSpec, clock: Clock, transport: str) -> Iterator[DecoderProcess]:
+    decoder = DecoderProcess(spec, transport)
     try:
         with clock.interruptible(decoder.kill):
             yield decoder
@@ -182,19 +205,32 @@ class RtspSource(Source):
         return answer
 
 
-def fetch_cause(spec: SourceSpec, options: SourceOptions, clock: Clock) -> str:
-    """Why the server does not describe the stream; "" when it does. Blocking, for the open time-out at most."""
+def probe(spec: SourceSpec, options: SourceOptions, clock: Clock) -> tuple[str, bool]:
+    """Why the server does not describe the stream, "" when it does; and whether FFmpeg cannot speak to it.
+
+    Blocking, for the open time-out at most.
+    """
+    needs_relay = spec.location.lower().startswith("rtsps:")
     try:
         with time_limit(options.open_timeout, clock) as cuts:
             head = _describe(spec, options, cuts, "")
             if head.status == UNAUTHORIZED and options.credentials:
                 offers = parse_challenges(head.all("www-authenticate"))
+                needs_relay = needs_relay or not any(_is_known_to_ffmpeg(offer) for offer in offers)
                 answer = build_authorization(offers, "DESCRIBE", spec.location, options.credentials)
                 head = _describe(spec, options, cuts, answer) if answer else head
     except (Malformed, Forbidden) as error:
-        return str(error)
+        return str(error), needs_relay
     except OSError as error:
-        return cause_from_error(error)
+        return cause_from_error(error), needs_relay
+    return _cause_from(head, options), needs_relay
+
+
+def _is_known_to_ffmpeg(offer: Challenge) -> bool:
+    return offer.scheme == "basic" or (offer.scheme == "digest" and offer.algorithm == "MD5")
+
+
+def _cause_from(head: Head, options: SourceOptions) -> str:
     if head.status in {UNAUTHORIZED, 403}:
         hint = "" if options.credentials else ": it asks for a user, none is given"
         return f"authentication failed (RTSP {head.status}){hint}"

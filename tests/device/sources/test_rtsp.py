@@ -1,16 +1,23 @@
 """device_camera.sources.rtsp and rtsp: against a real RTSP server, and against servers that are none."""
 
+import contextlib
+import hashlib
 import os
+import re
 import signal
 import socket
+import ssl
+import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from device_camera.sources.base import Credentials, Source, SourceOptions
 from device_camera.sources.factory import open_source, parse_source
-from device_camera.sources.rtsp import fetch_cause
+from device_camera.sources.rtsp import probe
 from device_camera.timing import ThreadClock
 from edgex_kit.wire.errors import Unavailable
 
@@ -69,6 +76,88 @@ def test_a_wrong_password_is_told_from_a_missing_one_and_from_a_missing_stream(r
     assert cause(camera.url("/nothing"), credentials=right) == "no such stream (RTSP 404)"
 
 
+@contextlib.contextmanager
+def standing_before(
+    camera: RtspCamera, *, login: Credentials | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """The port of a server before `camera` that wants Digest with SHA-256, or TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = listening.accept()
+                except OSError:
+                    return
+                threading.Thread(target=pass_on, args=(client,), daemon=True).start()
+
+        def pass_on(client: socket.socket) -> None:
+            with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+                client = opened.enter_context(tls.wrap_socket(client, server_side=True) if tls else client)
+                back = opened.enter_context(socket.create_connection(("127.0.0.1", camera.port)))
+                threading.Thread(target=copy, args=(back, client), daemon=True).start()
+                while data := client.recv(65536):
+                    text = data.decode("latin-1")
+                    if login and not data.startswith(b"$") and not is_right(text, login):
+                        cseq = re.search(r"CSeq: (\d+)", text)
+                        assert cseq
+                        offer = 'WWW-Authenticate: Digest realm="cam", nonce="n0nce", qop="auth", algorithm=SHA-256'
+                        client.sendall(f"RTSP/1.0 401 Unauthorized\r\nCSeq: {cseq[1]}\r\n{offer}\r\n\r\n".encode())
+                        continue
+                    back.sendall(data)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield int(listening.getsockname()[1])
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+
+
+def is_right(request: str, login: Credentials) -> bool:
+    """A server's own check of a Digest answer (RFC 7616, qop=auth, SHA-256)."""
+    method, url, _ = request.split(" ", 2)
+    line = re.search(r"Authorization: Digest (.*)", request)
+    given = dict(re.findall(r'(\w+)="?([^",\r]+)', line[1])) if line else {}
+
+    def h(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    who, what = h(f"{login.user}:cam:{login.password}"), h(f"{method}:{url}")
+    return given.get("response") == h(f"{who}:n0nce:{given.get('nc')}:{given.get('cnonce')}:auth:{what}")
+
+
+@pytest.mark.fault(23)
+def test_a_camera_that_wants_digest_with_sha_256_is_played(rtsp_camera: StartCamera) -> None:
+    login = Credentials("user", "secret")
+    with standing_before(rtsp_camera(), login=login) as port:
+        url = f"rtsp://127.0.0.1:{port}/live"
+        with open_source(parse_source(url), SourceOptions(credentials=login), ThreadClock()) as source:
+            play(source, 20)
+            assert np.asarray(source.retrieve()).shape == (240, 320, 3)
+        assert "authentication failed" in cause(url, credentials=Credentials("user", "wrong"))
+
+
+@pytest.mark.fault(23)
+def test_a_camera_behind_tls_is_played_only_with_a_trusted_certificate(
+    rtsp_camera: StartCamera, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+    subprocess.run([*command, "-subj", "/CN=localhost", "-days", "2"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with standing_before(rtsp_camera(), tls=context) as port:
+        url = f"rtsps://127.0.0.1:{port}/live"
+        assert "certificate not trusted" in cause(url)
+        with open_source(parse_source(url), SourceOptions(verify_tls=False), ThreadClock()) as source:
+            play(source, 20)
+            assert np.asarray(source.retrieve()).shape == (240, 320, 3)
+
+
 def test_a_server_that_falls_silent_is_lost_after_the_read_timeout(rtsp_camera: StartCamera) -> None:
     camera = rtsp_camera()
     options = SourceOptions(read_timeout=1)
@@ -97,10 +186,10 @@ def test_a_server_that_never_answers_times_out() -> None:
 
 def test_a_host_without_an_address_is_not_found() -> None:
     spec = parse_source("rtsp://" + "x" * 70 + ".invalid/live")
-    assert fetch_cause(spec, SourceOptions(), ThreadClock()) == "host not found"
+    assert probe(spec, SourceOptions(), ThreadClock())[0] == "host not found"
 
 
 def test_a_server_that_speaks_another_language_is_said_to() -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         spec = parse_source(f"rtsp://127.0.0.1:{port}/live")
-        assert fetch_cause(spec, SourceOptions(), ThreadClock()) == "not an RTSP server"
+        assert probe(spec, SourceOptions(), ThreadClock())[0] == "not an RTSP server"
