@@ -4,6 +4,7 @@ Written by workers, read by the event loop. Pictures are kept as they came, a fe
 drawn on the very frame it belongs to, and at most MAX_KEPT bytes of all cameras together.
 """
 
+import asyncio
 import statistics
 import threading
 import time
@@ -199,14 +200,20 @@ class LiveView:
             known = [result for camera in self._cameras.values() for result in camera.newest.values()]
         return sorted(known, key=lambda result: int(result.result_origin))
 
-    async def listen(self) -> AsyncIterator[FrameResult]:
-        """Every result from now on; a slow listener misses the oldest."""
+    async def listen(self, patience: float | None = None) -> AsyncIterator[FrameResult | None]:
+        """Every result from now on; None after `patience` seconds without one. A slow listener misses the oldest."""
         queue: Bounded[FrameResult] = Bounded(64)
         with self._lock:
             self._listeners.append(queue)
         try:
             while True:
-                yield await queue.get()
+                try:
+                    async with asyncio.timeout(patience):
+                        result = await queue.get()
+                except TimeoutError:
+                    yield None
+                else:
+                    yield result
         finally:
             with self._lock:
                 self._listeners.remove(queue)

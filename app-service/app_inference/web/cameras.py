@@ -6,7 +6,7 @@ as it was.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from typing import Any
 
 import msgspec
@@ -88,7 +88,15 @@ class KnownCameras:
                 return await self._asked(camera, device.name, addresses[device.service_name])
 
         found = await asyncio.gather(*(known(it) for it in devices))
+        self._count({it.name for it in devices}, live)
         self._known = {device.name: camera for device, camera in zip(devices, found, strict=True)}
+
+    def _count(self, names: Set[str], live: Collection[str]) -> None:
+        """The gauge CameraUp of every camera: 1 while it sends frames."""
+        metrics = self._service.metrics
+        metrics.forget(camera=self._known.keys() - names)
+        for name in names:
+            metrics.gauge("CameraUp", camera=name).set(int(name in live))
 
     async def _is_camera(self, profile: str) -> bool:
         """Whether the profile has a resource for frames."""

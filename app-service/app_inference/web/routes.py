@@ -20,6 +20,8 @@ from app_inference.pipeline.results import FrameResult, event_from
 from app_inference.web.page import PAGE, PAGE_HEADERS, PICTURE_HEADERS
 from app_inference.web.status import Status
 
+MOST_LIVE = 64  # live streams at once
+LIVE_PING = 15.0  # seconds without a result, then the stream sends a comment: a client that is gone is found by it
 LIVE_HZ = 12.0  # frames a second and camera on the live stream: smooth to a person, few enough for a browser
 
 
@@ -39,8 +41,13 @@ def routes(status: Status, view: LiveView) -> list[BaseRoute]:
             raise NotFound(f"no such picture of camera '{camera}' is kept")
         return Response(kept.data, media_type=kept.media_type, headers=PICTURE_HEADERS)
 
+    streams = LiveStreams(view)
+
     async def live(_request: Request) -> Response:
-        return StreamingResponse(_events(view), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        streams.check()
+        return StreamingResponse(
+            streams.events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
 
     return [
         Route("/", page),
@@ -115,14 +122,32 @@ class Thinning:
         return True
 
 
-async def _events(view: LiveView) -> AsyncIterator[bytes]:
-    """Server-sent events, one `result` each: first the newest result of every camera, then each new one."""
-    thinning, clock = Thinning(), asyncio.get_running_loop().time
-    yield b"retry: 1000\n\n" + b"".join(_event(answer) for answer in view.newest())
-    async for answer in view.listen():
-        if thinning.chooses(answer, clock()):
-            yield _event(answer)
+class LiveStreams:
+    """Results as server-sent events, for MOST_LIVE clients at once."""
+
+    def __init__(self, view: LiveView) -> None:
+        self._view = view
+        self._open = 0
+
+    def check(self) -> None:
+        """Raises Unavailable when no more clients are served."""
+        if self._open >= MOST_LIVE:
+            raise Unavailable(f"{MOST_LIVE} live streams are open already")
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """One `result` each: first the newest result of every camera, then each new one."""
+        thinning, clock = Thinning(), asyncio.get_running_loop().time
+        self._open += 1
+        try:
+            yield b"retry: 1000\n\n" + b"".join(_event(result) for result in self._view.newest())
+            async for result in self._view.listen(LIVE_PING):
+                if result is None:
+                    yield b": ping\n\n"
+                elif thinning.chooses(result, clock()):
+                    yield _event(result)
+        finally:
+            self._open -= 1
 
 
-def _event(answer: FrameResult) -> bytes:
-    return b"event: result\ndata: " + msgspec.json.encode(answer) + b"\n\n"
+def _event(result: FrameResult) -> bytes:
+    return b"event: result\ndata: " + msgspec.json.encode(result) + b"\n\n"

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
@@ -215,9 +216,10 @@ def _message(metric: AnyMetric, service: str, extra: dict[str, str]) -> Metric:
 
 
 def metrics_route(metrics: Metrics) -> Route:
-    """`GET /metrics`."""
+    """`GET /metrics`: the service's metrics, and CPU, memory and file descriptors of its process."""
     registry = CollectorRegistry()
     registry.register(_Exposed(metrics))
+    ProcessCollector(registry=registry)
 
     async def scrape(_request: Request) -> Response:
         return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -226,36 +228,37 @@ def metrics_route(metrics: Metrics) -> Route:
 
 
 class _Exposed(Collector):
-    """A view of a service's metrics, made anew at each scrape."""
+    """A view of a service's metrics, made anew at each scrape: one family for each name."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Family]:
-        families: dict[tuple[str, tuple[str, ...]], list[AnyMetric]] = {}
+        families: dict[str, list[AnyMetric]] = {}
         for metric in self._metrics:
-            families.setdefault((metric.name, tuple(metric.tags)), []).append(metric)
-        return [_family(self._metrics.service, name, tags, members) for (name, tags), members in families.items()]
+            families.setdefault(metric.name.partition("-")[0], []).append(metric)  # behind a dash is what a tag has too
+        return [_family(self._metrics.service, name, members) for name, members in families.items()]
 
 
-def _family(service: str, name: str, tags: tuple[str, ...], members: list[AnyMetric]) -> Family:
-    exposed, labels = exposed_name(name), ["service", *tags]
-    first = members[0]
-    if isinstance(first, Histogram):
-        histogram = HistogramMetricFamily(exposed, name, labels=labels)
-        for one in members:
-            assert isinstance(one, Histogram)
-            histogram.add_metric([service, *one.tags.values()], one.cumulative(), one.total)
-        return histogram
-    kind = CounterMetricFamily if isinstance(first, Counter) else GaugeMetricFamily
-    family = kind(exposed, name, labels=labels)
+def _family(service: str, name: str, members: list[AnyMetric]) -> Family:
+    """Prometheus's names and units; a label that a member does not have is empty."""
+    (exposed, scale), tags = exposed_name(name), sorted({tag for one in members for tag in one.tags})
+    text = exposed.removeprefix("edgex_").replace("_", " ").capitalize()
+    kind = {Counter: CounterMetricFamily, Gauge: GaugeMetricFamily, Histogram: HistogramMetricFamily}[type(members[0])]
+    family: Any = kind(exposed, f"{text}.", labels=["service", *tags])
     for one in members:
-        assert not isinstance(one, Histogram)
-        family.add_metric([service, *one.tags.values()], one.value)
-    return family
+        labels = [service, *(one.tags.get(tag, "") for tag in tags)]
+        if isinstance(one, Histogram):
+            buckets = [(end if end == "+Inf" else f"{float(end) * scale:g}", count) for end, count in one.cumulative()]
+            family.add_metric(labels, buckets, one.total * scale)
+        else:
+            family.add_metric(labels, one.value * scale)
+    return cast(Family, family)
 
 
-def exposed_name(name: str) -> str:
-    """Prometheus's spelling of an EdgeX metric's name; what follows a dash is a tag already."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.partition("-")[0]).lower()
-    return f"edgex_{re.sub(r'[^a-z0-9_]', '_', words)}"
+def exposed_name(name: str) -> tuple[str, float]:
+    """Prometheus's spelling of an EdgeX metric's name, and the factor to its base unit: milliseconds become seconds."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    words = re.sub(r"[^a-z0-9_]", "_", words)
+    is_ms = words.endswith("_ms")
+    return f"edgex_{words.removesuffix('_ms')}{'_seconds' if is_ms else ''}", 1e-3 if is_ms else 1

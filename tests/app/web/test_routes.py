@@ -1,15 +1,25 @@
 """REST beside the common routes: status, pictures and the live stream."""
 
+import asyncio
+import contextlib
 import json
+import shutil
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count, pairwise
+from types import SimpleNamespace
 
 import pytest
 import requests
+from app_inference.pipeline.live_view import LiveView
+from app_inference.web import routes
 from app_inference.web.routes import LIVE_HZ, Thinning
 from app_inference.web.status import counts_by_camera
+from edgex_kit.config.settings import ServiceSection
 from edgex_kit.service.metrics import Metrics
+from edgex_kit.service.rest import build_app
+from edgex_kit.service.server import open_server
 from edgex_standin.address import Address
 
 from tests.app.results import a_result
@@ -93,6 +103,51 @@ def test_the_live_stream_begins_with_the_newest_results(app: App, stage: Stage, 
         new = stage.show(unique)
         said = next(it for it in events if it["camera"] == unique)
         assert (said["frameId"], said["pipeline"]) == (new, "lamps")
+
+
+@contextlib.asynccontextmanager
+async def live_stream(port: int) -> AsyncIterator[tuple[int, asyncio.StreamReader]]:
+    """The status of a request for the live stream, and its body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /api/v3/vision/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    yield int((await reader.readline()).split()[1]), reader
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.integration
+@pytest.mark.fault(12)
+async def test_live_streams_are_limited_and_silent_ones_are_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "LIVE_PING", 0.05)
+    monkeypatch.setattr(routes, "MOST_LIVE", 2)
+    view = LiveView()
+    served = build_app(routes.routes(SimpleNamespace(), view), ServiceSection())  # type: ignore[arg-type]
+    async with open_server(served, "127.0.0.1", 0) as port, live_stream(port) as (one, reader):
+        async with live_stream(port) as (other, _), live_stream(port) as (refused, _):
+            assert (one, other, refused) == (200, 200, 503)
+        assert await asyncio.wait_for(reader.readuntil(b": ping"), 5)
+        while len(view._listeners) > 1:  # the one that was closed is noticed
+            await asyncio.sleep(0.01)
+        async with live_stream(port) as (again, _):
+            assert again == 200
+
+
+@pytest.mark.integration
+@pytest.mark.fault(28)
+def test_metrics_have_one_family_each(app: App, stage: Stage, unique: str) -> None:
+    stage.show(unique)
+    until(lambda: stage.of(unique), "a result")
+    answer = requests.get(f"{app.url}/metrics", timeout=5)
+    assert answer.ok
+    assert all(f"edgex_{name}_seconds" in answer.text for name in ("queue_wait", "result_latency"))
+    helped = [line.split()[2] for line in answer.text.splitlines() if line.startswith("# HELP")]
+    assert len(helped) == len(set(helped))
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    for extended in ((), ("--extended",)):
+        done = subprocess.run([promtool, "check", "metrics", *extended], input=answer.content, capture_output=True)
+        assert (done.returncode, done.stderr.decode()) == (0, "")
 
 
 @pytest.mark.integration

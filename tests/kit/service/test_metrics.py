@@ -168,5 +168,8 @@ async def test_every_kind_of_metric_is_scraped_with_its_tags_as_labels() -> None
     assert samples["edgex_frames_dropped_total", "Replaced", "app-inference", "dock"] == 3
     assert samples["edgex_frames_dropped_total", "Rate", 'a"b\n', "app-inference"] == 1
     assert samples["edgex_results_waiting", "app-inference"] == 7
-    assert samples["edgex_inference_stage_ms_bucket", "15", "app-inference", "det", "infer"] == 1
-    assert samples["edgex_inference_stage_ms_sum", "app-inference", "det", "infer"] == 12
+    assert samples["edgex_inference_stage_seconds_bucket", "0.015", "app-inference", "det", "infer"] == 1
+    assert samples["edgex_inference_stage_seconds_sum", "app-inference", "det", "infer"] == pytest.approx(0.012)
+    assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= {
+        it[0] for it in samples
+    }
