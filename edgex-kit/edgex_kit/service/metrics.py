@@ -253,7 +253,7 @@ def _family(service: str, name: str, members: list[AnyMetric]) -> Family:
             family.add_metric(labels, buckets, one.total * scale)
         else:
             family.add_metric(labels, one.value * scale)
-    return cast(Family, family)
+    return cast("Family", family)
 
 
 def exposed_name(name: str) -> tuple[str, float]:
