@@ -1,13 +1,14 @@
 """The running system: app-inference's status, its two documents in core-keeper, and its models' devices."""
 
 import asyncio
+import difflib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 from edgex_kit.clients.http import HttpClient
-from edgex_kit.clients.keeper import ROOT, Keeper
+from edgex_kit.clients.keeper import COMMON, ROOT, Keeper
 from edgex_kit.wire.errors import Conflict, EdgexError, Malformed, NotFound, Unreachable
 from edgex_kit.wire.topics import escape_name
 from msgspec import Struct
@@ -43,6 +44,19 @@ class Client:
         if not isinstance(answer, dict) or "models" not in answer:
             raise Unreachable(f"{self.url} answers, but it is no app-inference")
         return answer
+
+    def check_service(self) -> None:
+        """Raise NotFound for a service that has no keys in core-keeper: a request to it would wait for ever."""
+        known = self._ask(lambda keeper: keeper.services()) - {COMMON.rpartition("/")[2]}
+        if self.service in known:
+            return
+        near = difflib.get_close_matches(self.service, known, 1)
+        meant = (
+            f"; did you mean '{near[0]}'?"
+            if near
+            else f"; those in core-keeper are {', '.join(sorted(known)) or 'none'}"
+        )
+        raise NotFound(f"no service '{self.service}' has ever started with this core-keeper{meant}")
 
     def desired(self) -> Desired:
         """The desired document; empty where nobody has written it. Raises Invalid for a malformed one."""

@@ -70,6 +70,7 @@ def deploy(
         asked_by=by,
     )
     client = Client(keeper_url=keeper_url, command_url=command_url, service=service)
+    client.check_service()
     before = client.report(name)
     resolved = _resolved(client, name, version)
     if before is not None and not retry:
@@ -104,6 +105,7 @@ def rollback(
         return ModelRequest(version=target, promoted=True, asked_by=by) if target else None
 
     client = Client(keeper_url=keeper_url, command_url=command_url, service=service)
+    client.check_service()
     before = client.report(name)
     if to:
         _resolved(client, name, to)
@@ -128,6 +130,7 @@ def promote(
         return now and msgspec.structs.replace(now, promoted=True, asked_by=by)
 
     client = Client(keeper_url=keeper_url, command_url=command_url, service=service)
+    client.check_service()
     _command_or_request(client, name, "Promote", instead)
     say(f"{name}: promoted")
 
@@ -142,6 +145,7 @@ def pause(
 ) -> None:
     """Pause a rollout, or continue it."""
     client = Client(keeper_url=keeper_url, service=service)
+    client.check_service()
     now = client.desired().models.get(name)
     if now is None:
         raise NotFound(f"no version of model '{name}' is requested")

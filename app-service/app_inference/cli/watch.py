@@ -50,6 +50,7 @@ def watch(
 ) -> None:
     """Show the state of rollouts as it changes. On a pipe: one line for each change."""
     client = Client(keeper_url=keeper_url, service=service)
+    client.check_service()
     end = time.monotonic() + seconds if seconds else float("inf")
     first = _first(client, name)  # fails at once where core-keeper does not answer; later that is waited out
     if console().is_terminal and not as_json:

@@ -35,6 +35,16 @@ class Keeper:
             return {}
         return {pair["key"]: str(pair["value"]) if plaintext else _text(pair) for pair in pairs}
 
+    async def services(self) -> set[str]:
+        """The services that have keys."""
+        params = {"keyOnly": "true"}
+        try:
+            found = await self._http.fetch(_path(ROOT), "response", params=params)
+        except NotFound:
+            return set()
+        keys = [str(it.get("key", "")) if isinstance(it, dict) else str(it) for it in found]
+        return {key.removeprefix(f"{ROOT}/").partition("/")[0] for key in keys if key.startswith(f"{ROOT}/")}
+
     async def put(self, key: str, value: str) -> None:
         """Store one value as text."""
         body = {"apiVersion": "v3", "requestId": "", "value": value}

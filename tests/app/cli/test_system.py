@@ -230,6 +230,18 @@ def test_a_service_that_does_not_answer_is_exit_code_3(running: Running, words: 
     assert running.run(*words, option, nobody(), code=3).stderr.startswith("edgex-models: ")
 
 
+@pytest.mark.fault(20)
+@pytest.mark.parametrize(
+    "words",
+    [("deploy", "gauge@1.0.0"), ("rollback", "gauge"), ("promote", "gauge"), ("pause", "gauge"), ("watch",)],
+)
+def test_a_misspelt_service_is_refused_and_nothing_is_written(running: Running, words: tuple[str, ...]) -> None:
+    refused = running.run(*words, "--service", "app-infernce", code=1)
+    assert (refused.stdout, "'app-inference'" in refused.stderr) == ("", True)
+    key = f"{running.keeper}/api/v3/kvs/key/edgex/v4/app-infernce"
+    assert requests.get(key, timeout=5).status_code == 404
+
+
 def test_another_service_is_not_taken_for_app_inference(running: Running) -> None:
     running.run("plan", "gauge", "--url", running.keeper, code=3)
     running.run("list", "--url", nobody())
