@@ -57,7 +57,7 @@ class PacketLimit:
             self._proved, self._trial = trial[0], None
             self._suspects.clear()
         elif trial is None or size > trial[0]:
-            self._trial = size, topic, now if trial is None else trial[2]
+            self._trial = size, topic, now
 
     def lost(self, settings: BusSettings) -> None:
         """The connection was lost: find out whether the last large message was the cause, on a thread of its own."""
@@ -78,6 +78,7 @@ class PacketLimit:
         before = self._limit
         if limit is not None:
             self._limit, self._until = limit, float("inf")
+            self._suspects.clear()
         elif size and len(self._suspects) >= _LOSSES:
             self._limit, self._until = min(self._suspects) - 1, time.monotonic() + _ASSUMED
         if self._limit and self._limit != before and size > self._limit:

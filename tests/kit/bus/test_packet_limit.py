@@ -90,6 +90,19 @@ def test_without_an_answer_a_size_is_assumed_too_large_after_three_losses(monkey
     limit.check(1000, "t", "here")
 
 
+def test_the_largest_message_is_suspected_however_long_the_small_ones_went_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(packet_limit, "_PROVED", 0.1)
+    monkeypatch.setattr(PacketLimit, "ask", lambda _self, _settings, _size, topic: asked.append(topic))
+    limit = PacketLimit()
+    limit.check(100, "small", "here")
+    time.sleep(0.09)
+    limit.check(5000, "large", "here")
+    time.sleep(0.05)
+    limit.lost(BusSettings())
+    assert asked == ["large"]
+
+
 def test_a_size_that_the_broker_took_is_not_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packet_limit, "_limit_of", lambda _: None)
     monkeypatch.setattr(packet_limit, "_PROVED", 0.01)
