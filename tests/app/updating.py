@@ -143,10 +143,13 @@ class Street:
         while not ended.wait(pause):
             seq += 1
             for camera in self.cameras:
-                found = analyser.results(frame(camera, seq), plan.for_camera(camera))[1]
+                later: list[Callable[[], None]] = []
+                found = analyser.results(frame(camera, seq), plan.for_camera(camera), later)[1]
                 self.findings += [(camera, seq, finding) for _, finding in found]
                 if not found:
                     self.lost.append((camera, seq))
+                for compare_versions in later:
+                    compare_versions()
 
 
 @dataclass

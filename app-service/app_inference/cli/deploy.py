@@ -1,7 +1,7 @@
 """`deploy`, `rollback`, `promote` and `pause`: requests to the running system."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -13,7 +13,7 @@ from app_inference.cli.output import say, say_json, warn
 from app_inference.cli.watch import Ended, until_ended
 from app_inference.models.repository import Repository
 from app_inference.models.versions import chosen, is_version
-from app_inference.rollout.desired import CanaryOptions, ModelRequest, ObserveOptions
+from app_inference.rollout.desired import CanaryOptions, GateOptions, ModelRequest, ObserveOptions
 from app_inference.rollout.reported import ModelReport
 from app_inference.rollout.steps import Step
 
@@ -22,8 +22,12 @@ StrategyOption = Annotated[
 ]
 Percent = Annotated[float, typer.Option(min=0.01, max=100, help="Share of the cameras in the canary.")]
 Cameras = Annotated[str, typer.Option(help="Cameras in the canary, comma separated.")]
-MinFrames = Annotated[int, typer.Option(min=1, help="Frames with objects that the gate compares at least.")]
+MinFrames = Annotated[int, typer.Option(min=1, help="Frames with objects that the gate observes at least.")]
 Hold = Annotated[float, typer.Option(min=0, help="Seconds that the gate observes at least.")]
+OnInconclusive = Annotated[
+    Literal["hold", "promote", "rollback"],
+    typer.Option(help="When the gate proves neither good nor bad; hold: you decide."),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the outcome; exit code 1 when it is rolled back.")]
 Patience = Annotated[float, typer.Option("--timeout", min=1, help="Seconds --wait waits.")]
 By = Annotated[str, typer.Option("--by", help="Who asks, for the audit log.")]
@@ -33,14 +37,44 @@ Via = Annotated[
 ]
 
 
+OBSERVE, LIMITS = ObserveOptions(), GateOptions()
+
+
+def _limit(text: str, *, least: float = 0.0, most: float | None = 1.0) -> Any:
+    return typer.Option(min=least, max=most, help=text, rich_help_panel="Limits of the gate")
+
+
+CompareShare = Annotated[float, _limit("Of a core, for frames that both versions analyse; 0: none.")]
+MinAgreement = Annotated[float, _limit("F1 of the objects that both versions find; 0 for a version that differs.")]
+MaxLabelLoss = Annotated[float, _limit("Share of the objects of one label that it may lose.")]
+MaxScoreShift = Annotated[float, _limit("Share by which scores may be higher or lower on the average.")]
+MaxBoxShift = Annotated[float, _limit("Share of a box by which boxes may lie aside or be larger on the average.")]
+MaxErrorRate = Annotated[float, _limit("Share of the frames that may fail.")]
+MaxP99Ratio = Annotated[float, _limit("How many times as long inference may take.", most=None, least=0.01)]
+MaxCountRatio = Annotated[float, _limit("Objects a frame, where none could be compared.", most=None, least=1.01)]
+MaxClassShift = Annotated[
+    float, _limit("Stability index of labels, where none could be compared.", most=None, least=0.01)
+]
+
+
 @o.command
 def deploy(
     model: o.WantedModel,
     strategy: StrategyOption = "swap",
     percent: Percent = 25.0,
     cameras: Cameras = "",
-    min_frames: MinFrames = 200,
-    hold: Hold = 30.0,
+    min_frames: MinFrames = OBSERVE.min_frames,
+    hold: Hold = OBSERVE.hold_seconds,
+    on_inconclusive: OnInconclusive = "hold",
+    compare_share: CompareShare = LIMITS.compare_share,
+    min_agreement: MinAgreement = LIMITS.min_agreement,
+    max_label_loss: MaxLabelLoss = LIMITS.max_label_loss,
+    max_score_shift: MaxScoreShift = LIMITS.max_score_shift,
+    max_box_shift: MaxBoxShift = LIMITS.max_box_shift,
+    max_error_rate: MaxErrorRate = LIMITS.max_error_rate,
+    max_p99_ratio: MaxP99Ratio = LIMITS.max_p99_ratio,
+    max_count_ratio: MaxCountRatio = LIMITS.max_count_ratio,
+    max_class_shift: MaxClassShift = LIMITS.max_class_shift,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Threshold instead of the model's own.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try a quarantined version again.")] = False,
     allow_label_change: Annotated[bool, typer.Option("--allow-label-change", help="Accept other labels.")] = False,
@@ -62,7 +96,18 @@ def deploy(
         version=version,
         strategy=strategy,
         canary=canary(percent, cameras),
-        observe=ObserveOptions(min_frames=min_frames, hold_seconds=hold),
+        observe=ObserveOptions(min_frames=min_frames, hold_seconds=hold, on_inconclusive=on_inconclusive),
+        gate=GateOptions(
+            compare_share=compare_share,
+            min_agreement=min_agreement,
+            max_label_loss=max_label_loss,
+            max_score_shift=max_score_shift,
+            max_box_shift=max_box_shift,
+            max_error_rate=max_error_rate,
+            max_p99_ratio=max_p99_ratio,
+            max_count_ratio=max_count_ratio,
+            max_class_shift=max_class_shift,
+        ),
         on_fail="hold" if hold_on_fail else "rollback",
         threshold=threshold,
         retry=retry,

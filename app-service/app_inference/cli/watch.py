@@ -16,6 +16,7 @@ from rich.text import Text
 from app_inference.cli import command as o
 from app_inference.cli.client import Client
 from app_inference.cli.output import console, say, working
+from app_inference.rollout.gate import Verdict
 from app_inference.rollout.reported import ModelReport, Reported, VersionReport
 from app_inference.rollout.steps import Step
 
@@ -29,6 +30,7 @@ class Ended(StrEnum):
     SERVES = "serves"
     REFUSED = "was refused"
     ROLLED_BACK = "was rolled back"
+    INCONCLUSIVE = "is inconclusive; promote it, roll it back, or deploy it again with other limits"
     OPEN = "is not finished yet"
 
 
@@ -64,7 +66,7 @@ def until_ended(
     is_quiet: bool,
 ) -> End:  # fmt: skip
     """Follow a request to its outcome, for `patience` seconds. `before` was reported before the request was written."""
-    deadline, printed, did_serve = time.monotonic() + patience, "", False
+    deadline, printed, did_serve, verdict = time.monotonic() + patience, "", False, ""
     with working(f"{name}@{version} …", is_quiet=is_quiet) as say_line:
         while time.monotonic() < deadline:
             reported = client.reported()
@@ -74,6 +76,9 @@ def until_ended(
                 end = ended(report, version, did_serve=did_serve)
                 if end is not None:
                     return end
+                if verdict == report.verdict == Verdict.INCONCLUSIVE:  # twice: it was not decided beforehand
+                    return End(Ended.INCONCLUSIVE, report.reason)
+                verdict = report.verdict
                 line = f"{report.state} {report.reason}".strip()
                 if line != printed and not is_quiet:
                     say_line(line)

@@ -6,8 +6,9 @@ parse -> decode the picture once -> every pipeline that is due: resize, infer, d
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 
 from edgex_kit.jpeg import LIMITS, Limits
 from edgex_kit.service.service import Service
@@ -33,18 +34,22 @@ from app_inference.pipeline.results import (
     scene_event_from,
 )
 from app_inference.pipeline.samples import Sample, sample_from
+from app_inference.pipeline.serving import Assignment
 from app_inference.pipeline.suspension import Suspension
 from app_inference.settings import AppSettings, InferenceSection
 from app_inference.sinks.edgex_bus import Destination
 from app_inference.sinks.queue import ResultQueue
 from app_inference.stages.scene import SceneStage
 from app_inference.stages.stage import Stage
-from app_inference.vision.agreement import agreement
-from app_inference.vision.detections import Result
+from app_inference.vision.comparison import FLOOR, Seen, compare
+from app_inference.vision.detections import Result, above
 from app_inference.vision.image import Image, image_from_bytes
 
 MAX_OVERHEAD = 1 << 20  # bytes of an event beside its picture
 SCENES_EVERY = 1.0  # seconds
+WITH_BOXES = frozenset({"detection", "instance_segmentation", "keypoints"})  # tasks
+
+Compare = Callable[[], None]
 
 
 class Publisher:
@@ -135,9 +140,10 @@ class FrameAnalyser:
     def analyse(self, queued: QueuedFrame) -> None:
         """Analyse one frame. Whatever is wrong with it costs this frame alone, is counted, and is logged once."""
         camera, publish = "", None
+        later: list[Compare] = []
         try:
             camera = self._camera_of(queued.topic)
-            publish = self._analysed(camera, queued)
+            publish = self._analysed(camera, queued, later)
         except EdgexError as error:
             self._counters.dropped(camera, type(error).__name__, error)
         except Exception as error:  # noqa: BLE001 - logged by the counters; the worker goes on with the next frame
@@ -145,9 +151,19 @@ class FrameAnalyser:
         finally:
             self._counters.received(camera, queued.replaced)
             queued.done(publish)
+        for compare_versions in later:
+            try:
+                compare_versions()
+            except Exception as error:  # noqa: BLE001 - logged by the counters; the results are published
+                self._counters.failed(camera, "", error)
 
-    def results(self, frame: Frame, due: Sequence[Pipeline]) -> tuple[Image, list[tuple[Pipeline, FrameResult]]]:
-        """The picture, and the result of each pipeline but those that fail, not completed. Raises ImageBroken."""
+    def results(
+        self, frame: Frame, due: Sequence[Pipeline], later: list[Compare]
+    ) -> tuple[Image, list[tuple[Pipeline, FrameResult]]]:
+        """The picture, and the result of each pipeline but those that fail, not completed. Raises ImageBroken.
+
+        What is to be called once the results are published is added to `later`.
+        """
         started = time.perf_counter()
         sizes = [it.served.model.input_size for it in due]
         needed = max(width for width, _ in sizes), max(height for _, height in sizes)
@@ -155,7 +171,7 @@ class FrameAnalyser:
         with self.suspension.decoding(frame.camera):
             image = image_from_bytes(frame.data, needed, keeps_ratio, self._limits)
         decode_ms = (time.perf_counter() - started) * 1e3
-        results = ((pipeline, self._result(pipeline, frame, image, decode_ms)) for pipeline in due)
+        results = ((pipeline, self._result(pipeline, frame, image, decode_ms, later)) for pipeline in due)
         return image, [(pipeline, result) for pipeline, result in results if result is not None]
 
     def result_of(self, event: Event) -> FrameResult:
@@ -167,7 +183,7 @@ class FrameAnalyser:
         due = [it for it in self.plan.pipelines if it.wants(frame.camera)][:1]
         if not due:
             raise NotFound(f"no pipeline analyses camera '{frame.camera}'")
-        image, results = self.results(frame, due)
+        image, results = self.results(frame, due, [])
         if not results:
             raise InferenceFailed(f"pipeline '{due[0].id}' failed on this picture")
         pipeline, result = results[0]
@@ -198,7 +214,7 @@ class FrameAnalyser:
                 for stage in pipeline.stages:
                     self._publisher.publish_scene(stage)
 
-    def _analysed(self, camera: str, queued: QueuedFrame) -> Publish | None:
+    def _analysed(self, camera: str, queued: QueuedFrame, later: list[Compare]) -> Publish | None:
         if len(queued.data) > self._max_message:
             size, most = len(queued.data) >> 10, self._limits.size >> 10
             raise ImageBroken(f"a message of {size} KB holds a picture over the limit of {most} KB (Images.MaxSize)")
@@ -210,7 +226,7 @@ class FrameAnalyser:
         due = self._due(frame)
         if not due:
             return None
-        image, results = self.results(frame, due)
+        image, results = self.results(frame, due, later)
         if not results:
             self._counters.dropped(camera, FAILED)
             return None
@@ -230,34 +246,77 @@ class FrameAnalyser:
             self._counters.dropped(frame.camera, RATE if plan.wants(frame.camera) else NO_PIPELINE)
         return due
 
-    def _result(self, pipeline: Pipeline, frame: Frame, image: Image, decode_ms: float) -> FrameResult | None:
+    def _result(
+        self, pipeline: Pipeline, frame: Frame, image: Image, decode_ms: float, later: list[Compare]
+    ) -> FrameResult | None:
         served = pipeline.served
         assignment = served.assign(frame.camera)
-        model = assignment.first
-        found = self._infer(pipeline, model, frame, image, decode_ms, is_checked=assignment.is_checked)
+        model, second = assignment.first, assignment.second
+        floor = FLOOR if second is not None else 1.0
+        found = self._infer(pipeline, model, frame, image, decode_ms, floor, is_checked=assignment.is_checked)
+        is_failed = found is None
         if found is None and assignment.fallback is not None:  # an update costs no frame: the other version answers
-            model = assignment.fallback
+            model, second = assignment.fallback, None
             found = self._infer(pipeline, model, frame, image, decode_ms, is_checked=False)
-        if assignment.shadow is not None:
-            other = self._infer(pipeline, assignment.shadow, frame, image, decode_ms, is_checked=True)
-            if found is not None and other is not None:
-                served.compare(agreement(found[0], other[0], model.labels, assignment.shadow.labels))
+            is_failed = found is not None  # a picture that both fail on is no evidence against the first
+        if is_failed:
+            served.observe(assignment.first, frame.camera, Sample(0.0, is_error=True))
         if found is None:
             return None
+        result, spent = found
+        if second is not None:
+            later.append(partial(self._compare, pipeline, assignment, frame, image, decode_ms, found))
+            result = above(result, pipeline.options(model).confidence)
+        served.observe(model, frame.camera, sample_from(result, spent.infer))
         self._counters.processed(pipeline.id)
-        return result_from(found[0], model, pipeline, frame, image, (decode_ms, found[1]))
+        return result_from(result, model, pipeline, frame, image, (decode_ms, spent))
 
     def _infer(
-        self, pipeline: Pipeline, model: Model, frame: Frame, image: Image, decode_ms: float, *, is_checked: bool
+        self,
+        pipeline: Pipeline,
+        model: Model,
+        frame: Frame,
+        image: Image,
+        decode_ms: float,
+        floor: float = 1.0,
+        *,
+        is_checked: bool,
     ) -> tuple[Result, Timings] | None:
-        """What one model finds; None when it fails, which is recorded as evidence against it."""
-        camera, served = frame.camera, pipeline.served
+        """What one model finds, objects down to `floor` of the threshold; None when it fails, which is counted."""
+        options = pipeline.options(model)
+        if floor < 1 and model.task in WITH_BOXES:
+            options = replace(options, confidence=floor * options.confidence)
         try:
-            result, spent = served.session(model).analyse(image, pipeline.options(model), is_checked=is_checked)
+            found = pipeline.served.session(model).analyse(image, options, is_checked=is_checked)
         except Exception as error:  # noqa: BLE001 - logged by the counters; the other pipelines analyse this frame
-            served.observe(model, camera, Sample(0.0, is_error=True))
-            self._counters.failed(camera, pipeline.id, error)
+            self._counters.failed(frame.camera, pipeline.id, error)
             return None
-        served.observe(model, camera, sample_from(result, spent.infer))
-        self._counters.inferred(model, decode_ms, spent)
-        return result, spent
+        self._counters.inferred(model, decode_ms, found[1])
+        return found
+
+    def _compare(
+        self,
+        pipeline: Pipeline,
+        assignment: Assignment,
+        frame: Frame,
+        image: Image,
+        decode_ms: float,
+        found: tuple[Result, Timings],
+    ) -> None:
+        """Analyse the frame with the other version of a rollout, too, and compare the two."""
+        served, second = pipeline.served, assignment.second
+        if second is None or second not in served.active.models():
+            return
+        started = time.perf_counter()
+        other = self._infer(pipeline, second, frame, image, decode_ms, FLOOR, is_checked=not assignment.is_trial)
+        if other is None:
+            served.observe(second, frame.camera, Sample(0.0, is_error=True))
+        else:
+            threshold = pipeline.options(second).confidence
+            served.observe(second, frame.camera, sample_from(above(other[0], threshold), other[1].infer))
+            pair = [
+                Seen(result, model.labels, pipeline.options(model).confidence, spent.infer)
+                for model, (result, spent) in ((assignment.first, found), (second, other))
+            ]
+            served.comparisons.add(frame.camera, compare(*(reversed(pair) if assignment.is_trial else pair)))
+        served.comparisons.spend(time.perf_counter() - started)

@@ -1,7 +1,7 @@
 """What one version did with the last frames, small enough to keep: the gate's evidence. Pure."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app_inference.vision.detections import Classes, Detections, Instances, Keypoints, Result, Segmentation
@@ -29,17 +29,20 @@ class Evidence:
     def __init__(self, capacity: int | None = WINDOW) -> None:
         self.samples: deque[Sample] = deque(maxlen=capacity)
         self.frames = 0  # all, the forgotten ones too
+        self.failed = 0  # of them
         self.telling = 0  # frames in which something was found
 
     def add(self, sample: Sample) -> None:
         self.samples.append(sample)
         self.frames += 1
+        self.failed += sample.is_error
         self.telling += sample.count > 0
 
     def merge(self, other: "Evidence") -> None:
         """Take in what was noted of another camera."""
         self.samples.extend(other.samples)
         self.frames += other.frames
+        self.failed += other.failed
         self.telling += other.telling
 
 
@@ -70,12 +73,17 @@ def summarise(samples: Iterable[Sample]) -> Summary:
     return Summary(
         frames=len(kept),
         error_rate=(len(kept) - len(answered)) / len(kept) if kept else 0.0,
-        median_ms=times[len(times) // 2] if times else 0.0,
-        p99_ms=times[min(len(times) - 1, int(len(times) * 0.99))] if times else 0.0,
+        median_ms=percentile(times, 0.5),
+        p99_ms=percentile(times, 0.99),
         objects_per_frame=found / len(answered) if answered else 0.0,
         mean_score=sum(sample.score_sum for sample in answered) / found if found else 0.0,
         classes=dict(classes),
     )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Of sorted numbers; 0 for none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 def sample_from(result: Result, infer_ms: float) -> Sample:

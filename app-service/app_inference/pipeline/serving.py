@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,8 @@ from app_inference.errors import ModelRejected
 from app_inference.inference.model import Model, Session, load_model
 from app_inference.inference.runtime import Runtime
 from app_inference.models.repository import Repository
-from app_inference.pipeline.samples import WINDOW, Evidence, Sample
+from app_inference.pipeline.comparing import Comparisons
+from app_inference.pipeline.samples import Evidence, Sample
 from app_inference.settings import InferenceSection, PipelineSection
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ class Assignment:
 
     first: Model  # its result is published
     fallback: Model | None = None  # its result is published when the first fails
-    shadow: Model | None = None  # its result is only compared
+    second: Model | None = None  # its result is only compared
+    is_trial: bool = False  # the first is the candidate, the second the outgoing version
     is_checked: bool = False  # outputs are searched for NaN; only while versions are compared
 
 
@@ -61,7 +62,7 @@ class ServedModel:
         self._lock = threading.Lock()
         self._evidence: dict[tuple[str, str], Evidence] = {}  # version, camera
         self._sessions: WeakKeyDictionary[Session, str] = WeakKeyDictionary()  # the version of its model
-        self._agreed: deque[float] = deque(maxlen=WINDOW)
+        self.comparisons = Comparisons()
 
     @property
     def model(self) -> Model:
@@ -84,10 +85,18 @@ class ServedModel:
         """The models for a frame of `camera` now."""
         active = self._lineup
         if active.candidate is None:
-            return Assignment(active.serving, fallback=active.warm, is_checked=active.is_update)
-        if active.is_canary is not None and active.is_canary(camera):
-            return Assignment(active.candidate, fallback=active.serving, is_checked=True)
-        return Assignment(active.serving, shadow=None if active.is_canary else active.candidate, is_checked=True)
+            return Assignment(
+                active.serving, active.warm, self._second(active.warm), active.is_update, active.is_update
+            )
+        if active.is_canary is None:
+            return Assignment(active.serving, second=self._second(active.candidate), is_checked=True)
+        if active.is_canary(camera):
+            return Assignment(active.candidate, active.serving, self._second(active.serving), True, True)
+        return Assignment(active.serving, is_checked=True)
+
+    def _second(self, model: Model | None) -> Model | None:
+        """`model`, if this frame is to be analysed by both versions."""
+        return model if self.comparisons.is_due() else None
 
     def session(self, model: Model) -> Session:
         """This thread's session with `model`; those with models that are no longer active are released."""
@@ -107,18 +116,6 @@ class ServedModel:
         with self._lock:
             began = [session.busy_since for session, version in self._sessions.items() if version == model.version]
         return sum(at is not None and at < since for at in began)
-
-    def compare(self, agreed: float | None) -> None:
-        """Record how far a shadow agreed with the serving version; None when neither found anything."""
-        if agreed is not None:
-            with self._lock:
-                self._agreed.append(agreed)
-
-    @property
-    def agreement(self) -> float | None:
-        """The mean over the last frames that a shadow analysed beside the serving version; None without any."""
-        with self._lock:
-            return sum(self._agreed) / len(self._agreed) if self._agreed else None
 
     def observe(self, model: Model, camera: str, sample: Sample) -> None:
         """Record what `model` found in a frame of `camera`."""
@@ -149,7 +146,6 @@ class ServedModel:
         """Drop what is recorded of `model`: its trial begins."""
         with self._lock:
             self._evidence = {key: it for key, it in self._evidence.items() if key[0] != model.version}
-            self._agreed.clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,22 @@ class CanaryOptions(Part, frozen=True, kw_only=True):
 class ObserveOptions(Part, frozen=True, kw_only=True):
     """How much the gate observes before it passes a version."""
 
-    min_frames: Annotated[int, Meta(ge=1)] = 200  # in which either version saw something
+    min_frames: Annotated[int, Meta(ge=1)] = 300  # in which either version found something
     hold_seconds: Annotated[float, Meta(ge=0)] = 30.0
+    on_inconclusive: Literal["hold", "promote", "rollback"] = "hold"  # hold: an operator decides
 
 
 class GateOptions(Part, frozen=True, kw_only=True):
-    """Limits of the difference to the serving version; beyond them the candidate is rolled back."""
+    """Limits of the difference to the outgoing version; a candidate proved to be beyond one is rolled back."""
 
+    compare_share: Share = 0.5  # of one core's time for analysing frames with both versions; 0: never
+    min_agreement: Share = 0.9  # F1 of the objects that both find in the same frames; 0: any
+    max_label_loss: Share = 0.5  # of the objects of any one label
+    max_score_shift: Share = 0.15  # mean difference of the scores of one object, as a share of the higher
+    max_box_shift: Share = 0.05  # mean difference of place and size of one object's boxes, as a share of the box
     max_error_rate: Share = 0.01
     max_p99_ratio: Annotated[float, Meta(gt=0)] = 2.0  # 99th percentile of inference time
-    max_count_ratio: Annotated[float, Meta(gt=1)] = 4.0  # objects per frame, either way
-    max_score_shift: Share = 0.25  # of the mean score
-    min_agreement: Share = 0.5  # with the serving version, frame by frame; judged in SHADOW alone
+    max_count_ratio: Annotated[float, Meta(gt=1)] = 4.0  # objects per frame, where no frame could be compared
     max_class_shift: Annotated[float, Meta(gt=0)] = 0.5  # population stability index of the class histogram
 
 

@@ -27,7 +27,8 @@ class ModelReport(Struct, rename="camel", frozen=True, kw_only=True, omit_defaul
     reason: str = ""  # why the last request was refused or rolled back, or what a rollout waits for
     refused: str = ""  # the version that was refused or rolled back
     since: str = ""  # UNIX ns in decimal, of `state`
-    gate: dict[str, float] = field(default_factory=dict)
+    verdict: str = ""  # of the gate, while it observes: hold, pass, breach or inconclusive
+    gate: dict[str, float] = field(default_factory=dict)  # the numbers of the last observation
     quarantined: tuple[str, ...] = ()  # versions
     quarantine_reasons: dict[str, str] = field(default_factory=dict)  # by version
     threshold: float | None = None

@@ -26,12 +26,13 @@ from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.drift import baseline_from
 from app_inference.rollout.gate import Judgement
 from app_inference.rollout.journal import Journal, Progress, Record
-from app_inference.rollout.observation import Breach, Compared, Observation, Pair
+from app_inference.rollout.observation import Breach, Observation, Pair
 from app_inference.rollout.preparation import Prepared, Preparer
 from app_inference.rollout.steps import Step
 
 log = logging.getLogger(__name__)
 
+LEAST_SHADOW = 0.05  # of a core: a shadow that analyses nothing would be waited for in vain
 JUDGE_EVERY = 0.1  # seconds
 DRAIN_LIMIT = 10.0  # seconds; the longest frame that is no fault takes far less
 _DRAIN_POLL = 0.02  # seconds
@@ -167,7 +168,7 @@ class Rollout:
         try:
             await self._roll(deployment)
         except Breach as breach:
-            self._take_back(str(breach), quarantine=True)
+            self._take_back(str(breach), quarantine=breach.is_proved)
         except ModelRejected as rejected:
             self._refuse(str(rejected), quarantine=True)
         except EdgexError as error:
@@ -186,6 +187,7 @@ class Rollout:
         self._progress.step(
             Step.RESOLVE, candidate=request.version, generation=deployment.generation, reason="", refused=""
         )
+        self._observation.reset()
         stored = await self._resolve(request)
         prepared = await self._prepare(stored, request, served)
         while self._request.paused:
@@ -241,11 +243,12 @@ class Rollout:
         served.replace(ActiveSet(served.model, candidate=prepared.model, is_canary=is_canary))
         self._progress.step(Step.CANARY if is_canary else Step.SHADOW)
 
-        def evidence() -> Compared:
+        def evidence() -> tuple[Evidence, Evidence]:
             cameras = served.cameras(prepared.model)
-            return served.evidence(served.model, cameras), served.evidence(prepared.model), served.agreement
+            return served.evidence(served.model, cameras), served.evidence(prepared.model)
 
-        await self._passed(Pair(served.model, prepared.model, evidence))
+        least = 0.0 if is_canary else LEAST_SHADOW
+        await self._passed(Pair(served.model, prepared.model, evidence, served.comparisons, least))
 
     def _switch(self, prepared: Prepared, served: ServedModel) -> Model:
         """The version before."""
@@ -260,7 +263,11 @@ class Rollout:
     async def _observe(self, prepared: Prepared, old: Model, served: ServedModel) -> None:
         self._progress.step(Step.OBSERVE)
         async with self._drained(served, old):
-            await self._passed(Pair(old, prepared.model, lambda: (self._before, served.evidence(prepared.model), None)))
+
+            def evidence() -> tuple[Evidence, Evidence]:
+                return self._before, served.evidence(prepared.model)
+
+            await self._passed(Pair(old, prepared.model, evidence, served.comparisons))
 
     @contextlib.asynccontextmanager
     async def _drained(self, served: ServedModel, old: Model) -> AsyncIterator[None]:

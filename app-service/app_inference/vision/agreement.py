@@ -7,6 +7,7 @@ whether the best class is the same; of a class map and an anomaly map, the share
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app_inference.vision.detections import Anomaly, Classes, Detections, Result, Segmentation, boxes_of, label_of
 
@@ -26,7 +27,8 @@ def agreement(one: Result, other: Result, labels: Sequence[str], other_labels: S
         return 0.0
     if not len(found) and not len(others):
         return None
-    return 2 * _matched(found, others, labels, other_labels) / (len(found) + len(others))
+    common = matches(found, others, names_of(found, labels)[:, None] == names_of(others, other_labels)[None])
+    return 2 * len(common) / (len(found) + len(others))
 
 
 def mean_agreement(scores: Sequence[float | None]) -> float | None:
@@ -39,18 +41,24 @@ def _best(classes: Classes, labels: Sequence[str]) -> str:
     return label_of(labels, int(classes.class_ids[0])) if len(classes) else ""
 
 
-def _matched(found: Detections, others: Detections, labels: Sequence[str], other_labels: Sequence[str]) -> int:
-    """How many objects both have: the best overlapping first, each once."""
+def matches(found: Detections, others: Detections, is_same: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The objects that both have at the same place: those that overlap best first, each once.
+
+    `is_same` (n, m) says which labels are one.
+    """
     overlap = _overlap(found, others)
-    names = np.array([label_of(labels, int(number)) for number in found.class_ids], object)
-    other_names = np.array([label_of(other_labels, int(number)) for number in others.class_ids], object)
-    overlap[names[:, None] != other_names[None]] = 0
-    count = 0
+    overlap[~is_same] = 0
+    pairs = []
     while overlap.size and overlap.max() >= OVERLAP:
-        row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
+        row, column = (int(index) for index in np.unravel_index(int(overlap.argmax()), overlap.shape))
         overlap[row], overlap[:, column] = 0, 0
-        count += 1
-    return count
+        pairs.append((row, column))
+    return pairs
+
+
+def names_of(found: Detections, labels: Sequence[str]) -> NDArray[np.object_]:
+    """(n,) the label of each object."""
+    return np.array([label_of(labels, number) for number in found.class_ids.tolist()], object)
 
 
 def _overlap(found: Detections, others: Detections) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -104,6 +104,18 @@ def boxes_of(result: Result) -> Detections | None:
     return result if isinstance(result, Detections) else None
 
 
+def above(result: "Result", confidence: float) -> "Result":
+    """The objects that score at least `confidence`; a result that holds no boxes as it is."""
+    if isinstance(result, Detections):
+        return result.above(confidence)
+    if isinstance(result, Instances | Keypoints):
+        keep = result.found.scores >= confidence
+        if isinstance(result, Instances):
+            return Instances(result.found.take(keep), result.masks[keep], result.fit)
+        return Keypoints(result.found.take(keep), result.points[keep], result.scores[keep])
+    return result
+
+
 def label_of(labels: Sequence[str], class_id: int) -> str:
     """The label of a class, or its number where there is none."""
     return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)
