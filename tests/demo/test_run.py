@@ -19,7 +19,7 @@ from demo.options import ROOT, Ports
 from tests.conformance.app_process import save_meter
 from tests.conformance.peers import until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180), pytest.mark.fault(30)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def _is_free(port: int) -> bool:
     return False
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGHUP])
 def test_a_run_that_is_killed_or_hung_up_leaves_no_process_behind(demo: Demo, signum: int) -> None:
     until(demo.is_up, "the services run", 90)
@@ -84,6 +85,28 @@ def test_a_run_that_is_killed_or_hung_up_leaves_no_process_behind(demo: Demo, si
     until(lambda: not demo.listening(), "every port is free", 30)
 
 
+@pytest.mark.fault(29)
+def test_a_model_that_is_added_beside_a_run_serves_and_stays(demo: Demo, models: Path, tmp_path: Path) -> None:
+    until(demo.is_up, "the services run", 90)
+    source = save_meter(tmp_path / "source", "mine")
+    command = [sys.executable, "-m", "app_inference.cli", "add", str(source), "--models-dir", str(models)]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    key = "edgex/v4/app-inference/Writable/Pipelines/default/Model"
+    url = f"http://localhost:{demo.ports.keeper}/api/v3/kvs/key/{key}"
+    requests.put(url, json={"value": "mine"}, timeout=5).raise_for_status()
+    status = f"http://localhost:{demo.ports.inference}/api/v3/vision/status"
+
+    def serving() -> list[str]:
+        rows = requests.get(status, timeout=5).json()["models"]
+        return [row["name"] for row in rows if row["state"] == "serving"]
+
+    until(lambda: serving() == ["mine"], "it serves", 60)
+    demo.process.send_signal(signal.SIGTERM)
+    assert demo.process.wait(30) == 0
+    assert (models / "mine/1.0.0/manifest.yaml").exists()
+
+
+@pytest.mark.fault(30, 35)
 @pytest.mark.parametrize("after", [0.15, 0.4, 0.8, 1.6])
 def test_ctrl_c_at_once_shows_no_traceback(tmp_path: Path, after: float) -> None:
     """In a terminal, where Ctrl-C reaches the whole foreground group."""
