@@ -32,7 +32,7 @@ async def serve(service: Service[AppSettings]) -> None:
             Repository(Path(inference.models_dir), inference.require_digests),
         )
         models = Models(inference, repository, Starts(journal, repository))
-        async with _loading(models, wanted_models(settings.writable.pipelines)) as loading:
+        async with _loading(models, wanted_models(settings.writable.accepted({})[0])) as loading:
             with short_switch_interval():
                 from app_inference.app import App
             await App(service, models, journal).run(sock, loading)

@@ -26,9 +26,9 @@ from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.deleted_cameras import follow_deletions
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.picture_size import SizeRequests
-from app_inference.pipeline.plan import Plan, plan_from
+from app_inference.pipeline.plan import Plan, replanned
 from app_inference.pipeline.queue import FrameQueue
-from app_inference.pipeline.reload import LivePipelines, follow_pipelines, models_in_use, scene_rules
+from app_inference.pipeline.reload import LivePipelines, follow_pipelines, log_refused, models_in_use, scene_rules
 from app_inference.pipeline.serving import Models
 from app_inference.pipeline.workers import open_workers
 from app_inference.rollout.engine import Engine
@@ -63,7 +63,11 @@ class App:
         self._analyser = FrameAnalyser(
             service.topics, self._publisher, self._view, self._counters, inference, settings.images.limits
         )
-        self._analyser.plan = Plan(wanted=settings.writable.pipelines)
+        writable = settings.writable
+        wanted, refused = writable.accepted({})
+        log_refused(refused, {})
+        rules = scene_rules(writable.scenes, {})
+        self._analyser.plan = Plan(configured=writable.sources, wanted=wanted, refused=refused, scenes=rules)
         self._queue = FrameQueue(self._counters.refused, self._analyser.forget)
         self._serving = LivePipelines(models, self._analyser, self._view)
         preparation = Preparer(models.repository, models.runtime, inference.keep_versions)
@@ -96,8 +100,7 @@ class App:
     async def _open_pipelines(self, loading: Awaitable[None], loaded: asyncio.Event) -> None:
         """Put the pipelines in force whose models could be loaded."""
         await loading
-        rules = scene_rules(self._service.settings.writable.scenes, {})
-        self._analyser.plan = plan_from(self._plan().wanted, self._models.served, Plan(), rules)
+        self._analyser.plan = replanned(self._plan(), self._models.served)
         loaded.set()
 
     def _rest(self, is_loaded: Callable[[], bool]) -> ASGIApp:

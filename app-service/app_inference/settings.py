@@ -140,12 +140,24 @@ class AppWritable(DeviceWritable, kw_only=True, frozen=True):
     pipelines: dict[str, PipelineSection] = field(default_factory=dict)
     scenes: dict[str, SceneSection] = field(default_factory=dict)  # camera -> its zones and lines
 
-    def check(self) -> None:
-        """Raise Invalid for a pipeline with a wrong value, naming the key."""
-        for pipeline, section in self.pipelines.items():
-            section.check(f"Writable.Pipelines.{pipeline}")
-        for camera, scene in self.scenes.items():
-            scene.rules(f"Writable.Scenes.{camera}")
+    @property
+    def sources(self) -> tuple[object, ...]:
+        """What a plan is made from."""
+        return self.pipelines, self.scenes
+
+    def accepted(self, before: Mapping[str, PipelineSection]) -> tuple[dict[str, PipelineSection], dict[str, str]]:
+        """The pipelines that are right, and the wrong ones as they were `before`, if they were; and what is wrong with
+        each wrong one. One does not keep the others from changing, or the service from starting."""
+        accepted, refused = {}, {}
+        for key, section in self.pipelines.items():
+            try:
+                section.check(f"Writable.Pipelines.{key}")
+                accepted[key] = section
+            except Invalid as error:
+                refused[key] = str(error)
+                if key in before:
+                    accepted[key] = before[key]
+        return accepted, refused
 
 
 class TriggerSection(Section, kw_only=True, frozen=True):
@@ -258,8 +270,7 @@ class AppSettings(DeviceSettings, kw_only=True, frozen=True):
     inference: InferenceSection = field(default_factory=InferenceSection)
 
     def check(self) -> None:
-        """Raise Invalid for a value out of range, naming the key."""
-        self.writable.check()
+        """Raise Invalid for a value out of range, naming the key; pipelines are checked one by one, see `accepted`."""
         self.trigger.check()
         self.inference.check()
         if self.message_bus.disabled and not self.trigger.is_http:

@@ -46,6 +46,7 @@ def test_text_from_core_keeper_is_read_as_what_it_means() -> None:
     assert (gate.rate, gate.threshold, gate.enabled, gate.publish_empty) == (2.5, 0.25, False, False)
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("sections", "complaint"),
     [
@@ -55,6 +56,21 @@ def test_text_from_core_keeper_is_read_as_what_it_means() -> None:
         (pipeline(Rate=-1), "Writable.Pipelines.gate.Rate -1"),
         (pipeline(Rate="nan"), "Writable.Pipelines.gate.Rate nan"),
         (pipeline(Zones={"yard": "0,0,1"}), "Writable.Pipelines.gate.Zones: zone 'yard'"),
+    ],
+)
+def test_a_wrong_pipeline_is_refused_alone_and_stays_as_it_was(sections: dict[str, Any], complaint: str) -> None:
+    found = settings(Writable={"Pipelines": {**sections["Writable"]["Pipelines"], "yard": {"Model": "m"}}})
+    found.check()
+    accepted, refused = found.writable.accepted({})
+    assert set(accepted) == {"yard"}
+    assert refused["gate"].startswith(complaint)
+    before = {"gate": PipelineSection(model="old")}
+    assert found.writable.accepted(before)[0] == {**accepted, **before}
+
+
+@pytest.mark.parametrize(
+    ("sections", "complaint"),
+    [
         (
             {"Trigger": {"Type": "external-mqtt"}},
             "Trigger.Type 'external-mqtt' is not known here; use edgex-messagebus",

@@ -41,6 +41,7 @@ class Plan:
     """All pipelines in force."""
 
     pipelines: tuple[Pipeline, ...] = ()
+    configured: tuple[object, ...] = ()  # what is configured, right or wrong: `AppWritable.sources`
     wanted: Mapping[str, PipelineSection] = field(default_factory=dict)  # what it was made from
     coming: Mapping[str, PipelineSection] = field(default_factory=dict)  # what the next is made from, while models load
     refused: Mapping[str, str] = field(default_factory=dict)  # pipeline -> why its configuration is not followed
@@ -90,6 +91,12 @@ class Plan:
         return True
 
 
+def replanned(plan: Plan, served: Mapping[str, ServedModel]) -> Plan:
+    """The same plan after a model was loaded."""
+    made = plan_from(plan.wanted, served, plan)
+    return replace(made, configured=plan.configured, coming=plan.coming, refused=plan.refused)
+
+
 def plan_from(
     sections: Mapping[str, PipelineSection],
     served: Mapping[str, ServedModel],
@@ -114,7 +121,7 @@ def plan_from(
         for stage in it.stages:
             if isinstance(stage, SceneStage):
                 stage.rules = rules
-    return Plan(tuple(planned), sections, scenes=rules)
+    return Plan(tuple(planned), wanted=sections, scenes=rules)
 
 
 def _stages(

@@ -15,7 +15,7 @@ from app_inference.background import in_background
 from app_inference.inference.model import Model
 from app_inference.pipeline.analysis import FrameAnalyser
 from app_inference.pipeline.live_view import LiveView
-from app_inference.pipeline.plan import Plan, plan_from
+from app_inference.pipeline.plan import Plan, plan_from, replanned
 from app_inference.pipeline.serving import Models, ServedModel, wanted_models
 from app_inference.settings import AppSettings, PipelineSection, SceneSection
 from app_inference.stages.scene import SceneRules
@@ -47,9 +47,7 @@ class LivePipelines:
     def fill(self, name: str, model: Model) -> None:
         self.models.fill(name, model)
         plan = self.analyser.plan
-        self.take_over(
-            replace(plan_from(plan.wanted, self.models.served, plan), coming=plan.coming, refused=plan.refused)
-        )
+        self.take_over(replanned(plan, self.models.served))
 
     def in_use(self, name: str) -> set[str]:
         return self.models.in_use(name)
@@ -70,41 +68,29 @@ async def follow_pipelines(service: Service[AppSettings], serving: LivePipelines
     leave = service.live.on_change(newest.put)
     newest.put(service.live.now)  # also when it is started again after a failure
     models, analyser = serving.models, serving.analyser
-    configured, scenes = analyser.plan.wanted, service.settings.writable.scenes
     try:
         while True:
-            before, writable = (configured, scenes), (await newest.get()).writable
-            configured, scenes = writable.pipelines, writable.scenes
-            if (configured, scenes) == before:
+            writable, plan = (await newest.get()).writable, analyser.plan
+            if writable.sources == plan.configured:
                 continue
-            wanted, refused = sound(configured, analyser.plan.wanted)
-            analyser.plan = replace(analyser.plan, coming=wanted, refused=refused)
+            wanted, refused = writable.accepted(plan.wanted)
+            log_refused(refused, plan.wanted)
+            analyser.plan = replace(plan, coming=wanted, refused=refused)
             await in_background(models.load, wanted_models(wanted))
-            rules = scene_rules(scenes, analyser.plan.scenes)
-            serving.take_over(replace(plan_from(wanted, models.served, analyser.plan, rules), refused=refused))
+            rules = scene_rules(writable.scenes, plan.scenes)
+            made = plan_from(wanted, models.served, analyser.plan, rules)
+            serving.take_over(replace(made, configured=writable.sources, refused=refused))
             changed()
             _log_plan(analyser.plan)
     finally:
         leave()
 
 
-def sound(
-    configured: Mapping[str, PipelineSection], before: Mapping[str, PipelineSection]
-) -> tuple[dict[str, PipelineSection], dict[str, str]]:
-    """The pipelines that are right, and the wrong ones as they were, if they were; and what is wrong with these."""
-    wanted, refused = {}, {}
-    for key, section in configured.items():
-        try:
-            section.check(f"Writable.Pipelines.{key}")
-            wanted[key] = section
-        except Invalid as error:
-            refused[key] = str(error)
-            log.warning(
-                "pipeline '%s' refused, it %s: %s", key, "stays as it was" if key in before else "does not run", error
-            )
-            if key in before:
-                wanted[key] = before[key]
-    return wanted, refused
+def log_refused(refused: Mapping[str, str], before: Mapping[str, PipelineSection]) -> None:
+    """Log what is wrong with pipelines that stay as they were `before`, or do not run."""
+    for key, error in refused.items():
+        kept = "stays as it was" if key in before else "does not run"
+        log.warning("pipeline '%s' refused, it %s: %s", key, kept, error)
 
 
 def scene_rules(scenes: Mapping[str, SceneSection], before: Mapping[str, SceneRules]) -> dict[str, SceneRules]:

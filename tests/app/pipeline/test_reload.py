@@ -14,10 +14,10 @@ from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository
 from app_inference.pipeline.live_view import LiveView
 from app_inference.pipeline.plan import Plan, plan_from
-from app_inference.pipeline.reload import LivePipelines, pipeline_states, sound
+from app_inference.pipeline.reload import LivePipelines, pipeline_states
 from app_inference.pipeline.serving import Models, Preparation, wanted_models
 from app_inference.rollout.journal import Journal, Starts
-from app_inference.settings import InferenceSection, PipelineSection
+from app_inference.settings import AppWritable, InferenceSection, PipelineSection
 
 from tests.conformance.app_process import METER, App, Stage, Told, configure, open_stage, run_app, save_meter
 from tests.conformance.peers import until
@@ -205,6 +205,21 @@ def test_a_model_that_cannot_be_had_leaves_the_old_one_serving_and_is_a_failed_r
     assert rig.lost_none()
 
 
+@pytest.mark.fault(6)
+def test_a_wrong_pipeline_does_not_keep_the_others_from_starting(edgex: Any, tmp_path: Path, unique: str) -> None:
+    save_meter(tmp_path / "models")
+    bus = {"Host": edgex.broker.host, "Port": edgex.broker.port}
+    pipelines = {"wrong": {**METER, "Threshold": 7}, "lamps": {**METER, "Cameras": unique}}
+    configure(tmp_path, MessageBus=bus, Writable={"Pipelines": pipelines})
+    running = run_app(tmp_path, f"-cp={edgex.provider}", key=f"app-wrong-{uuid.uuid4().hex[:6]}")
+    with running as app, open_stage(edgex.broker.host, edgex.broker.port) as stage:
+        stage.show(unique)
+        until(lambda: stage.of(unique, "lamps"), "a result")
+        states = app.status()["pipelineStates"]
+        assert (states["lamps"]["state"], states["wrong"]["state"]) == ("running", "refused")
+        assert "Threshold" in states["wrong"]["note"]
+
+
 def open_models(folder: Path) -> Models:
     repository = Repository(folder)
     section = InferenceSection(models_dir=str(folder), threads=1, streams=1)
@@ -276,7 +291,7 @@ def test_one_whose_model_cannot_be_had_says_why_and_whether_the_old_one_serves_o
 def test_one_whose_configuration_is_wrong_says_so_whether_it_is_new_or_not(models: Models) -> None:
     before = made(models, dock=PipelineSection(model="meter"))
     configured = {"dock": PipelineSection(model="meter", threshold=7), "new": PipelineSection(model="")}
-    wanted, refused = sound(configured, before.wanted)
+    wanted, refused = AppWritable(pipelines=configured).accepted(before.wanted)
     plan = replace(plan_from(wanted, models.served, before), refused=refused)
     dock, new = (state(plan, models, key) for key in ("dock", "new"))
     assert (dock["state"], dock["isAtWork"]) == ("refused", True)
