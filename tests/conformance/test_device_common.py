@@ -75,15 +75,15 @@ def test_a_secret_is_stored_and_used_and_never_shown(
 def test_configuration_is_stored_once_and_then_core_keepers_word_counts(open_device: OpenDevice, core: Core) -> None:
     name = f"stored-{uuid.uuid4().hex[:6]}"
     with open_device(name, WRITABLE_CAMERA_QUALITY="71") as first:
-        quality, ops = f"{first.service}/Writable/Camera/Quality", f"{first.service}/Device/MaxCmdOps"
-        assert (value(core, quality), value(core, ops)) == ("71", "128")
-        put(core, ops, "9")
-    with open_device(name, WRITABLE_CAMERA_QUALITY="33", DEVICE_MAXCMDOPS="44") as second:
-        assert (value(core, quality), value(core, ops)) == ("71", "9")
+        quality, size = f"{first.service}/Writable/Camera/Quality", f"{first.service}/MaxEventSize"
+        assert (value(core, quality), value(core, size)) == ("71", "0")
+        put(core, size, "9")
+    with open_device(name, WRITABLE_CAMERA_QUALITY="33", MAXEVENTSIZE="44") as second:
+        assert (value(core, quality), value(core, size)) == ("71", "9")
         config = requests.get(f"{second.url}/api/v3/config", timeout=WAIT).json()["config"]
-        assert int(config["Device"]["MaxCmdOps"]) == 9
+        assert int(config["MaxEventSize"]) == 9
     with open_device(name, "-o", WRITABLE_CAMERA_QUALITY="33"):
-        assert (value(core, quality), value(core, ops)) == ("33", "128")
+        assert (value(core, quality), value(core, size)) == ("33", "0")
 
 
 @checklist(11, 12)
