@@ -1,20 +1,27 @@
-"""What ends the processes of tests: none of them outlives the pytest process.
+"""What tests may start, and what ends it: no process outlives pytest, and unit tests start none.
 
 Every process that a test starts inherits the variable MARK. A reaper, a process beside each pytest process, waits for
 that one's death, of whatever cause, and kills all processes with its mark; they may be grandchildren or sit in process
 groups of their own.
 
     python tests/processes.py PID MARK    # the reaper
+
+A run that selects unit tests alone (`make test-unit`) fails those that start a process or a server.
 """
 
 import contextlib
+import functools
 import os
 import select
 import signal
+import socket
+import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +30,10 @@ KINDS = ("integration", "system")
 PEERS = {"broker", "core", "edgex", "open_standin", "private_broker"}  # fixtures that start a process
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 
+_unit_test = ""  # the one that is running, in a run of unit tests alone
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = uuid.uuid4().hex
     os.posix_spawn(  # not subprocess: nobody waits for it, it outlives us
         sys.executable,
@@ -33,6 +42,9 @@ def pytest_configure() -> None:
         file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)],
         setsid=True,
     )
+    if f"not {KINDS[0]}" in config.option.markexpr:
+        subprocess.Popen.__init__ = _not_in_unit_tests(subprocess.Popen.__init__)  # type: ignore[method-assign]
+        socket.socket.listen = _not_in_unit_tests(socket.socket.listen)  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +52,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not _kinds(item) and PEERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    global _unit_test  # noqa: PLW0603 - a process runs one test at a time
+    _unit_test = "" if _kinds(item) else item.nodeid
+    try:
+        return (yield)
+    finally:
+        _unit_test = ""
+
+
+def _not_in_unit_tests(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        if _unit_test:
+            pytest.fail(f"{_unit_test} starts a process or a server: mark it `integration` or `system`")
+        return function(*args, **options)
+
+    return call
 
 
 def _kinds(item: pytest.Item) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from edgex_standin.broker.broker import find_mosquitto
 
+pytestmark = pytest.mark.integration
+
 PORTS = ("keeper", "metadata", "data", "command", "broker")
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 

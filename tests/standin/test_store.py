@@ -183,6 +183,7 @@ def test_one_folder_serves_one_process(open_standin: Any, state: str) -> None:
     assert "another edgex-standin keeps its state in" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("spoilt", ["no database at all" * 100, ""])
 def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, spoilt: str) -> None:
     folder = tmp_path / "state"

@@ -132,6 +132,7 @@ def test_what_can_be_pulled_is_listed_with_licence_and_source(run: Command) -> N
     assert "Apache-2.0" in text
 
 
+@pytest.mark.integration
 def test_it_is_a_command_of_its_own(tmp_path: Path) -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "app-service/pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["edgex-models"].partition(":")
@@ -145,6 +146,7 @@ def test_it_is_a_command_of_its_own(tmp_path: Path) -> None:
     assert refused.stderr.startswith("edgex-models: no model 'nobody'")
 
 
+@pytest.mark.integration
 def test_tables_fit_an_eighty_column_terminal(build_mean_color: BuildModel, run: Command, models: Path) -> None:
     run("add", build_mean_color(info=INFO, name="source/gauge"), "--name", "a-model-with-quite-a-long-name")
     script = f"COLUMNS=80 {sys.executable} -m app_inference.cli list --models-dir {models} --url http://127.0.0.1:9"

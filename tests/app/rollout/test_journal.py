@@ -56,6 +56,7 @@ def test_every_step_leads_back_to_idle() -> None:
     assert reached == set(Step)
 
 
+@pytest.mark.integration
 @pytest.mark.goal(22)
 def test_a_record_is_whole_whenever_its_writer_is_killed(tmp_path: Path) -> None:
     writer = (
@@ -141,6 +142,7 @@ def run_until_cut(root: Path, step: Step, where: str = "noted") -> "subprocess.C
 FORWARD = [step for step in Step if step not in (Step.IDLE, Step.ROLLBACK)]
 
 
+@pytest.mark.integration
 @pytest.mark.goal(22)
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("step", FORWARD)
@@ -153,6 +155,7 @@ def test_a_cut_at_any_step_leaves_a_version_that_runs(root: Path, step: Step) ->
     assert Journal(root / ".state").read(MODEL).boots == (step in SUSPECT)
 
 
+@pytest.mark.integration
 @pytest.mark.goal(22)
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("step", FORWARD)
@@ -167,6 +170,7 @@ def test_a_cut_while_a_step_is_noted_leaves_the_one_before_it(root: Path, step: 
     assert Journal(root / ".state").read(MODEL).boots == (before in SUSPECT)
 
 
+@pytest.mark.integration
 @pytest.mark.goal(22)
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("where", "quarantined"), [("noted", ["2.0.0"]), ("half", [])])
@@ -188,6 +192,7 @@ def booted(root: Path) -> str:
     return version
 
 
+@pytest.mark.integration
 @pytest.mark.goal(23)
 @pytest.mark.timeout(120)
 def test_a_candidate_under_which_the_process_dies_twice_is_quarantined(root: Path) -> None:

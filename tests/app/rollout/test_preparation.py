@@ -28,6 +28,7 @@ def children() -> list[int]:
     return found
 
 
+@pytest.mark.integration
 @pytest.mark.goal(12, 41)
 @pytest.mark.timeout(60)
 async def test_a_version_is_compiled_in_a_process_of_low_priority_and_only_read_here(tmp_path: Path) -> None:

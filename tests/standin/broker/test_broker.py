@@ -12,6 +12,8 @@ from edgex_standin.address import Address, free_port
 from edgex_standin.broker.broker import open_broker
 from edgex_standin.broker.mosquitto import open_mosquitto
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("choice", ["mosquitto", "embedded"])
