@@ -2,9 +2,10 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import typer
@@ -16,9 +17,22 @@ from app_inference.cli.output import bytes_progress, download_progress, say, say
 from app_inference.errors import ModelRejected, ModelUnavailable
 from app_inference.models.catalogue import Catalogue, catalogue, find
 from app_inference.models.importer import Wanted, add
-from app_inference.models.manifest import FILE_NAME, Golden, manifest_text, parse_labels, parse_manifest
+from app_inference.models.manifest import (
+    FILE_NAME,
+    Color,
+    Golden,
+    Input,
+    Layout,
+    Resize,
+    Thresholds,
+    manifest_text,
+    parse_labels,
+    parse_manifest,
+)
 from app_inference.models.metadata.provenance import license_warning, missing
 from app_inference.models.repository import Repository, StoredModel
+
+T = TypeVar("T")
 
 Pictures = Annotated[
     list[Path] | None, typer.Option("--golden", help="A picture whose result becomes the expected one; repeatable.")
@@ -57,7 +71,15 @@ def add_model(
     name: Annotated[str, typer.Option(help="Name of the model.")] = "",
     version: Annotated[str, typer.Option(help="As 1.2.3; the first is 1.0.0 by default.")] = "",
     model_type: o.ModelType = "",
-    labels: Annotated[Path | None, typer.Option(help="A file with one label a line.")] = None,
+    labels: Annotated[str, typer.Option(help="A file with one label on each line; or coco, imagenet or voc.")] = "",
+    label_offset: Annotated[int | None, typer.Option(min=0, help="The model's number of the first label.")] = None,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of its input, where that is dynamic.")] = "",
+    layout: Annotated[Layout | None, typer.Option(help="Of its input.")] = None,
+    color: Annotated[Color | None, typer.Option(help="Order of its channels.")] = None,
+    resize: Annotated[Resize | None, typer.Option(help="How a picture is brought to the size.")] = None,
+    mean: Annotated[str, typer.Option(metavar="N[,N,N]", help="Subtracted from each channel, in its order.")] = "",
+    scale: Annotated[str, typer.Option(metavar="N[,N,N]", help="Each channel is divided by it after that.")] = "",
+    box_units: Annotated[Literal["pixels", "unit"] | None, typer.Option(help="Of its boxes.")] = None,
     license: Annotated[str, typer.Option("--license", help="SPDX name of the licence.")] = "",  # noqa: A002
     golden: Pictures = None,
     tolerance: Tolerance = 0.01,
@@ -67,8 +89,12 @@ def add_model(
     as_json: o.AsJson = False,
 ) -> None:
     """Validate a model and add it to the repository; its files are read-only from then on."""
-    given = parse_labels(_text(labels)) if labels else None
-    wanted = Wanted(source, name, version, model_type, license, given)
+    given = {"size": _numbers("--size", size, "x"), "layout": layout, "color": color, "resize": resize,
+             "mean": _numbers("--mean", mean), "scale": _numbers("--scale", scale)}  # fmt: skip
+    wanted = Wanted(
+        source, name, version, model_type, license, _labels(labels) if labels else None, label_offset,
+        _stated(Input, given), _stated(Thresholds, {"box_units": box_units}),
+    )  # fmt: skip
     warnings: list[str] = []
 
     def finish(stored: StoredModel) -> Sequence[Golden]:
@@ -101,6 +127,28 @@ def golden(
         copy = _copy_as(old, version, Path(folder) / "copy")
         stored = add(repository, Wanted(copy, old.name, version), finish)
     _say_added(stored, as_json, "added", warnings)
+
+
+def _labels(named: str) -> Sequence[str]:
+    """The labels of a well-known set, or of a file."""
+    known = files("app_inference").joinpath("res/labels", f"{named}.txt")
+    is_set = named.isalpha() and known.is_file()
+    return parse_labels(known.read_text(encoding="utf-8") if is_set else _text(Path(named)))
+
+
+def _numbers(option: str, text: str, separator: str = ",") -> list[float]:
+    try:
+        return [float(it) for it in text.split(separator)] if text else []
+    except ValueError as error:
+        raise Invalid(f"{option} {text}: numbers separated by '{separator}' are expected") from error
+
+
+def _stated(section: type[T], values: Mapping[str, Any]) -> T:
+    """The section of a manifest with the values that are not empty. Raises Invalid for one that cannot be."""
+    try:
+        return msgspec.convert({key: value for key, value in values.items() if value}, section, strict=False)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error)) from error
 
 
 def _validated(

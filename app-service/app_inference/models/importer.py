@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -22,7 +22,17 @@ import msgspec
 from edgex_kit.wire.errors import Conflict, Invalid
 
 from app_inference.errors import ModelRejected, ModelUnavailable
-from app_inference.models.manifest import FILE_NAME, SCHEMA, File, Golden, Manifest, manifest_text, parse_manifest
+from app_inference.models.manifest import (
+    FILE_NAME,
+    SCHEMA,
+    File,
+    Golden,
+    Input,
+    Manifest,
+    Thresholds,
+    manifest_text,
+    parse_manifest,
+)
 from app_inference.models.repository import (
     Progress,
     Repository,
@@ -56,6 +66,9 @@ class Wanted:
     type: str = ""
     license: str = ""
     labels: Sequence[str] | None = None
+    label_offset: int | None = None
+    input: Input = field(default_factory=Input)
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 def add(
@@ -225,6 +238,9 @@ def _first_manifest(name: str, version: str, wanted: Wanted) -> Manifest:
         type=wanted.type or None,
         license=wanted.license,
         labels=list(wanted.labels) if wanted.labels else None,
+        label_offset=wanted.label_offset,
+        input=wanted.input,
+        thresholds=wanted.thresholds,
     )
     return parse_manifest(manifest_text(manifest), "what was asked for")
 

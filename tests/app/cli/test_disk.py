@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from app_inference.cli.add import _labels
 from app_inference.models.repository import Repository
 
 from tests.app.cli_rig import INFO, BuildModel, Command
@@ -72,6 +73,27 @@ def test_a_licence_with_conditions_is_reported_and_can_be_required(
     bare = build_mean_color(info={**INFO, "license": ""}, name="c/bare")
     assert "license, dataset" in run("add", bare, "--require", "license,dataset", code=1).stderr
     assert Repository(models).names() == ["gauge", "silent"]
+
+
+def test_a_model_without_a_manifest_is_described_by_options(build_mean_color: BuildModel, run: Command) -> None:
+    path = build_mean_color(info={}, name="source/gauge", dynamic=True)
+    (path.parent / "names.txt").write_text("blue\ngreen\nred\n")
+    words = ("--model-type", "classification", "--labels", path.parent / "names.txt", "--size", "48x32")
+    more = ("--color", "BGR", "--mean", "127.5", "--scale", "127.5,127.5,127.5", "--label-offset", "0")
+    run("add", path, *words, *more, "--resize", "crop")
+    settings = {key: it["value"] for key, it in run.json("inspect", "gauge")["settings"].items()}
+    assert (settings["size"], settings["color"], settings["resize"]) == ([48, 32], "BGR", "crop")
+    assert (settings["mean"], settings["scale"], settings["labels"][0]) == ([127.5], [127.5] * 3, "blue")
+    run("add", path, *words[:4], "--size", "huge", "--version", "2.0.0", code=1)
+    run("add", path, *words[:4], "--color", "CMYK", "--version", "2.0.0", code=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first"), [("coco", 80, "person"), ("imagenet", 1000, "tench"), ("voc", 20, "aeroplane")]
+)
+def test_well_known_labels_have_names(name: str, count: int, first: str) -> None:
+    labels = _labels(name)
+    assert (len(labels), labels[0]) == (count, first)
 
 
 @pytest.mark.goal(16)
