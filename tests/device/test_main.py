@@ -1,5 +1,6 @@
 """`device-camera` as a person starts it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from edgex_standin.address import free_port
 
 pytestmark = pytest.mark.integration
@@ -85,3 +87,20 @@ def test_a_signal_ends_a_service_that_waits_for_its_broker() -> None:
     process.send_signal(signal.SIGINT)
     last_words(process)
     assert (process.returncode, time.monotonic() - begin < 5) == (0, True)
+
+
+@pytest.mark.fault(28)
+def test_metrics_can_be_scraped_from_the_start(free_tcp_port: int) -> None:
+    process = start(SERVICE_HOST="127.0.0.1", SERVICE_PORT=str(free_tcp_port))
+    try:
+        deadline, answer = time.monotonic() + 20, None
+        while answer is None:
+            assert time.monotonic() < deadline
+            with contextlib.suppress(requests.ConnectionError):
+                answer = requests.get(f"http://127.0.0.1:{free_tcp_port}/metrics", timeout=5)
+            time.sleep(0.05)
+        assert answer.status_code == 200
+        assert "# HELP" in answer.text
+    finally:
+        process.kill()
+        last_words(process)

@@ -248,6 +248,7 @@ def test_a_frame_says_of_a_camera_that_follows_how_large_it_could_be() -> None:
     assert frame_tags(dataclasses.replace(FRAME, full_size=(1280, 720)))["fullSize"] == "1280x720"
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("is_enabled", [True, False])
 async def test_a_lost_camera_publishes_the_cause_though_its_device_is_down(
     open_parts: OpenParts, tmp_path: Path, *, is_enabled: bool

@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +11,11 @@ import numpy as np
 from edgex_kit.jpeg import DHT, SOS, segments, trimmed
 from edgex_kit.wire.errors import EdgexError, Unavailable
 
-from device_camera.errors import cause_from_error
 from device_camera.frame import Picture, Size, area, is_worth_it
 from device_camera.sources.base import Source, SourceOptions, SourceSpec
 from device_camera.sources.opencv import capture_from, fps_of, picture_of, size_of
 from device_camera.timing import Clock
-from device_camera.v4l2.node import open_node
+from device_camera.v4l2.node import check_node, open_node
 
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 _SAME_SHAPE = 0.02  # of the ratio of its sides
@@ -27,7 +24,7 @@ _SAME_SHAPE = 0.02  # of the ratio of its sides
 @contextmanager
 def open_v4l2(spec: SourceSpec, options: SourceOptions, _clock: Clock) -> Iterator[Source]:
     """The camera at a /dev node. Raises Unavailable: no such file, permission denied, no camera or in use."""
-    _check_node(spec)
+    check_node(spec.location)
     capture = capture_from(spec.location, cv2.CAP_V4L2, {})
     if capture is None:
         raise Unavailable(f"{spec}: cannot be opened as a camera: another program uses it, or it captures no video")
@@ -136,16 +133,3 @@ def _set_size(capture: cv2.VideoCapture, size: Size | None) -> None:
     for side, wanted in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), size or (), strict=False):
         if wanted:
             capture.set(side, wanted)
-
-
-def _check_node(spec: SourceSpec) -> None:
-    """Raise Unavailable when there is no camera node that we may use."""
-    node = Path(spec.location)
-    try:
-        mode = node.stat().st_mode
-    except OSError as error:
-        raise Unavailable(f"{spec}: {cause_from_error(error)}") from error
-    if not stat.S_ISCHR(mode):
-        raise Unavailable(f"{spec}: not a camera: a V4L2 node such as /dev/video0 expected")
-    if not os.access(node, os.R_OK | os.W_OK):
-        raise Unavailable(f"{spec}: permission denied: is this user in the group of the node (usually video)?")

@@ -7,6 +7,7 @@ those of 64-bit Linux. The keys of properties are device-usb-camera's.
 import contextlib
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -19,6 +20,7 @@ from device_camera.errors import cause_from_error
 Call = Callable[[int, bytearray], None]
 """One ioctl: its code, and the struct it reads and fills. Raises OSError."""
 
+_MAJOR = 81  # of V4L2's device numbers (Documentation/admin-guide/devices.txt of Linux)
 _CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
 _HAS_DEVICE_CAPS = 0x80000000
 _DISABLED = 1  # V4L2_CTRL_FLAG_DISABLED
@@ -198,9 +200,22 @@ class Node:
             yield buffer
 
 
+def check_node(path: str) -> None:
+    """Raise Unavailable for a path that is no V4L2 node: opening another device may do harm, such as a watchdog."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  of a device, not a file
+    except OSError as error:
+        raise Unavailable(f"{path}: {cause_from_error(error)}") from error
+    if not stat.S_ISCHR(found.st_mode) or os.major(found.st_rdev) != _MAJOR:
+        raise Unavailable(f"{path}: not a camera: a V4L2 node such as /dev/video0 expected")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise Unavailable(f"{path}: permission denied: is this user in the group of the node (usually video)?")
+
+
 @contextlib.contextmanager
 def open_node(path: str) -> Iterator[Node]:
     """The node at `path` for the length of the block. Raises Unavailable with the cause. Blocking."""
+    check_node(path)
     try:
         fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

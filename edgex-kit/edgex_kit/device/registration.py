@@ -102,7 +102,12 @@ async def until_answered(whom: str, call: Callable[[], Awaitable[None]]) -> None
 
 
 def _is_refusal(error: EdgexError) -> bool:
-    """Whether waiting is in vain. A core-metadata that is not in the registry is one that is not up yet."""
+    """Whether waiting is in vain. A core-metadata that is not in the registry is one that is not up yet.
+
+    core-metadata answers 500 when this service has refused a device of its own.
+    """
+    if "validation failed" in str(error):
+        return True
     return error.status < 500 and not (error.status == 404 and "registry" in str(error))
 
 

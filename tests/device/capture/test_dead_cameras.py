@@ -97,3 +97,14 @@ def test_the_decoder_ends_with_its_source(rtsp_camera: Callable[..., RtspCamera]
     assert "decoder_process" not in " ".join(
         Path(f"/proc/{pid}/cmdline").read_text() for pid in children.read_text().split()
     )
+
+
+@pytest.mark.long
+def test_twelve_rtsp_cameras_open_at_once(rtsp_camera: Callable[..., RtspCamera], open_camera: OpenCamera) -> None:
+    url = rtsp_camera().url()
+    cameras = [open_camera(url, fps=1, open_timeout=30) for _ in range(12)]
+    began = time.monotonic()
+    for camera in cameras:
+        camera.wait_streaming(60)
+    assert time.monotonic() - began < 30
+    assert {camera.status.state for camera in cameras} == {State.STREAMING}

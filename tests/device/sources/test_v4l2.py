@@ -1,6 +1,5 @@
 """device_camera.sources.v4l2: what can be said without a USB camera, and with one where there is one."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +33,7 @@ def test_a_file_is_no_camera(tmp_path: Path, clock: "FakeClock") -> None:
 
 
 def test_another_device_is_no_camera(clock: "FakeClock") -> None:
-    assert "captures no video" in cause("/dev/null", clock)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
-def test_a_node_we_may_not_open_is_said_to_be_denied(clock: "FakeClock") -> None:
-    assert "permission denied" in cause("/dev/mem", clock)
+    assert "not a camera" in cause("/dev/null", clock)
 
 
 @pytest.mark.skipif(not Path("/dev/video0").exists(), reason="no camera at /dev/video0")
