@@ -25,6 +25,7 @@ from app_inference.pipeline.analysis import FrameAnalyser, Publisher
 from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.deleted_cameras import follow_deletions
 from app_inference.pipeline.live_view import LiveView
+from app_inference.pipeline.names import UnknownNames
 from app_inference.pipeline.picture_size import SizeRequests
 from app_inference.pipeline.plan import Plan, replanned
 from app_inference.pipeline.queue import FrameQueue
@@ -74,6 +75,7 @@ class App:
         self._engine = Engine(self._serving, preparation, journal, state_store_of(service))
         states = ModelStates(service.name, models, self._engine, self._view, lambda: models_in_use(self._plan()))
         self._cameras = KnownCameras(service, self._view.live)
+        self._names = UnknownNames(service, self._plan, self._cameras.all)
         self._devices = ModelDeviceService(service, states, self._engine, models.repository)
 
     async def run(self, sock: socket.socket, loading: Awaitable[None]) -> None:
@@ -105,7 +107,9 @@ class App:
 
     def _rest(self, is_loaded: Callable[[], bool]) -> ASGIApp:
         service = self._service
-        status = Status(service, self._view, self._models, self._plan, self._engine.report, self._cameras.all)
+        status = Status(
+            service, self._view, self._models, self._plan, self._engine.report, self._cameras.all, self._warning
+        )
         triggers = [trigger_route(self._analyser)] if service.settings.trigger.is_http else []
         known = [
             *common_routes(service.name, lambda: service.live.tree, service.secrets),
@@ -142,6 +146,7 @@ class App:
             "scenes": self._analyser.watch_scenes,
             "deleted cameras": partial(follow_deletions, service, self._view, counters, self._plan),
             "known cameras": self._cameras.run,
+            "unknown names": self._names.run,
             "picture sizes": SizeRequests(service, self._view, self._plan).run,
             "profiles": partial(publish_profiles, service),
             "configuration": service.follow,

@@ -10,6 +10,7 @@ import msgspec
 from edgex_kit.bus.queues import Latest
 from edgex_kit.service.service import Service
 from edgex_kit.wire.errors import Invalid
+from msgspec.structs import replace as replaced
 
 from app_inference.background import in_background
 from app_inference.inference.model import Model
@@ -123,13 +124,16 @@ class PipelineState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     note: str = ""  # what it waits for, or why it does not run as configured
     cameras: str = ""
     model: str = ""  # the key of the one it is to have
+    warning: str = ""  # names that nothing has, keys that are refused
 
 
-def pipeline_states(plan: Plan, models: Models) -> dict[str, Any]:
-    """The state of every pipeline by its id, as JSON has it, also of those that are being prepared or refused."""
+def pipeline_states(plan: Plan, models: Models, warning: Callable[[str], str] = lambda _: "") -> dict[str, Any]:
+    """The state of every pipeline by its id, as JSON has it, also of those that are being prepared or refused; with the
+    `warning` of each."""
     wanted = {**plan.wanted, **plan.coming}
     ids = sorted({*wanted, *plan.refused, *(it.id for it in plan.pipelines)})
-    return {key: msgspec.to_builtins(_state(key, wanted.get(key), plan, models)) for key in ids}
+    states = {key: _state(key, wanted.get(key), plan, models) for key in ids}
+    return {key: msgspec.to_builtins(replaced(it, warning=warning(key))) for key, it in states.items()}
 
 
 def _state(key: str, wanted: PipelineSection | None, plan: Plan, models: Models) -> PipelineState:

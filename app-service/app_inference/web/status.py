@@ -35,6 +35,7 @@ class Status:
     plan: Callable[[], Plan]
     report: Callable[[], Reported]
     known: Callable[[], Mapping[str, KnownCamera]]
+    warning: Callable[[str], str]  # of a pipeline
     since: float = field(default_factory=time.monotonic)  # seconds
 
     def now(self) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class Status:
             "models": [{**row, "inferenceMs": self.view.inference_ms(row)} for row in self.models.status()],
             "updates": self.report(),
             "pipelines": msgspec.to_builtins(plan.sections),
-            "pipelineStates": pipeline_states(plan, self.models),
+            "pipelineStates": pipeline_states(plan, self.models, self.warning),
         }
 
     def _of_the_service(self) -> dict[str, Any]:
