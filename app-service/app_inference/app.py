@@ -108,7 +108,7 @@ class App:
     def _rest(self, is_loaded: Callable[[], bool]) -> ASGIApp:
         service = self._service
         status = Status(
-            service, self._view, self._models, self._plan, self._engine.report, self._cameras.all, self._warning
+            service, self._view, self._models, self._plan, self._engine.report, self._cameras.all, self._names.of
         )
         triggers = [trigger_route(self._analyser)] if service.settings.trigger.is_http else []
         known = [
@@ -145,6 +145,7 @@ class App:
             "model devices": partial(self._devices.run, port),
             "scenes": self._analyser.watch_scenes,
             "deleted cameras": partial(follow_deletions, service, self._view, counters, self._plan),
+            "lag of core-data": self._publisher.store_lag.run,
             "known cameras": self._cameras.run,
             "unknown names": self._names.run,
             "picture sizes": SizeRequests(service, self._view, self._plan).run,

@@ -164,6 +164,11 @@ class TriggerSection(Section, kw_only=True, frozen=True):
     type: str = MESSAGE_BUS
     subscribe_topics: str = "frames/#"  # below the base prefix, comma separated
     publish_topic: str = "events/device/{servicekey}/{profilename}/{devicename}/{sourcename}"  # empty: no output
+    max_store_lag: str = "30s"  # core-data further behind with results: they are thinned. 0s: it is not watched
+
+    @property
+    def max_store_lag_s(self) -> float:
+        return parse_duration(self.max_store_lag)
 
     @property
     def is_http(self) -> bool:
@@ -184,6 +189,10 @@ class TriggerSection(Section, kw_only=True, frozen=True):
         if not self.patterns and not self.is_http:
             raise Invalid("Trigger.SubscribeTopics is empty; frames/# is every camera's frames")
         check_template(self.publish_topic)
+        try:
+            parse_duration(self.max_store_lag)
+        except Invalid as error:
+            raise Invalid(f"Trigger.MaxStoreLag: {error}") from error
 
 
 class InferenceSection(Section, kw_only=True, frozen=True):

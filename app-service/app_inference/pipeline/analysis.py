@@ -35,6 +35,7 @@ from app_inference.pipeline.results import (
 )
 from app_inference.pipeline.samples import Sample, sample_from
 from app_inference.pipeline.serving import Assignment
+from app_inference.pipeline.store_lag import StoreLag
 from app_inference.pipeline.suspension import Suspension
 from app_inference.settings import AppSettings, InferenceSection
 from app_inference.sinks.edgex_bus import Destination
@@ -60,6 +61,7 @@ class Publisher:
     ) -> None:
         template = service.settings.trigger.publish_topic
         self.destination = Destination(template, service.name, service.topics) if template else None
+        self.store_lag = StoreLag(service)
         self._service = service
         self._queue = queue
         self._view = view
@@ -79,7 +81,7 @@ class Publisher:
                     dropped = max(dropped, frame.published - before[1] - 1)
                 complete(result, pipeline, frame, image, dropped)
                 last[pipeline.id] = passed, frame.published
-                if pipeline.section.publish_empty or not is_empty(result):
+                if (pipeline.section.publish_empty or not is_empty(result)) and self.store_lag.admits(result):
                     self._publish(result, queued.topic)
                 self._view.answered(frame, result)
                 for stage in pipeline.stages:
