@@ -11,14 +11,16 @@ from pathlib import Path
 
 from edgex_kit.service.ports import bind
 from edgex_kit.service.service import Service, run
+from edgex_kit.supervision import every, retry
 
 from app_inference.background import exit_process, in_background, short_switch_interval
 from app_inference.models.repository import Repository
 from app_inference.pipeline.serving import Models, wanted_models
-from app_inference.rollout.journal import Journal, Starts
+from app_inference.rollout.journal import Journal, Starts, hold
 from app_inference.settings import AppSettings, PipelineSection
 
 NAME = "app-inference"
+STATE_WAIT = 10.0  # seconds; what a stop takes at the most
 
 
 async def serve(service: Service[AppSettings]) -> None:
@@ -26,16 +28,26 @@ async def serve(service: Service[AppSettings]) -> None:
     settings = service.settings
     settings.check()
     inference = settings.inference
-    with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock:
-        journal, repository = (
-            Journal(inference.state_path / "journal"),
-            Repository(Path(inference.models_dir), inference.require_digests),
-        )
+    state = inference.state_path
+    with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock, await _held(service):
+        journal = Journal(state / "journal")
+        repository = Repository(Path(inference.models_dir), inference.require_digests)
         models = Models(inference, repository, Starts(journal, repository))
         async with _loading(models, wanted_models(settings.writable.accepted({})[0])) as loading:
             with short_switch_interval():
                 from app_inference.app import App
             await App(service, models, journal).run(sock, loading)
+
+
+async def _held(service: Service[AppSettings]) -> contextlib.AbstractContextManager[object]:
+    """Keep the state of updates for this process; another that is just stopping is waited for. Raises Unavailable."""
+    folder = service.settings.inference.state_path
+
+    async def attempt() -> contextlib.AbstractContextManager[object]:
+        return hold(folder, service.name)
+
+    within = min(service.flags.startup_s, STATE_WAIT)
+    return await retry(attempt, "the state of updates is not ours yet", backoff=every(0.2), within=within)
 
 
 @contextlib.asynccontextmanager

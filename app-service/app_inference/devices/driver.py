@@ -129,7 +129,7 @@ def request_from_text(text: str, asked_by: str) -> ModelRequest:
         return ModelRequest(version=text.strip(), asked_by=asked_by)
     try:
         request = msgspec.json.decode(text, type=ModelRequest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise Invalid(f"Deploy: {error}") from error
     return msgspec.structs.replace(request, asked_by=asked_by)
 

@@ -18,6 +18,7 @@ from edgex_kit.bus.queues import Latest
 from edgex_kit.device.cache import Devices
 from edgex_kit.device.driver import Host
 from edgex_kit.device.operating_state import Operating
+from edgex_kit.supervision import Causes
 from edgex_kit.wire.devices import Device
 from edgex_kit.wire.errors import EdgexError, NotFound
 
@@ -68,7 +69,7 @@ class ModelState:
             return self.failure or "it is not loaded"
         seen = self.summary()
         if seen.frames >= FEW and seen.error_rate > SICK:
-            return f"{seen.error_rate:.0%} of the last {seen.frames} pictures failed"
+            return "most of the last pictures failed"
         return ""
 
     @property
@@ -102,8 +103,14 @@ class ModelState:
         return {**settled, **told}
 
     def properties(self) -> dict[str, Any]:
-        """What core-metadata keeps of it: text, numbers and maps that JSON can carry."""
-        model, report = self.model, msgspec.to_builtins(self.report)
+        """What core-metadata keeps of it: text, numbers and maps that JSON can carry.
+
+        Only what changes with the model's state: core-metadata stores and announces each change. The gate's numbers and
+        what a rollout waits for are resources.
+        """
+        is_gated = self.report.state in (Step.SHADOW, Step.CANARY, Step.OBSERVE)
+        stable = msgspec.structs.replace(self.report, gate={}, reason="" if is_gated else self.report.reason)
+        model, report = self.model, msgspec.to_builtins(stable)
         said = {"model": self.name, "trouble": self.trouble(), "reported": report, "metadata": self.metadata()}
         if model is None:
             return said
@@ -170,7 +177,11 @@ class ModelDevices:
         operating: Operating,
         states: ModelStates,
         engine: Engine,
+        losses: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._losses = losses  # how often core-metadata has lost its data
+        self._losses_seen = 0
+        self._causes = Causes()
         self._service = service
         self._devices = devices
         self._operating = operating
@@ -191,8 +202,10 @@ class ModelDevices:
         while True:
             try:
                 await self._compare()
+                self._causes.clear()
             except EdgexError as error:
-                log.warning("the devices of models are not up to date in core-metadata: %s", error)
+                if self._causes.is_new(error):
+                    log.warning("the devices of models are not up to date in core-metadata: %s", error)
             await asyncio.sleep(PAUSE)
             try:
                 async with asyncio.timeout(CHECK_EVERY):
@@ -203,6 +216,7 @@ class ModelDevices:
     async def _compare(self) -> None:
         wanted = {self._states.device_name(name): name for name in self._states.names()}
         self._dismissed &= wanted.keys()
+        self._losses_seen = self._losses()
         for device in self._devices.all():
             if device.name not in wanted and device.profile_name == MODEL_PROFILE:
                 await self._retire(device.name)
@@ -211,11 +225,11 @@ class ModelDevices:
                 await self._keep(name, self._states.of(model))
 
     async def _keep(self, name: str, state: ModelState) -> None:
-        properties = state.properties()
+        properties = msgspec.to_builtins(state.properties())
         device = self._devices.find(name)
         if device is None:
             device = await self._add(name, state, properties)
-        elif self._told.get(name) != properties:
+        elif self._told.get(name, device.properties) != properties:
             await self._service.metadata.patch_device(name, properties=properties, labels=_labels(state))
         self._told[name] = properties
         trouble = state.trouble()
@@ -233,7 +247,7 @@ class ModelDevices:
             service_name=self._service.name,
             profile_name=MODEL_PROFILE,
             protocols={"Model": {"Name": state.name}},
-            properties=msgspec.to_builtins(properties),
+            properties=properties,
         )
         await self._service.metadata.add_devices([device], bypass_validation=True)
         known = await self._service.metadata.device(name)
@@ -258,7 +272,8 @@ class ModelDevices:
             rollout.lock(device.is_locked or self._devices.is_locked)
 
     def _changed(self, name: str) -> None:
-        if not self._devices.has(name) and self._told.pop(name, None) is not None:
+        is_gone = not self._devices.has(name) and self._told.pop(name, None) is not None
+        if is_gone and self._losses() == self._losses_seen:  # core-metadata did not lose it, somebody deleted it
             self._dismissed.add(name)
             audit.info("device '%s' was deleted; its model serves on", name)
         device = self._devices.find(name)

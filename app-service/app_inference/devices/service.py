@@ -46,7 +46,9 @@ class ModelDeviceService:
         # A model that is DOWN is brought back by the very commands it is sent.
         self._commands = Commands(service, self._cache, self._driver, self._operating, serves_down=True)
         self._registration = Registration(service, self._cache, partial(publish_model_profile, service, self._cache))
-        self._devices = ModelDevices(service, self._cache, self._operating, states, engine)
+        self._devices = ModelDevices(
+            service, self._cache, self._operating, states, engine, lambda: self._registration.losses
+        )
 
     def routes(self) -> list[Route]:
         return command_routes(self._service, self._commands, self._outbox)

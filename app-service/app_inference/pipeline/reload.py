@@ -1,6 +1,7 @@
 """Pipelines follow the configuration while frames flow: models are loaded beside the serving ones, then the plan is
 replaced, then models that are no longer used are released. A pipeline whose configuration is wrong stays as it was."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from app_inference.pipeline.serving import Models, ServedModel, wanted_models
 from app_inference.settings import AppSettings, PipelineSection, SceneSection
 from app_inference.stages.scene import SceneRules
 
+ARRIVALS_EVERY = 2.0  # seconds between two checks of the files of models that could not serve
 log = logging.getLogger(__name__)
 
 RUNNING, PREPARING, FAILED, REFUSED, DISABLED = "running", "preparing", "failed", "refused", "disabled"
@@ -71,7 +73,13 @@ async def follow_pipelines(service: Service[AppSettings], serving: LivePipelines
     models, analyser = serving.models, serving.analyser
     try:
         while True:
-            writable, plan = (await newest.get()).writable, analyser.plan
+            try:
+                async with asyncio.timeout(ARRIVALS_EVERY if models.failures else None):
+                    writable = (await newest.get()).writable
+            except TimeoutError:
+                await _load_arrived(serving, changed)
+                continue
+            plan = analyser.plan
             if writable.sources == plan.configured:
                 continue
             wanted, refused = writable.accepted(plan.wanted)
@@ -85,6 +93,19 @@ async def follow_pipelines(service: Service[AppSettings], serving: LivePipelines
             _log_plan(analyser.plan)
     finally:
         leave()
+
+
+async def _load_arrived(serving: LivePipelines, changed: Callable[[], None]) -> None:
+    """Try again the models that could not serve and whose files have changed since."""
+    models, plan = serving.models, serving.analyser.plan
+    wanted = wanted_models(plan.wanted)
+    arrived = await in_background(models.arrived, wanted)
+    if arrived:
+        await in_background(models.load, wanted, arrived)
+        made = plan_from(plan.wanted, models.served, plan)
+        serving.take_over(replace(made, configured=plan.configured, refused=plan.refused))
+        changed()
+        _log_plan(serving.analyser.plan)
 
 
 def log_refused(refused: Mapping[str, str], before: Mapping[str, PipelineSection]) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -154,6 +155,7 @@ class Failure:
 
     name: str
     reason: str
+    files: frozenset[tuple[str, int, int]] = frozenset()  # of its folder, when it failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +206,29 @@ class Models:
         self.runtime = runtime_from(section)
         self._fallbacks: dict[str, FallbackVersion] = {}
         self._starts = starts
+        self._arriving: dict[str, frozenset[tuple[str, int, int]]] = {}
 
-    def load(self, wanted: Mapping[str, PipelineSection]) -> None:
-        """Load what is missing of `wanted`. Blocking.
+    def arrived(self, wanted: Mapping[str, PipelineSection]) -> set[str]:
+        """The models that failed, whose files have changed since, but not since the last call: worth another try.
+
+        A folder that is mounted late, or a version that is copied now, arrives file by file. Blocking.
+        """
+        found = set()
+        for name, failure in list(self.failures.items()):
+            files = self._files(wanted[name].model) if name in wanted else failure.files
+            if files not in (failure.files, frozenset()) and files == self._arriving.get(name):
+                found.add(name)
+            self._arriving[name] = files
+        return found
+
+    def load(self, wanted: Mapping[str, PipelineSection], only: Collection[str] | None = None) -> None:
+        """Load what is missing of `wanted`, or of `only` those. Blocking.
 
         The first call ends before any worker starts (see `inference.model`). A model that cannot serve is a `Failure`,
         not an exception: the others go on.
         """
         self.failures = {key: failure for key, failure in self.failures.items() if key in wanted}
-        missing = sorted(wanted.keys() - self.served.keys())
+        missing = sorted(key for key in wanted.keys() - self.served.keys() if only is None or key in only)
         for key in missing:
             self._tell(key, f"waiting until model '{missing[0]}' is ready")
         for key in missing:
@@ -244,8 +260,9 @@ class Models:
 
     def _load_one(self, name: str, section: PipelineSection) -> None:
         log.info("loading model '%s'", name)
-        version = self._committed(section.model)
+        version = ""
         try:
+            version = self._committed(section.model)
             self._serve(name, *self._ready(name, section, version))
         except EdgexError as error:
             self._load_instead(name, section, version, str(error))
@@ -254,7 +271,7 @@ class Models:
         """The committed version cannot serve: load the one before it, until another is requested."""
         before = self._starts.before(section.model) if version else ""
         if not before:
-            self._fail(name, reason)
+            self._fail(name, section, reason)
             return
         log.warning(
             "model '%s': version %s cannot serve, %s, the one before, is loaded: %s", name, version, before, reason
@@ -262,7 +279,7 @@ class Models:
         try:
             model, first_ms = self._ready(name, section, before)
         except EdgexError as error:
-            self._fail(name, f"{reason}; nor can {before}, the version before: {error}")
+            self._fail(name, section, f"{reason}; nor can {before}, the version before: {error}")
             return
         if name in self.repository.names():
             self._starts.note_return(name, before, reason)
@@ -307,9 +324,7 @@ class Models:
         """The version that the last update committed, for a model named without one; "" lets the repository choose."""
         if wanted not in self.repository.names():
             return ""
-        version = self._starts.version(wanted)
-        is_there = version in self.repository.versions(wanted)
-        return version if is_there or (version and self._starts.before(wanted)) else ""
+        return self._starts.version(wanted)
 
     def _why(self, served: ServedModel) -> dict[str, str]:
         """Why the version that serves is not the committed one."""
@@ -320,10 +335,20 @@ class Models:
         known = self.preparing.get(name)
         self.preparing[name] = Preparation(name, doing, known.since if known else time.monotonic())
 
-    def _fail(self, name: str, reason: str) -> None:
+    def _files(self, model: str) -> frozenset[tuple[str, int, int]]:
+        """Name, time of change in ns and size of every file that may make up a model."""
+        path = Path(model).expanduser()
+        root = path if path.exists() else self.repository.root / model.partition("@")[0]
+        try:
+            paths = [root, *root.rglob("*")]
+            return frozenset((str(it), it.stat().st_mtime_ns, it.stat().st_size) for it in paths if it.is_file())
+        except OSError:  # it changes while it is read
+            return frozenset()
+
+    def _fail(self, name: str, section: PipelineSection, reason: str) -> None:
         log.warning("model '%s' cannot serve: %s", name, reason)
         if name not in self.served:  # an update may have brought it back meanwhile
-            self.failures[name] = Failure(name, reason)
+            self.failures[name] = Failure(name, reason, self._files(section.model))
 
 
 def wanted_models(pipelines: Mapping[str, PipelineSection]) -> dict[str, PipelineSection]:

@@ -73,11 +73,12 @@ class Desired(Part, frozen=True, kw_only=True):
 
 def parse_desired(text: str | bytes) -> Desired:
     """The document in `text`; an empty text requests nothing. Raises Invalid with the path of what is wrong."""
+    text = text.removeprefix("\ufeff" if isinstance(text, str) else b"\xef\xbb\xbf")  # type: ignore[arg-type]
     if not text.strip():
         return Desired()
     try:
         return msgspec.json.decode(text, type=Desired)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise Invalid(f"desired state of models: {error}") from error
 
 

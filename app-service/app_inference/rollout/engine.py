@@ -16,7 +16,7 @@ from app_inference.models.repository import StoredModel
 from app_inference.models.versions import is_version
 from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout.desired import Desired, ModelRequest
-from app_inference.rollout.journal import Journal, Record, end_well
+from app_inference.rollout.journal import Journal, Record
 from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.reported import ModelReport, Reported, VersionReport, reported_text
 from app_inference.rollout.rollout import Deployment, Rollout, ServedModels
@@ -66,8 +66,8 @@ class Engine:
                 tasks.create_task(self._follow(tasks), name="desired")
                 tasks.create_task(self._report(), name="reported")
         finally:
-            for name in self.rollouts:
-                end_well(self._journal, name)
+            for rollout in self.rollouts.values():
+                rollout.end()
 
     async def deploy(self, name: str, request: ModelRequest) -> None:
         """Request a version of a model, for commands.
@@ -102,7 +102,7 @@ class Engine:
             is_followed = request is not None and (meant == serving or rollout.record.step is not Step.IDLE)
             # A request that was refused or rolled back is not to be tried again because a threshold changes.
             base = request if request is not None and is_followed else ModelRequest(version=serving)
-            return msgspec.structs.replace(base, **changes)
+            return msgspec.structs.replace(base, retry=False, **changes)
 
         await self._write(name, adjusted)
 
@@ -179,6 +179,8 @@ class Engine:
         running: set[str] = set()
         while True:
             await self._read()
+            for rollout in self.rollouts.values():
+                rollout.flush()
             before, self._seen = self._seen, self._desired
             for name, request in self._desired.models.items():
                 if name not in self.rollouts and not self._is_ours(name):

@@ -1,9 +1,12 @@
 """The reported state of each model: the answer to the desired state. Pure."""
 
 import msgspec
+from edgex_kit.wire.errors import Malformed
 from msgspec import Struct, field
 
 from app_inference.rollout.steps import Step
+
+REPORTED_FILE = "reported.json"  # beside the journal
 
 
 class VersionReport(Struct, rename="camel", frozen=True, omit_defaults=True):
@@ -51,3 +54,11 @@ class Reported(Struct, rename="camel", frozen=True, kw_only=True):
 def reported_text(reported: Reported) -> str:
     """The document as core-keeper stores it."""
     return msgspec.json.encode(reported).decode()
+
+
+def parse_reported(text: str | bytes) -> Reported:
+    """The document in `text`; raises Malformed."""
+    try:
+        return msgspec.json.decode(text, type=Reported)
+    except msgspec.MsgspecError as error:
+        raise Malformed(f"reported state of models: {error}") from error

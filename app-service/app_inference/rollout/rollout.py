@@ -25,7 +25,7 @@ from app_inference.rollout.canary import canary_for
 from app_inference.rollout.desired import ModelRequest
 from app_inference.rollout.drift import baseline_from
 from app_inference.rollout.gate import Judgement
-from app_inference.rollout.journal import Journal, Progress, Record
+from app_inference.rollout.journal import Journal, JournalFailed, Progress, Record
 from app_inference.rollout.observation import Breach, Observation, Pair
 from app_inference.rollout.preparation import Prepared, Preparer
 from app_inference.rollout.steps import Step
@@ -93,6 +93,7 @@ class Rollout:
         self._progress = Progress(name, journal, notify)
         self._notify = notify
         self._newest: Deployment | None = None  # followed next
+        self._unwritten: Deployment | None = None  # stopped by a journal that could not be written
         self._incoming: Latest[Deployment] = Latest()
         self._observation = Observation(name, notify)
         self._before: Evidence = Evidence()
@@ -122,9 +123,9 @@ class Rollout:
         """Forbid updates, or allow them again: a request that was refused meanwhile is then followed."""
         if locked == self.record.is_locked:
             return
-        self._progress.store(is_locked=locked)
-        if not locked and self.deployment is not None:
-            self.request(self.deployment)
+        self._progress.note(is_locked=locked)
+        if not locked and self._newest is not None:
+            self.request(self._newest)
 
     def quarantine(self, digest: str, version: str, reason: str) -> None:
         """Do not try this version again automatically."""
@@ -135,6 +136,17 @@ class Rollout:
         if self.record.step not in (Step.SHADOW, Step.CANARY, Step.OBSERVE):
             raise Conflict(f"model '{self.name}' has no candidate to promote; it is {self.record.step}")
         self._observation.promote()
+
+    def flush(self) -> None:
+        """Journal what a full disk has kept in memory, then try again the deployment that it stopped."""
+        if self._progress.flush() and self._unwritten is not None:
+            unwritten, self._unwritten = self._unwritten, None
+            if unwritten is self.deployment is self._newest:
+                self.request(unwritten)
+
+    def end(self) -> None:
+        """The service stops: the candidate is not blamed for it."""
+        self._progress.end()
 
     async def follow(self) -> None:
         """Follow request after request, for ever. One that is superseded is cancelled and taken back first."""
@@ -157,7 +169,12 @@ class Rollout:
         """The next deployment that asks for something else. One that only adjusts the running one is taken over."""
         while True:
             following = await self._incoming.get()
-            if attempt.done() or self.deployment is None or not following.adjusts(self.deployment):
+            if attempt.done() or self.deployment is None:
+                return following
+            if self.record.is_locked and not following.adjusts(self.deployment):
+                log.warning("model '%s' is LOCKED: version %s waits", self.name, following.request.version)
+                continue  # the newest request is followed once it is unlocked
+            if not following.adjusts(self.deployment):
                 return following
             self.deployment = following
             self._apply_threshold(following.request)
@@ -169,6 +186,9 @@ class Rollout:
             await self._roll(deployment)
         except Breach as breach:
             self._take_back(str(breach), quarantine=breach.is_proved)
+        except JournalFailed as error:  # nothing is wrong with the version
+            self._unwritten = deployment
+            self._refuse(str(error), quarantine=False)
         except ModelRejected as rejected:
             self._refuse(str(rejected), quarantine=True)
         except EdgexError as error:
@@ -179,7 +199,7 @@ class Rollout:
 
     async def _roll(self, deployment: Deployment) -> None:
         request, served = deployment.request, self._find()
-        if self.record.step is not Step.IDLE:  # what could not be journalled when it happened
+        if self.record.step is not Step.IDLE:  # of a start that could not journal it
             self._note_return(self.record.reason, served, quarantine=False)
         if served is not None and request.version == served.model.version:
             self._adopt(deployment, served)
@@ -195,7 +215,9 @@ class Rollout:
         if served is None:
             self._fill(prepared)
         else:
+            self._refuse_locked()  # it may have been locked meanwhile
             await self._compare(prepared, request, served)
+            self._refuse_locked()
             old = self._switch(prepared, served)
             await self._observe(prepared, old, served)
             self._commit(prepared, served)
@@ -206,22 +228,27 @@ class Rollout:
         version, record = deployment.request.version, self.record
         if record.active != version or record.generation != deployment.generation:
             kept = record.baseline if record.active == version else None
-            self._progress.store(active=version, generation=deployment.generation, reason="", refused="", baseline=kept)
+            self._progress.note(active=version, generation=deployment.generation, reason="", refused="", baseline=kept)
         log.info("model '%s' serves version %s as requested", self.name, served.model.version)
 
-    async def _resolve(self, request: ModelRequest) -> StoredModel:
+    def _refuse_locked(self) -> None:
         if self.record.is_locked:
             raise Locked(f"model '{self.name}' is LOCKED: it is not to be updated")
+
+    async def _resolve(self, request: ModelRequest) -> StoredModel:
+        self._refuse_locked()
         async with self._removing:  # afterwards the version is there, or it is not
             stored = self._preparer.find(self.name, request.version)
         self._progress.step(Step.VERIFY)
         digest = await self._preparer.verify(stored)
         quarantined = next((it for it in self.record.quarantine if it.digest == digest), None)
-        if quarantined is not None and not request.retry:
-            raise Invalid(f"it is quarantined: {quarantined.reason}; `deploy --retry` tries it again")
+        generation = self.record.generation
+        if quarantined is not None and not (request.retry and self.record.retried < generation):
+            raise Invalid(f"it is quarantined: {quarantined.reason}; `deploy --retry` tries it again, once")
         kept = tuple(it for it in self.record.quarantine if it.digest != digest)
         boots = self.record.boots if digest == self.record.candidate_digest else 0
-        self._progress.store(candidate_digest=digest, quarantine=kept, boots=boots)
+        retried = generation if quarantined is not None else self.record.retried
+        self._progress.note(candidate_digest=digest, quarantine=kept, boots=boots, retried=retried)
         return stored
 
     async def _prepare(self, stored: StoredModel, request: ModelRequest, served: ServedModel | None) -> Prepared:
@@ -338,10 +365,7 @@ class Rollout:
         if served is not None and served.active.is_update:
             served.replace(ActiveSet(served.active.warm or served.active.serving))
         self.prepared = None
-        try:
-            self._note_return(reason, served, quarantine=quarantine)
-        except EdgexError as error:  # a full disk: it is rolled back all the same, and the next request notes it
-            log.warning("model '%s' is rolled back, but that could not be journalled: %s", self.name, error)
+        self._note_return(reason, served, quarantine=quarantine)
 
     def _note_return(self, reason: str, served: ServedModel | None, *, quarantine: bool) -> None:
         serving = served.model.version if served is not None else "nothing"

@@ -5,6 +5,7 @@ newest document counts.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ from edgex_kit.wire import topics
 from edgex_kit.wire.errors import Unavailable
 
 from app_inference.rollout.desired import Desired, desired_text, parse_desired
+from app_inference.rollout.reported import REPORTED_FILE
 from app_inference.settings import AppSettings
 
 
@@ -37,16 +39,17 @@ class StateStore(Protocol):
 
 def state_store_of(service: Service[AppSettings]) -> StateStore:
     """The store of this service."""
-    keeper = service.provider.keeper
+    keeper, folder = service.provider.keeper, service.settings.inference.state_path
     if keeper is None:
-        return FolderStateStore(service.settings.inference.state_path)
-    return KeeperStateStore(keeper, service.bus, service.name)
+        return FolderStateStore(folder)
+    return KeeperStateStore(keeper, service.bus, service.name, folder)
 
 
 class KeeperStateStore:
     """Both documents as values in core-keeper, where every EdgeX tool can see them."""
 
-    def __init__(self, keeper: Keeper, bus: Bus, service: str) -> None:
+    def __init__(self, keeper: Keeper, bus: Bus, service: str, folder: Path | None = None) -> None:
+        self._folder = folder  # of a copy of the reported state, for a start that finds the journal damaged
         self._keeper = keeper
         self._bus = bus
         self._desired = f"{ROOT}/{service}/Models/Desired"
@@ -60,6 +63,9 @@ class KeeperStateStore:
         await self._keeper.put(self._desired, desired_text(desired))
 
     async def report(self, reported: str) -> None:
+        if self._folder is not None:
+            with contextlib.suppress(Unavailable):
+                await asyncio.to_thread(_put, self._folder / REPORTED_FILE, reported)
         await self._keeper.put(self._reported, reported)
 
     def watch(self, hint: Callable[[], None]) -> None:
@@ -84,19 +90,21 @@ class FolderStateStore:
             raise Unavailable(f"{path}: {error.strerror}") from error
 
     async def write(self, desired: Desired) -> None:
-        await asyncio.to_thread(self._put, "desired.json", desired_text(desired))
+        await asyncio.to_thread(_put, self._folder / "desired.json", desired_text(desired))
 
     async def report(self, reported: str) -> None:
-        await asyncio.to_thread(self._put, "reported.json", reported)
+        await asyncio.to_thread(_put, self._folder / REPORTED_FILE, reported)
 
     def watch(self, hint: Callable[[], None]) -> None:
         """A file is only read again from time to time."""
 
-    def _put(self, name: str, text: str) -> None:
-        part = self._folder / f"{name}.part"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(text, encoding="utf-8")
-            part.replace(self._folder / name)
-        except OSError as error:
-            raise Unavailable(f"{self._folder / name}: {error.strerror}") from error
+
+def _put(path: Path, text: str) -> None:
+    """Write a file whole. Raises Unavailable."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}") from error

@@ -14,6 +14,7 @@ from edgex_kit.wire.errors import EdgexError, NotFound
 
 log = logging.getLogger(__name__)
 
+CHECK_EVERY = 30.0  # seconds between two checks whether core-metadata still knows this service
 _PATIENCE = 60.0  # seconds between log lines about a broker that is missing
 
 
@@ -22,7 +23,9 @@ class Registration:
 
     def __init__(self, service: Host, devices: Devices, provision: Callable[[], Awaitable[None]]) -> None:
         self.devices = devices
+        self.losses = 0  # how often core-metadata had lost our record, and with it our devices
         self._service = service
+        self._port = 0
         self._provision = provision  # adds to core-metadata what it lacks of us
         self._loop = asyncio.get_running_loop()
         self._outdated = asyncio.Event()
@@ -33,16 +36,18 @@ class Registration:
         while not await self._service.bus.settle(_PATIENCE):
             log.warning("waiting for the message broker")
         self._outdated.clear()
+        self._port = port
         await until_answered("core-metadata", self.load)
         await until_answered("core-metadata", partial(self._put_record, port))
         await until_answered("core-metadata", self._provision)
 
-    async def load(self) -> None:
-        """Read everything. Raises what core-metadata answers."""
+    async def load(self, *, is_lost: bool = False) -> None:
+        """Read everything; `is_lost` says that core-metadata had lost its data. Raises what core-metadata answers."""
         metadata, devices = self._service.metadata, self.devices
         known = await metadata.devices_of(self._service.name)
         for name in {device.profile_name for device in known}:
             await fetch_profile(metadata, devices, name)
+        self.losses += is_lost
         devices.keep_only(device.name for device in known)
         for device in known:
             devices.put(device)
@@ -52,9 +57,17 @@ class Registration:
             devices.put_watcher(watcher)
 
     async def refresh(self) -> None:
-        """Read everything again after each time the bus was away or a system event failed, for ever."""
+        """Read everything again after each time the bus was away or a system event failed, for ever.
+
+        Without either, check now and then whether core-metadata still knows us: it may have lost its data.
+        """
         while True:
-            await self._outdated.wait()
+            try:
+                async with asyncio.timeout(CHECK_EVERY):
+                    await self._outdated.wait()
+            except TimeoutError:
+                if not await self._is_lost():
+                    continue
             self._outdated.clear()
             await retry(self._reload, "core-metadata cannot be read")
 
@@ -80,7 +93,18 @@ class Registration:
         record = await self._service.metadata.service(self._service.name)
         if record is not None:
             self.devices.put_service(record.admin_state, record.labels or ())
-        await self.load()
+        else:
+            log.warning("core-metadata has lost the record of %s; it is registered again", self._service.name)
+            await self._put_record(self._port)
+        await self.load(is_lost=record is None)
+        if record is None:
+            await self._provision()
+
+    async def _is_lost(self) -> bool:
+        try:
+            return await self._service.metadata.service(self._service.name) is None
+        except EdgexError:  # it is away, which is no loss
+            return False
 
     def _bus_connected(self) -> None:
         self._loop.call_soon_threadsafe(self._outdated.set)

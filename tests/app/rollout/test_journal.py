@@ -15,7 +15,8 @@ import pytest
 import yaml
 from app_inference.inference.model import load_model
 from app_inference.models.repository import Repository, file_digest
-from app_inference.rollout.journal import Journal, Quarantine, Record, Starts, end_well
+from app_inference.rollout.journal import Journal, Progress, Quarantine, Record, Starts, hold
+from app_inference.rollout.reported import REPORTED_FILE, ModelReport, Reported, VersionReport, reported_text
 from app_inference.rollout.steps import SUSPECT, Step, may_follow
 from edgex_kit.wire.errors import Malformed, Unavailable
 from edgex_standin.address import Address
@@ -38,15 +39,78 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_step_that_may_not_follow_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.write("det", Record(step=Step.RESOLVE))
-    with pytest.raises(Malformed, match="OBSERVE cannot follow RESOLVE"):
-        journal.write("det", Record(step=Step.OBSERVE))
+    with pytest.raises(Malformed):
+        Progress("det", journal, lambda: None).step(Step.OBSERVE)
     assert journal.read("det").step is Step.RESOLVE
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "det.json").write_text('{"step": "SOMEWHERE"}')
-    with pytest.raises(Malformed, match=r"det\.json"):
-        Journal(tmp_path).read("det")
+DAMAGE = [b"", b"\0" * 64, b'{"step": "SOMEWHERE"}', b'{"active": "1.0', b"[]", b"[" * 100_000]
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda it: repr(it[:12]))
+def test_a_damaged_record_is_kept_and_the_one_before_it_counts(tmp_path: Path, damage: bytes) -> None:
+    journal = Journal(tmp_path)
+    for active in ("1.0.0", "1.1.0"):
+        journal.write("det", Record(active=active))
+    (tmp_path / "det.json").write_bytes(damage)
+    assert journal.read("det").active == "1.0.0"
+    assert (tmp_path / "det.damaged").read_bytes() == damage
+    (tmp_path / "det.before").write_bytes(damage)
+    for _ in range(2):
+        with pytest.raises(Malformed):
+            journal.read("det")
+    journal.write("det", Record(active="1.2.0"))
+    assert journal.read("det").active == "1.2.0"
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize(
+    ("state", "active", "previous", "expected"),
+    [
+        (Step.IDLE, "1.1.0", "1.0.0", "1.1.0"),
+        (Step.OBSERVE, "2.0.0", "1.1.0", "1.1.0"),
+        (Step.SHADOW, "1.1.0", "1.0.0", "1.1.0"),
+    ],
+)
+def test_a_start_with_a_damaged_journal_begins_with_the_reported_version_never_with_the_newest(
+    tmp_path: Path, state: Step, active: str, previous: str, expected: str
+) -> None:
+    for version in ("1.0.0", "1.1.0", "2.0.0", "3.0.0"):
+        write_version(tmp_path, version, [(0, int(version[0]) / 10)])
+    journal, repository = Journal(tmp_path / ".state" / "journal"), Repository(tmp_path)
+    journal.folder.mkdir(parents=True)
+    (journal.folder / "det.json").write_bytes(b"\0" * 20)
+    with pytest.raises(Unavailable):
+        Starts(journal, repository).version(MODEL)
+    report = ModelReport(
+        state=state,
+        active=VersionReport(active),
+        previous=VersionReport(previous),
+        quarantine_reasons={"3.0.0": "it lied", "9.9.9": "it is gone"},
+    )
+    text = reported_text(Reported(models={MODEL: report}))
+    (journal.folder.parent / REPORTED_FILE).write_text(text)
+    assert Starts(journal, repository).version(MODEL) == expected
+    assert Starts(journal, repository).version(MODEL) == expected
+    assert [it.version for it in journal.read(MODEL).quarantine] == ["3.0.0"]
+
+
+@pytest.mark.fault(15)
+def test_a_version_in_quarantine_is_no_version_to_begin_with(tmp_path: Path) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        write_version(tmp_path, version, [(0, int(version[0]) / 10)])
+    journal, repository = Journal(tmp_path / ".state"), Repository(tmp_path)
+
+    def entry(version: str) -> Quarantine:
+        stored = repository.version(MODEL, version)
+        return Quarantine(stored.identity(stored.digest()), version, "it lied", "1")
+
+    journal.write(MODEL, Record(quarantine=(entry("2.0.0"),)))
+    assert Starts(journal, repository).version(MODEL) == "1.0.0"
+    journal.write(MODEL, Record(quarantine=(entry("2.0.0"), entry("1.0.0"))))
+    with pytest.raises(Unavailable):
+        Starts(journal, repository).version(MODEL)
 
 
 def test_every_step_leads_back_to_idle() -> None:
@@ -83,7 +147,7 @@ def test_a_record_is_whole_whenever_its_writer_is_killed(tmp_path: Path) -> None
 def test_a_journal_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where a folder should be")
     journal = Journal(tmp_path / "state")
-    with pytest.raises(Unavailable, match=r"det\.json: Not a directory"):
+    with pytest.raises(Unavailable, match=r"det\.json"):
         journal.write("det", Record())
 
 
@@ -214,15 +278,22 @@ def test_a_stop_that_was_wanted_blames_nobody(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for step in (Step.RESOLVE, Step.VERIFY, Step.LOAD):
         journal.write(MODEL, Record(step=step, active="1.0.0", candidate="2.0.0", candidate_digest="ab"))
-    end_well(journal, MODEL)
+    Progress(MODEL, journal, lambda: None).end()
     assert Starts(journal, Repository(tmp_path)).version(MODEL) == "1.0.0"
     assert journal.read(MODEL).boots == 0
 
 
-def test_a_damaged_journal_is_begun_anew(tmp_path: Path) -> None:
-    (tmp_path / f"{MODEL}.json").write_bytes(b"\x00" * 20)
-    assert Starts(Journal(tmp_path), Repository(tmp_path)).version(MODEL) == ""
-    assert Journal(tmp_path).read(MODEL) == Record()
+@pytest.mark.fault(19)
+def test_the_state_belongs_to_one_process_whose_name_is_said(tmp_path: Path) -> None:
+    script = "import sys, pathlib; from app_inference.rollout.journal import hold; hold(pathlib.Path(sys.argv[1]), 'b')"
+    with hold(tmp_path / "state", "app-inference"):
+        other = subprocess.run([sys.executable, "-c", script, str(tmp_path / "state")], capture_output=True, text=True)
+        assert other.returncode == 1
+        assert f"in use by app-inference, process {os.getpid()} on " in other.stderr
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "state")]).returncode == 0
+    (tmp_path / "file").write_text("no folder")
+    with hold(tmp_path / "file" / "state", "app-inference"):
+        pass
 
 
 pytestmark = pytest.mark.timeout(90)
@@ -426,3 +497,27 @@ def listing(app: App, models: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "app_inference.cli", *asked]
     rows: list[dict[str, Any]] = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
     return rows
+
+
+@pytest.mark.fault(17)
+def test_a_model_that_is_missing_at_the_start_serves_once_it_is_there(broker: Address, tmp_path: Path) -> None:
+    write_version(tmp_path / "late", "1.0.0")
+    with run_app(site(tmp_path, broker), "-s") as app:
+        assert row(app)["state"] == "failed"
+        shutil.copytree(tmp_path / "late" / MODEL, tmp_path / "models" / MODEL)
+        until(lambda: row(app)["state"] == "serving", "it serves", 20)
+        assert len(app.said("cannot serve")) == 1
+
+
+@pytest.mark.fault(19)
+def test_a_second_service_on_one_state_is_refused_and_the_first_goes_on(broker: Address, tmp_path: Path) -> None:
+    write_version(tmp_path / "models", "1.0.0")
+    folder = site(tmp_path, broker)
+    with run_app(folder, "-s") as app:
+        environ = {**os.environ, "EDGEX_SECURITY_SECRET_STORE": "false", "EDGEX_STARTUP_DURATION": "1"}
+        command = [sys.executable, "-m", "app_inference", "-cd", str(folder), "-s"]
+        environ |= {"SERVICE_PORT": "0", "INFERENCE_MODELSDIR": str(tmp_path / "models")}
+        second = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+        assert second.returncode != 0
+        assert "is in use by " in second.stdout + second.stderr
+        assert row(app)["version"] == "1.0.0"

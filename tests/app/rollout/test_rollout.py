@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import gc
 import logging
+import os
 import random
 import threading
 import time
@@ -13,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from app_inference.inference.model import Model
@@ -20,14 +23,19 @@ from app_inference.inference.session import Session
 from app_inference.models.repository import Repository
 from app_inference.models.staging import remove
 from app_inference.pipeline.serving import ActiveSet, ServedModel
-from app_inference.rollout.desired import CanaryOptions, ObserveOptions
+from app_inference.rollout.desired import CanaryOptions, ModelRequest, ObserveOptions
+from app_inference.rollout.engine import Engine
 from app_inference.rollout.journal import Journal, Record
 from app_inference.rollout.metrics import UpdateMeters
+from app_inference.rollout.preparation import Preparer
+from app_inference.rollout.rollout import Deployment
+from app_inference.rollout.state_store import FolderStateStore
 from app_inference.rollout.steps import Step
 from app_inference.vision.image import image_from_pixels
 from edgex_kit.service.metrics import Counter, Metrics
+from edgex_kit.supervision import forever
 
-from tests.app.updating import LABELS, MODEL, QUICK, Site, Street, open_site, write_version
+from tests.app.updating import LABELS, MODEL, QUICK, RUNTIME, Site, Street, open_site, write_version
 
 GOOD, LIKE_IT = [(0, 0.9)], [(0, 0.88)]
 
@@ -530,3 +538,111 @@ async def test_a_request_that_only_changes_the_threshold_waits_for_no_removal(st
         site.request("2.0.0", 2, threshold=0.4)
         await site.until(lambda: site.rollout.record.generation == 2)
         assert site.slot.threshold == 0.4
+
+
+class Faulty(Journal):
+    """A journal on a disk that fails while a rollout is at, or goes to, one of `steps`."""
+
+    def __init__(self, folder: Path, code: int, *steps: Step) -> None:
+        super().__init__(folder)
+        self.code, self.steps, self.is_failing = code, steps, True
+
+    def _put(self, name: str, data: bytes) -> None:
+        if self.is_failing and msgspec.json.decode(data, type=Record).step in self.steps:
+            raise OSError(self.code, os.strerror(self.code))
+        super()._put(name, data)
+
+
+@pytest.mark.fault(13)
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("step", [step for step in Step if step is not Step.IDLE])
+async def test_a_disk_that_fails_at_any_step_holds_up_no_stop(root: Path, step: Step, code: int) -> None:
+    write_version(root, "2.0.0", [(2, 0.9)] if step is Step.ROLLBACK else LIKE_IT)
+    journal = Faulty(root / ".state", code, step, Step.ROLLBACK, Step.IDLE)
+    strategy = "canary" if step is Step.CANARY else "shadow" if step is Step.SHADOW else "swap"
+    async with open_site(root, journal=journal) as site:
+        store = FolderStateStore(root / ".desired")
+        engine = Engine(site.served, Preparer(Repository(root), RUNTIME), journal, store)
+        running = asyncio.create_task(forever("updates", engine.run))
+        observe = ObserveOptions(min_frames=40, hold_seconds=0.2)
+        await engine.deploy(MODEL, ModelRequest(version="2.0.0", strategy=strategy, observe=observe))  # type: ignore[arg-type]
+        rollout = engine.rollout(MODEL)
+        await site.until(lambda: rollout.record.step is step or rollout.record.reason != "")
+        began = time.monotonic()
+        running.cancel()
+        await asyncio.wait({running}, timeout=5)
+        assert running.cancelled()
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.fault(16)
+async def test_a_full_disk_leaves_no_update_stuck_and_it_is_tried_again_when_there_is_room(root: Path) -> None:
+    write_version(root, "2.0.0", LIKE_IT)
+    journal = Faulty(root / ".state", errno.ENOSPC, Step.OBSERVE, Step.ROLLBACK, Step.IDLE)
+    async with open_site(root, journal=journal) as site:
+        site.request("2.0.0")
+        await site.until(lambda: "No space left" in site.rollout.record.reason)
+        record = site.rollout.record
+        assert (record.step, record.candidate, record.quarantine, record.boots) == (Step.IDLE, "", (), 0)
+        assert site.slot.model.version == "1.0.0"
+        assert not site.slot.active.is_update
+        assert journal.read(MODEL).step is Step.SWITCH
+        site.rollout.flush()
+        assert site.rollout.record is record, "the disk is still full"
+        journal.is_failing = False
+        site.rollout.flush()
+        await site.until(lambda: site.rollout.record.active == "2.0.0")
+        assert journal.read(MODEL).active == "2.0.0"
+
+
+@pytest.mark.fault(16)
+async def test_a_stop_after_a_full_disk_blames_no_candidate_that_was_rolled_back(root: Path) -> None:
+    write_version(root, "2.0.0", [(2, 0.9)])
+    journal = Faulty(root / ".state", errno.ENOSPC, Step.ROLLBACK, Step.IDLE)
+    async with open_site(root, journal=journal) as site:
+        await site.until(lambda: len(site.street.findings) > 60)
+        site.request("2.0.0")
+        await site.until(lambda: bool(site.rollout.record.quarantine))
+        journal.is_failing = False
+        site.rollout.end()
+    record = journal.read(MODEL)
+    assert (record.step, record.boots, [it.version for it in record.quarantine]) == (Step.IDLE, 0, ["2.0.0"])
+
+
+@pytest.mark.fault(16)
+async def test_a_retry_counts_once_for_each_generation(root: Path) -> None:
+    write_version(root, "2.0.0", [(2, 0.9)])
+    async with open_site(root) as site:
+        await site.until(lambda: len(site.street.findings) > 60)
+        for generation, reason in ((1, "finds other"), (2, "finds other"), (2, "is quarantined"), (3, "finds other")):
+            site.request("2.0.0", generation, retry=generation > 1)
+            await site.settled()
+            await site.until(lambda said=reason: said in site.rollout.record.reason)  # type: ignore[misc]
+            assert [it.version for it in site.rollout.record.quarantine] == ["2.0.0"]
+            site.rollout.request(Deployment(ModelRequest(version="1.0.0"), generation + 100))
+            await site.until(lambda: site.rollout.record.reason == "")
+
+
+@pytest.mark.fault(20)
+async def test_a_locked_model_is_not_swapped_by_a_request_at_any_step(root: Path) -> None:
+    for version in ("2.0.0", "3.0.0"):
+        write_version(root, version, LIKE_IT)
+    slow = ObserveOptions(min_frames=10_000, hold_seconds=60)
+    async with open_site(root) as site:
+        site.request("2.0.0", 1, observe=slow)
+        await site.until(lambda: site.rollout.record.step is Step.OBSERVE)
+        site.rollout.lock(True)
+        site.request("3.0.0", 2)
+        await asyncio.sleep(0.5)
+        assert (site.slot.model.version, site.rollout.record.step) == ("2.0.0", Step.OBSERVE)
+        site.rollout.promote()
+        await site.until(lambda: site.rollout.record.active == "2.0.0")
+        site.rollout.lock(False)
+        await site.until(lambda: site.rollout.record.active == "3.0.0")
+        site.request("2.0.0", 3, strategy="shadow", observe=slow)
+        await site.until(lambda: site.rollout.record.step is Step.SHADOW)
+        site.rollout.lock(True)
+        site.rollout.promote()
+        await site.until(lambda: "LOCKED" in site.rollout.record.reason)
+        assert (site.slot.model.version, site.slot.active.is_update) == ("3.0.0", False)
+        assert site.rollout.record.quarantine == ()
