@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from edgex_kit.wire.redact import printable, redact
 
 _TRACEBACK_LIMIT = 16_384  # characters
+_MINUTE = 60.0  # seconds
 _LEVELS = {"TRACE": logging.DEBUG, "DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING,
            "WARNING": logging.WARNING, "ERROR": logging.ERROR}  # fmt: skip
 
@@ -35,6 +36,23 @@ class LogFormat(logging.Formatter):
         return f'level={level} ts={stamp} app={self._service} source={where} msg="{text.replace(chr(34), chr(39))}"'
 
 
+class _OnceAMinute(logging.Filter):
+    """Passes a warning once a minute: anybody who reaches the port can cause uvicorn's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[str, float] = {}  # format of a message -> seconds, monotonic
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now, text = time.monotonic(), str(record.msg)
+        if record.levelno > logging.WARNING:
+            return True
+        if now - self._passed.get(text, -_MINUTE) < _MINUTE:
+            return False
+        self._passed[text] = now
+        return True
+
+
 def setup_logging(service: str, secrets: Callable[[], Iterable[str]]) -> None:
     """Send everything to stderr in one format; of libraries only warnings and errors."""
     out = logging.StreamHandler(sys.stderr)
@@ -42,6 +60,7 @@ def setup_logging(service: str, secrets: Callable[[], Iterable[str]]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[out], force=True)
     for library in ("urllib3", "uvicorn", "asyncio", "amqtt", "transitions"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_OnceAMinute())
 
 
 def set_level(name: str) -> None:

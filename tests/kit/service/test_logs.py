@@ -93,3 +93,19 @@ def test_no_text_forges_a_line_of_its_own(log: tuple[logging.Logger, io.StringIO
     lines = out.getvalue().splitlines()
     assert [line.partition(" ")[0] for line in lines if not line.startswith("  ")] == ["level=INFO", "level=ERROR"]
     assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.fault(12)
+def test_a_warning_that_anybody_can_cause_is_logged_once_a_minute(
+    root_as_it_was: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup_logging("device-cam", list)
+    server = logging.getLogger("uvicorn.error")
+    try:
+        for _ in range(200):
+            server.warning("Invalid HTTP request received.")
+            server.error("every one of these")
+    finally:
+        server.filters.clear()
+    lines = capsys.readouterr().err.splitlines()
+    assert [sum("level=WARN" in line for line in lines), sum("level=ERROR" in line for line in lines)] == [1, 200]
