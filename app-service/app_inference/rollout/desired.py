@@ -35,8 +35,8 @@ class GateOptions(Part, frozen=True, kw_only=True):
     compare_share: Share = 0.5  # of one core's time for analysing frames with both versions; 0: never
     min_agreement: Share = 0.9  # F1 of the objects that both find in the same frames; 0: any
     max_label_loss: Share = 0.5  # of the objects of any one label
-    max_score_shift: Share = 0.15  # mean difference of the scores of one object, as a share of the higher
-    max_box_shift: Share = 0.05  # mean difference of place and size of one object's boxes, as a share of the box
+    max_score_shift: Share = 0.25  # mean difference of the scores of one object, as a share of the higher
+    max_box_shift: Share = 0.05  # mean distance of one object's boxes, as a share of the box; twice that in size
     max_error_rate: Share = 0.01
     max_p99_ratio: Annotated[float, Meta(gt=0)] = 2.0  # 99th percentile of inference time
     max_count_ratio: Annotated[float, Meta(gt=1)] = 4.0  # objects per frame, where no frame could be compared
