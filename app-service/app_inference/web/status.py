@@ -67,6 +67,7 @@ class Status:
             "isBrokerConnected": service.bus.is_connected,
             "resultsWaiting": service.metrics.gauge("ResultsWaiting").value,
             "resultsDropped": service.metrics.counter("ResultsDropped").value,
+            "resultsResent": service.bus.unacknowledged,
         }
 
 

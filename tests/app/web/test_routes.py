@@ -178,7 +178,7 @@ def test_status_holds_what_terminal_and_page_show(app: App, stage: Stage, unique
             break
     status = app.status()
     assert status["isBrokerConnected"] is True
-    assert (status["resultsWaiting"], status["resultsDropped"]) == (0, 0)
+    assert (status["resultsWaiting"], status["resultsDropped"], status["resultsResent"]) == (0, 0, 0)
     assert status["pipelines"]["lamps"]["Model"] == "meter"
     assert row["isLive"] is True
     assert row["framesPerSecond"] == pytest.approx(row["resultsPerSecond"], rel=0.5)
