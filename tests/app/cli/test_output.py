@@ -1,5 +1,9 @@
 """Tables fit the terminal."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 from app_inference.cli import output
 from rich.console import Console
@@ -39,3 +43,26 @@ def test_no_line_is_wider_than_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
     assert max(map(len, printed(monkeypatch, capsys, width, LONG))) <= width
+
+
+@pytest.mark.integration
+@pytest.mark.fault(35)
+def test_a_line_beside_a_spinner_stands_alone() -> None:
+    program = (
+        "import time; from app_inference.cli.output import working\n"
+        "with working('spinning', is_quiet=False) as say:\n"
+        "    time.sleep(0.3); say('LINE'); time.sleep(0.3)"
+    )
+    command = f'{sys.executable} -c "{program}"'
+    shown = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, timeout=30).stdout.decode()
+    lines = [""]
+    for part in re.findall(r"\x1b\[[?\d;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", shown):
+        if part == "\n":
+            lines.append("")
+        elif part.endswith("K") and part.startswith("\x1b"):
+            lines[-1] = ""
+        elif part.endswith("A") and part.startswith("\x1b"):
+            lines.pop()
+        elif part != "\r" and not part.startswith("\x1b"):
+            lines[-1] += part
+    assert [line.strip() for line in lines if line.strip()] == ["LINE"]
