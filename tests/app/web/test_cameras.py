@@ -98,7 +98,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, open_standin: Callable[...
             until(lambda: _answers(url), f"{module} answers", 60)
             return url
 
-        start("device_camera", DEVICE_DEVICESDIR=str(folder / "devices"))
+        start("device_camera", DEVICE_DEVICESDIR=str(folder / "devices"), DRIVER_ALLOWEDPATHS="*")
         models = {"INFERENCE_MODELSDIR": str(folder / "models"), "WRITABLE_PIPELINES_DEFAULT_MODEL": "meter"}
         yield Running(start("app_inference", **models), edgex)
 
