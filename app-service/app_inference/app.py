@@ -144,7 +144,7 @@ class App:
             "update metrics": UpdateMeters(service.metrics, engine.rollouts, models.served, counters.keep_versions).run,
             "model devices": partial(self._devices.run, port),
             "scenes": self._analyser.watch_scenes,
-            "deleted cameras": partial(follow_deletions, service, self._view, counters, self._plan),
+            "deleted cameras": partial(follow_deletions, service, self._view, self._analyser.forget_cameras),
             "lag of core-data": self._publisher.store_lag.run,
             "known cameras": self._cameras.run,
             "unknown names": self._names.run,

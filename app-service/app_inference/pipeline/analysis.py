@@ -6,7 +6,7 @@ parse -> decode the picture once -> every pipeline that is due: resize, infer, d
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -198,7 +198,12 @@ class FrameAnalyser:
         for topic in topics:
             with contextlib.suppress(Malformed):
                 cameras.add(self._camera_of(topic))
-        for part in (self._view, self._counters, self.plan, self.suspension):
+        self.forget_cameras(cameras)
+
+    def forget_cameras(self, cameras: Set[str]) -> None:
+        """Drop what is kept of cameras that are deleted."""
+        parts = self._view, self._counters, self.plan, self.suspension, self._publisher.store_lag
+        for part in parts:
             part.forget(cameras)
 
     def end_stages(self, stages: Sequence[Stage]) -> None:

@@ -7,7 +7,7 @@ up, and dropped if core-metadata does not know it.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 
 from edgex_kit.device.bus_api import Refusals
@@ -19,9 +19,7 @@ from edgex_kit.wire.devices import Device
 from edgex_kit.wire.errors import EdgexError, Malformed, NotFound
 from edgex_kit.wire.messages import SystemEvent
 
-from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.live_view import LiveView
-from app_inference.pipeline.plan import Plan
 from app_inference.settings import AppSettings
 
 GRACE = 2.0  # seconds
@@ -30,13 +28,12 @@ ADDED, DELETED = "add", "delete"  # actions of core-metadata
 
 
 async def follow_deletions(
-    service: Service[AppSettings], view: LiveView, counters: FrameCounters, plan: Callable[[], Plan]
+    service: Service[AppSettings], view: LiveView, forget_cameras: Callable[[Set[str]], object]
 ) -> None:
     """Drop deleted cameras, for ever."""
 
     def forget(camera: str) -> None:
-        for part in (view, counters, plan()):
-            part.forget({camera})
+        forget_cameras({camera})
 
     pending = PendingDeletions(forget)  # outlives a failure of the task: a camera that is added again cancels its own
     follow, look_up = partial(_follow_changes, service, pending), partial(_look_up_silent, service, view, forget)

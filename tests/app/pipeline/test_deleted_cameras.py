@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 import requests
 from app_inference.pipeline import deleted_cameras as module
-from app_inference.pipeline.counters import FrameCounters
 from app_inference.pipeline.deleted_cameras import follow_deletions
 from app_inference.pipeline.live_view import LiveView
-from app_inference.pipeline.plan import Plan
 from edgex_kit import supervision
 from edgex_kit.bus.bus import open_bus
 from edgex_kit.bus.connection import BusSettings
@@ -77,7 +75,7 @@ async def following(edgex: Any, url: str, view: LiveView) -> AsyncIterator[None]
     metadata, metrics = Metadata(locate, wait=1), Metrics("app-inference")
     async with open_bus(BusSettings(edgex.broker.host, edgex.broker.port)) as bus:
         service = SimpleNamespace(bus=bus, topics=Topics(), metadata=metadata, metrics=metrics)
-        task = asyncio.create_task(follow_deletions(service, view, FrameCounters(metrics, view), Plan))  # type: ignore[arg-type]
+        task = asyncio.create_task(follow_deletions(service, view, view.forget))  # type: ignore[arg-type]
         async with asyncio.timeout(5):
             while not bus._subscriptions.patterns:
                 await asyncio.sleep(0.01)

@@ -28,6 +28,7 @@ class Line:
         self._open = True
         self._ends: set[asyncio.StreamWriter] = set()
         self.swallows = False  # what the client sends is lost on the way
+        self.swallows_answers = False  # what the broker sends is
         self.address = Address("127.0.0.1", 0)
 
     def cut(self) -> None:
@@ -37,7 +38,7 @@ class Line:
             end.transport.abort()
 
     def mend(self) -> None:
-        self._open, self.swallows = True, False
+        self._open, self.swallows, self.swallows_answers = True, False, False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open:
@@ -47,7 +48,7 @@ class Line:
         self._ends |= {writer, far_writer}
         async with asyncio.TaskGroup() as both:
             both.create_task(_pipe(reader, far_writer, lambda: self.swallows))
-            both.create_task(_pipe(far_reader, writer, lambda: False))
+            both.create_task(_pipe(far_reader, writer, lambda: self.swallows_answers))
         self._ends -= {writer, far_writer}
 
 
@@ -248,6 +249,24 @@ async def test_many_threads_may_send_at_once_while_the_line_comes_and_goes(broke
         await until(lambda: -1 in rig.heard)
         sent = next(numbers)
         assert rig.once() == [*range(sent), -1]
+
+
+@pytest.mark.fault(10)
+async def test_results_go_on_after_acknowledgements_that_never_come(broker: Any) -> None:
+    """mosquitto drops PUBACKs when its queue for a client is full."""
+    async with open_rig(broker.address) as rig:
+        rig.bus._client._acknowledge_timeout = 0.5
+        losses = rig.bus.losses
+        rig.line.swallows_answers = True
+        rig.send(WINDOW + 10)
+        await until(lambda: rig.bus.losses > losses)
+        assert rig.waiting.value == 10
+        rig.line.mend()
+        await until(lambda: len(rig.once()) == WINDOW + 10)
+        assert rig.once() == list(range(WINDOW + 10))
+        assert rig.bus.unacknowledged >= WINDOW
+        await until(lambda: rig.waiting.value == 0)
+        assert rig.dropped.value == 0
 
 
 async def test_what_waits_at_the_end_goes_out_when_the_broker_comes_back_in_time(broker: Any, caplog: Any) -> None:
