@@ -112,6 +112,10 @@ class Bus:
         )
         return said
 
+    def envelopes(self, level: str) -> list[dict[str, Any]]:
+        """The messages whose topic has this level."""
+        return [it for topic, it in list(self._heard) if level in topic.split("/")]
+
     def heard(self) -> set[str]:
         """The last levels of the topics that something came on."""
         return {topic.rpartition("/")[2] for topic, _ in list(self._heard)}

@@ -14,6 +14,7 @@ from app_inference.cli.watch import Ended, until_ended
 from app_inference.models.repository import Repository
 from app_inference.models.versions import chosen, is_version
 from app_inference.rollout.desired import CanaryOptions, GateOptions, ModelRequest, ObserveOptions
+from app_inference.rollout.preview import pinned_pipelines
 from app_inference.rollout.reported import ModelReport
 from app_inference.rollout.steps import Step
 
@@ -228,8 +229,11 @@ def _finish(client: Client, name: str, before: ModelReport | None, patience: flo
             what = f"{name}@{request.version} ({request.strategy})"
             say(f"generation {desired.generation} requests {what}; see `edgex-models watch {name}`")
         return
+    if pinned := _pinned(client, name):
+        warn(f"nothing follows it: {pinned}; change the pipeline's Model")
+        raise typer.Exit(o.REFUSED)
     version = (not is_version(request.version) and _resolved(client, name, request.version)) or request.version
-    end = until_ended(client, name, version, desired.generation, before, patience, is_quiet=as_json)
+    end = until_ended(client, name, version, desired, before, patience, is_quiet=as_json)
     if as_json:
         say_json({"model": name, "version": version, "generation": desired.generation, "outcome": end.outcome,
                   "reason": end.reason})  # fmt: skip
@@ -237,6 +241,14 @@ def _finish(client: Client, name: str, before: ModelReport | None, patience: flo
         say(f"{name}@{version} {end.outcome}{': ' if end.reason else ''}{end.reason}")
     if end.outcome != Ended.SERVES:
         raise typer.Exit(o.REFUSED)
+
+
+def _pinned(client: Client, name: str) -> str:
+    """Which pipelines keep to a version of their own, if all that use a model do; empty where one follows requests."""
+    try:
+        return ", ".join(pinned_pipelines(name, client.status()))
+    except Unreachable:
+        return ""
 
 
 def _requested(repository: Repository, model: str) -> tuple[str, str]:

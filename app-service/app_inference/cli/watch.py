@@ -16,6 +16,7 @@ from rich.text import Text
 from app_inference.cli import command as o
 from app_inference.cli.client import Client
 from app_inference.cli.output import console, say, working
+from app_inference.rollout.desired import Desired
 from app_inference.rollout.gate import Verdict
 from app_inference.rollout.reported import ModelReport, Reported, VersionReport
 from app_inference.rollout.steps import Step
@@ -31,6 +32,7 @@ class Ended(StrEnum):
     REFUSED = "was refused"
     ROLLED_BACK = "was rolled back"
     INCONCLUSIVE = "is inconclusive; promote it, roll it back, or deploy it again with other limits"
+    SUPERSEDED = "was superseded"
     OPEN = "is not finished yet"
 
 
@@ -62,16 +64,22 @@ def watch(
 
 
 def until_ended(
-    client: Client, name: str, version: str, generation: int, before: ModelReport | None, patience: float, *,
+    client: Client, name: str, version: str, desired: Desired, before: ModelReport | None, patience: float, *,
     is_quiet: bool,
 ) -> End:  # fmt: skip
-    """Follow a request to its outcome, for `patience` seconds. `before` was reported before the request was written."""
+    """Follow a request of `desired` to its outcome, for `patience` seconds; `before` is the report of before it."""
     deadline, printed, did_serve, verdict = time.monotonic() + patience, "", False, ""
     with working(f"{name}@{version} …", is_quiet=is_quiet) as say_line:
         while time.monotonic() < deadline:
+            if end := superseded(client.desired(), desired, name):
+                return end
             reported = client.reported()
             report = reported.models.get(name)
-            if report is not None and reported.generation_seen >= generation and is_news(report, version, before):
+            if (
+                report is not None
+                and reported.generation_seen >= desired.generation
+                and is_news(report, version, before)
+            ):
                 did_serve = did_serve or report.state in _SERVED
                 end = ended(report, version, did_serve=did_serve)
                 if end is not None:
@@ -85,6 +93,16 @@ def until_ended(
                 printed = line
             time.sleep(EVERY)
     return End(Ended.OPEN, printed or "no service follows the request: does a pipeline use the model?")
+
+
+def superseded(now: Desired, then: Desired, name: str) -> End | None:
+    """The outcome of a request of `then` that another has replaced; None while it is in force."""
+    newer, older = now.models.get(name), then.models[name]
+    if newer is None:
+        return End(Ended.SUPERSEDED, "somebody has removed the request")
+    if (newer.version, newer.strategy) == (older.version, older.strategy):
+        return None
+    return End(Ended.SUPERSEDED, f"{newer.asked_by or 'somebody else'} has requested version {newer.version}")
 
 
 def is_news(report: ModelReport, version: str, before: ModelReport | None) -> bool:

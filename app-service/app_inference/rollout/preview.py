@@ -36,6 +36,13 @@ def affected_cameras(name: str, request: ModelRequest, status: Mapping[str, Any]
     return AffectedCameras(tuple(analysed), tuple(camera for camera in analysed if is_first(camera)))
 
 
+def pinned_pipelines(name: str, status: Mapping[str, Any]) -> list[str]:
+    """The pipelines that use a version of their own of a model, if all that use it do: no request is followed then."""
+    used = {key: str(_field(it, "model", "")) for key, it in status.get("pipelines", {}).items()}
+    pinned = [f"pipeline {key} uses {model}" for key, model in sorted(used.items()) if model.startswith(f"{name}@")]
+    return [] if name in used.values() else pinned
+
+
 def _analysed(name: str, cameras: Iterable[str], pipelines: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for section in pipelines:
         if _field(section, "enabled", True) and _field(section, "model", "") == name:

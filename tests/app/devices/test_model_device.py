@@ -306,6 +306,32 @@ def test_a_device_that_somebody_deletes_stays_away_and_its_model_serves_on(gatew
         assert flow.versions()
 
 
+@pytest.mark.fault(1, 17)
+def test_an_observed_update_changes_its_device_a_few_times_and_not_with_every_number(gateway: Gateway) -> None:
+    write_version(gateway.models, "2.0.0", PERSON)
+    bus = Bus(gateway.edgex, "edgex/system-events/core-metadata/device/update/#")
+    try:
+        with gateway.frames():
+            gateway.deploy("2.0.0", observe={"minFrames": 10, "holdSeconds": 4})
+            gateway.settled("2.0.0")
+            until(lambda: gateway.known()["properties"]["version"] == "2.0.0", "core-metadata knows")
+        time.sleep(1)
+        updates = [it for it in bus.envelopes("update") if gateway.device in json.dumps(it)]
+        assert 2 <= len(updates) <= 10
+    finally:
+        bus.close()
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("text", ["created: 2026-13-45", "a: !!int ''", "a: " + "[" * 2000, f"a: {'9' * 5000}"])
+def test_a_version_whose_manifest_cannot_be_read_is_refused_as_the_callers_mistake(gateway: Gateway, text: str) -> None:
+    (write_version(gateway.models, "2.0.0", PERSON) / "manifest.yaml").write_text(text)
+    answer = gateway.put("Deploy", "2.0.0")
+    assert 400 <= answer.status_code < 500, answer.text
+    assert "manifest.yaml" in answer.text
+    assert gateway.get("ActiveVersion") == "1.0.0"
+
+
 TRYING = VersionReport("2.0.0", digest="abc")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from app_inference.rollout.desired import CanaryOptions, ModelRequest
-from app_inference.rollout.preview import affected_cameras, steps_of
+from app_inference.rollout.preview import affected_cameras, pinned_pipelines, steps_of
 from app_inference.rollout.steps import Step, may_follow
 
 STATUS: dict[str, Any] = {
@@ -40,3 +40,10 @@ def test_a_canary_is_told_its_first_cameras() -> None:
     whole = ModelRequest(version="1", strategy="canary", canary=CanaryOptions(percent=100))
     assert affected_cameras("net", whole, STATUS).first == ("door", "yard")
     assert affected_cameras("net", ModelRequest(version="1"), STATUS).first == ()
+
+
+def test_a_model_that_every_pipeline_pins_follows_no_request() -> None:
+    pipelines = {"a": {"Model": "det@1.0.0"}, "b": {"Model": "other"}}
+    assert pinned_pipelines("det", {"pipelines": pipelines}) == ["pipeline a uses det@1.0.0"]
+    assert pinned_pipelines("det", {"pipelines": {**pipelines, "c": {"Model": "det"}}}) == []
+    assert pinned_pipelines("unused", {"pipelines": pipelines}) == []
