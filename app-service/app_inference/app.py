@@ -16,6 +16,7 @@ from edgex_kit.service.rest import build_app, common_routes
 from edgex_kit.service.server import serve_on
 from edgex_kit.service.service import Service
 from edgex_kit.supervision import Lasting, keep
+from edgex_kit.wire.errors import Invalid
 from edgex_kit.wire.topics import matches
 from starlette.types import ASGIApp
 
@@ -38,15 +39,37 @@ from app_inference.rollout.metrics import UpdateMeters
 from app_inference.rollout.preparation import Preparer
 from app_inference.rollout.scrub import Scrubber
 from app_inference.rollout.state_store import state_store_of
-from app_inference.settings import AppSettings
+from app_inference.settings import AppSettings, StoreAndForwardSection
 from app_inference.sinks.edgex_bus import EdgexBusSink
 from app_inference.sinks.queue import ResultQueue
+from app_inference.sinks.store import Limits, MessageStore
 from app_inference.web.cameras import KnownCameras
 from app_inference.web.routes import closed_until, routes, trigger_route
 from app_inference.web.status import Status
 
 SUBSCRIBE_WAIT = 1.0  # seconds for the broker to grant the subscriptions before the service is ready without them
 log = logging.getLogger(__name__)
+
+
+def storing_limits(section: StoreAndForwardSection) -> Limits:
+    """The limits as configured; the default ones, and a line in the log, where a value is wrong."""
+    try:
+        return section.limits()
+    except Invalid as error:
+        log.warning("%s; the defaults are used", error)
+        return Limits()
+
+
+def result_store(settings: AppSettings) -> MessageStore | None:
+    """Where results wait for the broker; None when it is disabled or the folder cannot be used."""
+    section, folder = settings.writable.store_and_forward, settings.inference.state_path / "queue" / "bus"
+    if not section.enabled:
+        return None
+    try:
+        return MessageStore(folder, storing_limits(section))
+    except OSError as error:
+        log.warning("results wait in memory alone, as %s cannot be used: %s", folder, error.strerror or error)
+        return None
 
 
 class App:
@@ -59,7 +82,10 @@ class App:
         self._view = LiveView()
         self._counters = FrameCounters(metrics, self._view)
         counted = metrics.counter("ResultsDropped"), metrics.gauge("ResultsWaiting")
-        self._sink = ResultQueue(EdgexBusSink(service.bus, counted[0]), inference.outbox_size, *counted)
+        store, drain_rate = result_store(settings), settings.writable.store_and_forward.drain_rate
+        sink = EdgexBusSink(service.bus, counted[0])
+        self._sink = ResultQueue(sink, inference.outbox_size, *counted, store, drain_rate)
+        service.live.on_change(self._follow_storing)
         self._publisher = Publisher(service, self._sink, self._view, self._counters)
         self._analyser = FrameAnalyser(
             service.topics, self._publisher, self._view, self._counters, inference, settings.images.limits
@@ -94,6 +120,10 @@ class App:
                     async with service.registered(port):
                         log.info("%s on port %d", service.settings.service.startup_msg, port)
                         await asyncio.Event().wait()
+
+    def _follow_storing(self, settings: AppSettings) -> None:
+        section = settings.writable.store_and_forward
+        self._sink.configure(storing_limits(section), section.drain_rate)
 
     def _plan(self) -> Plan:
         """The pipelines in force."""

@@ -13,6 +13,7 @@ from msgspec import field
 
 from app_inference.inference.runtime import AUTO, PRECISIONS
 from app_inference.sinks.edgex_bus import check_template
+from app_inference.sinks.store import Limits
 from app_inference.stages.scene import LineRule, SceneRules, SceneStage, ZoneRule, parse_line
 from app_inference.stages.stage import Stage
 from app_inference.stages.zones import ZoneStage, parse_zone
@@ -136,9 +137,41 @@ class PipelineSection(Section, kw_only=True, frozen=True):
         self.open_stages(key.rpartition(".")[2], {})
 
 
+class StoreAndForwardSection(Section, kw_only=True, frozen=True):
+    """What becomes of results while the broker does not take them. The names are those of EdgeX's own section."""
+
+    enabled: bool = True  # at the next start; false: they wait in memory alone
+    max_bytes: str = "256MB"  # on disk; beyond it the oldest go
+    max_age: str = "168h"  # older ones go
+    min_free: str = "512MB"  # of the file system stay free
+    drain_rate: float = 500.0  # stored results sent per second when the broker is back; 0: no limit
+
+    def limits(self) -> Limits:
+        """Raises Invalid, naming the key."""
+        key = "Writable.StoreAndForward"
+        if not 0 <= self.drain_rate < math.inf:
+            raise Invalid(f"{key}.DrainRate {self.drain_rate:g} is no number of results a second")
+        max_bytes, min_free = (parse_size(f"{key}.{name}", text) for name, text in
+                               (("MaxBytes", self.max_bytes), ("MinFree", self.min_free)))  # fmt: skip
+        return Limits(max_bytes, _seconds(f"{key}.MaxAge", self.max_age), min_free)
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+
+
+def parse_size(key: str, text: str) -> int:
+    """Bytes of a text such as 256MB or 1GiB. Raises Invalid, naming `key`."""
+    number = text.strip().rstrip("BbKkMmGgIi")
+    unit = _UNITS.get(text.strip()[len(number) :].upper())
+    if unit is None or not number.strip().isdecimal():
+        raise Invalid(f"{key} '{text}' is no size; expected a number with B, KB, MB or GB")
+    return int(number) * unit
+
+
 class AppWritable(DeviceWritable, kw_only=True, frozen=True):
     pipelines: dict[str, PipelineSection] = field(default_factory=dict)
     scenes: dict[str, SceneSection] = field(default_factory=dict)  # camera -> its zones and lines
+    store_and_forward: StoreAndForwardSection = field(default_factory=StoreAndForwardSection)
 
     @property
     def sources(self) -> tuple[object, ...]:

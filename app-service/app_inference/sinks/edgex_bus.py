@@ -16,7 +16,8 @@ from edgex_kit.wire.errors import EdgexError, Invalid, Malformed
 from edgex_kit.wire.messages import Event
 from edgex_kit.wire.topics import Topics
 
-from app_inference.sinks.queue import Delivery, Message
+from app_inference.sinks.queue import Delivery
+from app_inference.sinks.store import Message
 
 log = logging.getLogger(__name__)
 

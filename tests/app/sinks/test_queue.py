@@ -5,12 +5,14 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from app_inference.sinks import queue as result_queue
 from app_inference.sinks.edgex_bus import EdgexBusSink
 from app_inference.sinks.queue import WINDOW, ResultQueue
+from app_inference.sinks.store import Limits, MessageStore
 from edgex_kit.bus.bus import Bus, Message, open_bus
 from edgex_kit.bus.connection import BusSettings
 from edgex_kit.service.metrics import Counter, Gauge
@@ -77,11 +79,11 @@ async def open_line(far: Address) -> AsyncIterator[Line]:
 class Rig:
     """A result queue whose sink is behind a line, and a listener on the other side."""
 
-    def __init__(self, line: Line, bus: Bus, size: int) -> None:
+    def __init__(self, line: Line, bus: Bus, size: int, store: MessageStore | None = None) -> None:
         self.line = line
         self.bus = bus
         self.dropped, self.waiting = Counter("ResultsDropped"), Gauge("ResultsWaiting")
-        self.queue = ResultQueue(EdgexBusSink(bus, self.dropped), size, self.dropped, self.waiting)
+        self.queue = ResultQueue(EdgexBusSink(bus, self.dropped), size, self.dropped, self.waiting, store)
         self.heard: list[int] = []
         self.sent = 0
 
@@ -99,9 +101,9 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def open_rig(broker: Address, size: int = 1000) -> AsyncIterator[Rig]:
+async def open_rig(broker: Address, size: int = 1000, store: MessageStore | None = None) -> AsyncIterator[Rig]:
     async with open_line(broker) as line, open_bus(BusSettings(line.address.host, line.address.port)) as bus:
-        rig = Rig(line, bus, size)
+        rig = Rig(line, bus, size, store)
         async with open_bus(BusSettings(broker.host, broker.port)) as ear, asyncio.TaskGroup() as tasks:
             ear.subscribe(TOPIC, rig.hear)
             assert await ear.settle(5)
@@ -158,7 +160,7 @@ async def test_beyond_its_bound_the_oldest_go_and_are_counted_and_said(
         await until(lambda: rig.waiting.value == 0 and len(rig.heard) == 10)
         assert rig.heard == list(range(15, 25))
         await until(lambda: "15 results were dropped" in caplog.text)
-        assert caplog.text.count("results wait for the message broker") == 1
+        assert caplog.text.count("results wait in memory for the message broker") == 1
 
 
 async def test_a_line_cut_again_and_again_in_mid_stream_loses_and_disorders_nothing(broker: Any) -> None:
@@ -338,3 +340,65 @@ async def test_a_result_that_can_never_be_published_is_counted_and_the_others_go
         await until(lambda: len(rig.heard) == 3)
         assert rig.heard == [0, 1, 2]
         assert rig.dropped.value == 2
+
+
+def store_in(folder: Path) -> MessageStore:
+    return MessageStore(folder, Limits(min_free=0))
+
+
+async def test_what_waits_longer_is_on_disk_and_goes_out_in_order_before_anything_newer(
+    broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_queue, "SPILL_AFTER", 0.2)
+    async with open_rig(broker.address, store=store_in(tmp_path)) as rig:
+        rig.send(5)
+        await until(lambda: len(rig.once()) == 5)
+        assert list(tmp_path.iterdir()) == []  # nothing is written while the broker acknowledges
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        for _ in range(20):
+            rig.send(10)
+            await asyncio.sleep(0.05)
+        await until(lambda: store_in(tmp_path).count > 150)
+        rig.line.mend()
+        await until(lambda: rig.bus.is_connected)
+        while rig.once()[-1] < rig.sent - 1:
+            rig.send(1)
+            await asyncio.sleep(0.02)
+            if rig.sent > 260:
+                await until(lambda: rig.once()[-1] == rig.sent - 1)
+        assert rig.once() == list(range(rig.sent))
+        await until(lambda: list(tmp_path.iterdir()) == [])
+        assert (rig.dropped.value, rig.waiting.value) == (0, 0)
+
+
+async def test_what_a_run_left_on_disk_is_sent_first_by_the_next(broker: Any, tmp_path: Path) -> None:
+    async with open_rig(broker.address, store=store_in(tmp_path)) as rig:
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        async with rig.queue.emptied():
+            rig.send(30)
+        assert rig.dropped.value == 0
+    assert store_in(tmp_path).count == 30
+    async with open_rig(broker.address, store=store_in(tmp_path)) as rig:
+        rig.sent = 30
+        rig.send(5)
+        await until(lambda: len(rig.once()) == 35)
+        assert rig.once() == list(range(35))
+
+
+async def test_a_store_that_cannot_be_written_leaves_results_in_memory(
+    broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(result_queue, "SPILL_AFTER", 0.1)
+    full = MessageStore(tmp_path, Limits(min_free=1 << 62))
+    async with open_rig(broker.address, size=25, store=full) as rig:
+        rig.line.cut()
+        await until(lambda: not rig.bus.is_connected)
+        rig.send(30)
+        await until(lambda: "cannot be stored" in caplog.text)
+        rig.line.mend()
+        await until(lambda: len(rig.once()) == 25)
+        assert rig.once() == list(range(5, 30))
+        assert rig.dropped.value == 5
+    assert caplog.text.count("cannot be stored") == 1
