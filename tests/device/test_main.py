@@ -77,8 +77,12 @@ def test_what_is_wrong_in_a_folder_of_devices_is_said_at_the_start(edgex: Any, t
     assert "Traceback" not in said
 
 
-def test_a_signal_ends_a_service_that_waits_for_its_broker() -> None:
-    process = start(SERVICE_HOST="127.0.0.1", SERVICE_PORT="0")
+def test_a_signal_ends_a_service_that_waits_for_its_broker(tmp_path: Path) -> None:
+    (tmp_path / "configuration.yaml").write_text("""
+Service: {Host: 127.0.0.1, Port: 0}
+MessageBus: {Host: 127.0.0.1, Port: 9}
+""")
+    process = start(f"-cd={tmp_path}")
     assert process.stderr is not None
     deadline = time.monotonic() + 10
     while "no message broker" not in process.stderr.readline():

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -95,26 +96,33 @@ def standing_before(
             with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
                 client = opened.enter_context(tls.wrap_socket(client, server_side=True) if tls else client)
                 back = opened.enter_context(socket.create_connection(("127.0.0.1", camera.port)))
-                threading.Thread(target=copy, args=(back, client), daemon=True).start()
-                while data := client.recv(65536):
-                    text = data.decode("latin-1")
-                    if login and not data.startswith(b"$") and not is_right(text, login):
-                        cseq = re.search(r"CSeq: (\d+)", text)
-                        assert cseq
-                        offer = 'WWW-Authenticate: Digest realm="cam", nonce="n0nce", qop="auth", algorithm=SHA-256'
-                        client.sendall(f"RTSP/1.0 401 Unauthorized\r\nCSeq: {cseq[1]}\r\n{offer}\r\n\r\n".encode())
-                        continue
-                    back.sendall(data)
+                pump(client, back, login)
 
         threading.Thread(target=serve, daemon=True).start()
         yield int(listening.getsockname()[1])
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
+def pump(client: socket.socket, camera: socket.socket, login: Credentials | None) -> None:
+    """Pass everything on, in one thread: a TLS connection is not for two at once."""
+    while True:
+        is_pending = isinstance(client, ssl.SSLSocket) and client.pending()
+        readable = [client] if is_pending else select.select([client, camera], [], [])[0]
+        for one in readable:
+            if not (data := one.recv(65536)):
+                return
+            is_request = one is client and not data.startswith(b"$")
+            if login and is_request and not is_right(data.decode("latin-1"), login):
+                client.sendall(challenge(data))
+            else:
+                (camera if one is client else client).sendall(data)
+
+
+def challenge(request: bytes) -> bytes:
+    cseq = re.search(rb"CSeq: (\d+)", request)
+    assert cseq
+    offer = b'WWW-Authenticate: Digest realm="cam", nonce="n0nce", qop="auth", algorithm=SHA-256'
+    return b"RTSP/1.0 401 Unauthorized\r\nCSeq: %s\r\n%s\r\n\r\n" % (cseq[1], offer)
 
 
 def is_right(request: str, login: Credentials) -> bool:
