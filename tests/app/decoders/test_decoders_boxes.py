@@ -208,11 +208,12 @@ def test_blazeface_counts_from_its_anchor(anchors: int, number: int, center: tup
 @pytest.mark.parametrize(("scale", "names"), [(64, ("boxes", "scores", "labels")), (1, ("boxes", "scores", "labels")),
                                               (64, ("det_boxes", "det_scores", "det_classes"))])  # fmt: skip
 def test_boxes_far_above_one_are_pixels_and_a_count_is_no_box(scale: int, names: tuple[str, str, str]) -> None:
+    square = Fit((64, 64), (64, 64), (1.0, 1.0))
     box = np.array([[[0.25, 0.25, 0.5, 0.375], [0.5, 0.5, 0.75, 0.75]]], np.float32) * scale
     scores, classes = np.array([[0.9, 0.8]], np.float32), np.array([[4, 2]], np.int64)
     outputs = dict(zip(names, (box, scores, classes), strict=True))
     if names[0] == "det_boxes":
         outputs = {"num_dets": np.array([[1]], np.int32), **outputs}
-        assert one_object(decoded("boxes_labels_scores", outputs)) == ([16, 16, 32, 24], pytest.approx(0.9), 4)
+        assert one_object(decoded("boxes_labels_scores", outputs, square)) == ([16, 16, 32, 24], pytest.approx(0.9), 4)
     else:
-        assert decoded("boxes_labels_scores", outputs).boxes.tolist() == [[16, 16, 32, 24], [32, 32, 48, 48]]
+        assert decoded("boxes_labels_scores", outputs, square).boxes.tolist() == [[16, 16, 32, 24], [32, 32, 48, 48]]
