@@ -84,6 +84,15 @@ def test_rules_use_fields_that_objects_have(row: dict[str, Any]) -> None:
         assert all(field in row["Detections"][top[1]][0] for field in inside), json_path
 
 
+@pytest.mark.fault(25)
+def test_a_repeated_result_is_recognised_by_camera_pipeline_and_frame(row: dict[str, Any]) -> None:
+    assert {key: row["Detections"][key] for key in ("camera", "pipeline", "frameId")} == {
+        "camera": "dock-cam",
+        "pipeline": "default",
+        "frameId": "f-1",
+    }
+
+
 @each_rule
 def test_a_rule_uses_metadata_that_an_event_has(path: Path, event: Event) -> None:
     names = {"deviceName", "profileName", "sourceName", "origin", "tags", "correlationid"}
