@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from edgex_kit.service.ports import bind
 from edgex_kit.service.service import Service, run
 from edgex_kit.supervision import every, retry
 
@@ -28,15 +27,14 @@ async def serve(service: Service[AppSettings]) -> None:
     settings = service.settings
     settings.check()
     inference = settings.inference
-    state = inference.state_path
-    with contextlib.closing(bind(settings.service.bind_host, settings.service.port)) as sock, await _held(service):
-        journal = Journal(state / "journal")
+    with await _held(service):
+        journal = Journal(inference.state_path / "journal")
         repository = Repository(Path(inference.models_dir), inference.require_digests)
         models = Models(inference, repository, Starts(journal, repository))
         async with _loading(models, wanted_models(settings.writable.accepted({})[0])) as loading:
             with short_switch_interval():
                 from app_inference.app import App
-            await App(service, models, journal).run(sock, loading)
+            await App(service, models, journal).run(service.socket, loading)
 
 
 async def _held(service: Service[AppSettings]) -> contextlib.AbstractContextManager[object]:

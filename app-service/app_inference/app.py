@@ -12,7 +12,7 @@ from functools import partial
 
 from edgex_kit.bus.bus import Message
 from edgex_kit.service.metrics import metrics_route
-from edgex_kit.service.rest import build_app, common_routes
+from edgex_kit.service.rest import build_app, common_routes, ready_route
 from edgex_kit.service.server import serve_on
 from edgex_kit.service.service import Service
 from edgex_kit.supervision import Lasting, keep
@@ -144,10 +144,17 @@ class App:
         known = [
             *common_routes(service.name, lambda: service.live.tree, service.secrets),
             metrics_route(service.metrics),
+            ready_route(service.name, lambda: service.waits_for or ([] if is_loaded() else ["the models"])),
             *closed_until(is_loaded, [*self._devices.routes(), *triggers]),
             *routes(status, self._view),
         ]
-        return build_app(known, service.settings.service, timeout_text="Request timed out", guard=service.guard)
+        return build_app(
+            known,
+            service.settings.service,
+            timeout_text="Request timed out",
+            guard=service.guard,
+            large={trigger.path: 2 * service.settings.images.max_size for trigger in triggers},  # base64, and a margin
+        )
 
     async def _subscribe(self) -> None:
         """Queue the frames of Trigger.SubscribeTopics, but never our own results, which a wide topic covers."""

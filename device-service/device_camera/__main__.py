@@ -16,8 +16,8 @@ from edgex_kit.device.operating_state import Operating
 from edgex_kit.device.registration import Registration
 from edgex_kit.device.rest_api import command_routes
 from edgex_kit.service.metrics import metrics_route
-from edgex_kit.service.rest import build_app, common_routes
-from edgex_kit.service.server import open_server
+from edgex_kit.service.rest import build_app, common_routes, ready_route
+from edgex_kit.service.server import serve_on
 from edgex_kit.service.service import Service, run
 from edgex_kit.supervision import Lasting, keep
 
@@ -66,16 +66,17 @@ async def serve(service: Service[CameraService]) -> None:
             *common_routes(service.name, lambda: live.tree, service.secrets),
             *command_routes(service, commands, outbox),
             *discovery_routes(discovery),
-            metrics_route(service.metrics),
+            metrics_route(service.metrics, {"device": "camera"}),
+            ready_route(service.name, lambda: service.waits_for or ([] if registration.is_done else ["core-metadata"])),
         ]
         async with (
             asyncio.TaskGroup() as tasks,
-            open_server(build_app(routes, own, guard=service.guard), own.bind_host, own.port) as port,
-            service.registered(port),
+            serve_on(build_app(routes, own, guard=service.guard), service.socket),
+            service.registered(service.port),
             open_bus_api(service, registration, driver, commands, outbox, tasks) as follow_system_events,
         ):
             keep(tasks, {"configuration": service.follow, "meters": meters.run, "telemetry": service.report})
-            await registration.register(port)
+            await registration.register(service.port)
             lasting: Lasting = {
                 "system events": follow_system_events,
                 "operating state": operating.run,

@@ -66,7 +66,9 @@ async def _run(options: Options, sockets: Mapping[str, socket.socket], broker: B
             places=places,
             broker=_advertised(broker, options),
             service=ServiceSection(
-                request_timeout=options.request_timeout, enable_name_field_escape=options.escape_names
+                host=options.advertise,
+                request_timeout=options.request_timeout,
+                enable_name_field_escape=options.escape_names,
             ),
             keep_events=options.keep_events,
             keep_bytes=options.keep_megabytes * 1024 * 1024,

@@ -22,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgex_standin.core import VERSION
 
+_UPLOADS = ("multipart/form-data", "application/x-yaml", "application/yaml", "text/yaml")
+_BODY_KB = 64 * 1024  # events of core-data hold pictures of up to 16 MB, three of them in base64
 COMMON = ("/api/v3/ping", "/api/v3/version", "/api/v3/config", "/api/v3/secret")
 
 
@@ -32,7 +34,8 @@ def route(method: str, path: str, endpoint: Endpoint) -> Route:
 
 def app_of(service: str, routes: Sequence[BaseRoute], config: Callable[[], Tree], settings: ServiceSection) -> ASGIApp:
     """A core service's routes, and ping, version and config, inside the frame."""
-    return _Correlated(rest.build_app([*_common(service, config), *routes], settings))
+    app = rest.build_app([*_common(service, config), *routes], settings, media_types=_UPLOADS, body_kb=_BODY_KB)
+    return _Correlated(app)
 
 
 def answer(status: int = 200, **fields: Any) -> Json:

@@ -120,7 +120,6 @@ def test_a_worker_that_hangs_ends_the_process_with_one_line(broker: Address, tmp
     ("sections", "text"),
     [
         ({"Writable": {"Pipelines": {"lamps": {"Model": ""}}}}, "Writable.Pipelines.lamps.Model"),
-        ({"Writable": {"Pipelines": {"lamps": {"Model": "meter", "Rate": "often"}}}}, "Writable.Pipelines.lamps.Rate"),
         ({"Trigger": {"PublishTopic": "x/{nobody}"}}, "{nobody}"),
         ({"Inference": {"StuckAfter": "soon"}}, "Inference.StuckAfter"),
     ],

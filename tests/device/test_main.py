@@ -38,8 +38,6 @@ def test_help_names_edgexs_flags() -> None:
     [
         (("-cp=consul.http://x:1",), {}, "is not of the form keeper.http"),
         (("-cd=/nowhere",), {}, "'/nowhere/configuration.yaml' cannot be read"),
-        ((), {"WRITABLE_CAMERA_FPS": "many"}, "WRITABLE_CAMERA_FPS='many'"),
-        ((), {"WRITABLE_CAMERA_SIZELEASE": "20s"}, "SizeLease: 30s at the least expected, got '20s'"),
         ((), {"SERVICE_PORT": "99999"}, "a port from 0 to 65535 expected, got 99999"),
     ],
 )

@@ -13,6 +13,8 @@ Answers = dict[str, tuple[Any, Any]]
 
 # What is different on purpose, and why
 DIFFERENT = {
+    "event noct": "a body of text/plain, which any web page can send, is not read",
+    "event got noct": "nor is its event stored, therefore",
     "badjson": "the words for broken JSON are our decoder's",
     "uom": "the list of units is our own",
     "NaN": "core-data breaks its own answer off at a NaN; ours says null",
@@ -77,7 +79,8 @@ def test_the_recording_is_whole(answers: Answers) -> None:
 
 def test_every_status_is_that_of_edgex(answers: Answers) -> None:
     pairs = {name: (real["status"], said.status) for name, (real, said) in answers.items()}
-    assert {name: pair for name, pair in pairs.items() if pair[0] != pair[1]} == {}
+    different = {name for name, pair in pairs.items() if pair[0] != pair[1]}
+    assert {name for name in different if "noct" not in name} == set()
 
 
 def test_every_content_type_is_that_of_edgex(answers: Answers) -> None:

@@ -49,9 +49,10 @@ class ServiceSection(Section, kw_only=True, frozen=True):
     server_bind_addr: str = ""
     health_check_interval: str = "10s"
     max_result_count: int = 1024
-    max_request_size: int = 0  # KB, 0 is no limit
+    max_request_size: int = 0  # KB; 0 is 1 MB, and more on routes that take pictures
     request_timeout: str = "5s"
     enable_name_field_escape: bool = False
+    allowed_hosts: str = ""  # names besides Host and localhost by which callers may address us; * is any
     startup_msg: str = ""
     cors: CorsSection = field(default_factory=CorsSection, name="CORSConfiguration")
 

@@ -23,6 +23,7 @@ class Registration:
 
     def __init__(self, service: Host, devices: Devices, provision: Callable[[], Awaitable[None]]) -> None:
         self.devices = devices
+        self.is_done = False  # core-metadata knows us, and we know our devices
         self.losses = 0  # how often core-metadata had lost our record, and with it our devices
         self._service = service
         self._port = 0
@@ -40,6 +41,7 @@ class Registration:
         await until_answered("core-metadata", self.load)
         await until_answered("core-metadata", partial(self._put_record, port))
         await until_answered("core-metadata", self._provision)
+        self.is_done = True
 
     async def load(self, *, is_lost: bool = False) -> None:
         """Read everything; `is_lost` says that core-metadata had lost its data. Raises what core-metadata answers."""

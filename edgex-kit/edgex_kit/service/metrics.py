@@ -215,10 +215,13 @@ def _message(metric: AnyMetric, service: str, extra: dict[str, str]) -> Metric:
     )
 
 
-def metrics_route(metrics: Metrics) -> Route:
-    """`GET /metrics`: the service's metrics, and CPU, memory and file descriptors of its process."""
+def metrics_route(metrics: Metrics, renamed: Mapping[str, str] | None = None) -> Route:
+    """`GET /metrics`: the service's metrics, and CPU, memory and file descriptors of its process.
+
+    `renamed` gives tags other names as labels.
+    """
     registry = CollectorRegistry()
-    registry.register(_Exposed(metrics))
+    registry.register(_Exposed(metrics, renamed or {}))
     ProcessCollector(registry=registry)
 
     async def scrape(_request: Request) -> Response:
@@ -230,34 +233,37 @@ def metrics_route(metrics: Metrics) -> Route:
 class _Exposed(Collector):
     """A view of a service's metrics, made anew at each scrape: one family for each name."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, renamed: Mapping[str, str]) -> None:
         self._metrics = metrics
+        self._renamed = renamed
 
     def collect(self) -> Iterable[Family]:
         families: dict[str, list[AnyMetric]] = {}
         for metric in self._metrics:
             families.setdefault(metric.name.partition("-")[0], []).append(metric)  # behind a dash is what a tag has too
-        return [_family(self._metrics.service, name, members) for name, members in families.items()]
+        return [_family(self._metrics.service, name, members, self._renamed) for name, members in families.items()]
 
 
-def _family(service: str, name: str, members: list[AnyMetric]) -> Family:
+def _family(service: str, name: str, members: list[AnyMetric], renamed: Mapping[str, str]) -> Family:
     """Prometheus's names and units; a label that a member does not have is empty."""
     (exposed, scale), tags = exposed_name(name), sorted({tag for one in members for tag in one.tags})
     text = exposed.removeprefix("edgex_").replace("_", " ").capitalize()
     kind = {Counter: CounterMetricFamily, Gauge: GaugeMetricFamily, Histogram: HistogramMetricFamily}[type(members[0])]
-    family: Any = kind(exposed, f"{text}.", labels=["service", *tags])
+    family: Any = kind(exposed, f"{text}.", labels=["service", *(renamed.get(tag, tag) for tag in tags)])
     for one in members:
         labels = [service, *(one.tags.get(tag, "") for tag in tags)]
         if isinstance(one, Histogram):
             buckets = [(end if end == "+Inf" else f"{float(end) * scale:g}", count) for end, count in one.cumulative()]
             family.add_metric(labels, buckets, one.total * scale)
         else:
-            family.add_metric(labels, one.value * scale)
+            family.add_metric(labels, one.value if scale == 1 else one.value * scale)
     return cast("Family", family)
 
 
 def exposed_name(name: str) -> tuple[str, float]:
-    """Prometheus's spelling of an EdgeX metric's name, and the factor to its base unit: milliseconds become seconds."""
+    """Prometheus's spelling of an EdgeX metric's name, and the factor to its base unit, seconds."""
+    if name == "LastConnected":  # EdgeX's own metric, in nanoseconds
+        return "edgex_last_connected_timestamp_seconds", 1e-9
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     words = re.sub(r"[^a-z0-9_]", "_", words)
     is_ms = words.endswith("_ms")

@@ -8,8 +8,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
+import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Generic, TypeVar
 
 from edgex_kit.bus.bus import Bus, follow_credentials, open_configured_bus
 from edgex_kit.bus.connection import BusSettings, bus_settings
+from edgex_kit.clients.http import HttpClient
 from edgex_kit.clients.keeper import Keeper
 from edgex_kit.clients.metadata import Metadata
 from edgex_kit.clients.secrets import Secrets
@@ -28,6 +32,7 @@ from edgex_kit.service.configuration import Live, Provider
 from edgex_kit.service.logs import set_level, setup_logging
 from edgex_kit.service.memory import keep_freed_memory
 from edgex_kit.service.metrics import Metrics
+from edgex_kit.service.ports import bind_within
 from edgex_kit.service.rest import Guard
 from edgex_kit.wire.codec import Encoding
 from edgex_kit.wire.errors import EdgexError
@@ -36,6 +41,10 @@ from edgex_kit.wire.topics import Topics
 log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Settings)
+
+STOP_S = 8.0  # seconds from the signal to the end of the process; Docker kills after 10
+_DEREGISTER_S = 2.0
+_DESCRIPTORS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class Service(Generic[S]):
     topics: Topics
     metadata: Metadata
     metrics: Metrics
+    socket: socket.socket  # listens at Service.Port; closed at the end
     encoding: Encoding = field(default_factory=Encoding.from_environment)
     stored_secrets: StoredSecrets | None = None  # in secure mode
 
@@ -58,6 +68,16 @@ class Service(Generic[S]):
     def settings(self) -> S:
         """The settings in force."""
         return self.live.now
+
+    @property
+    def port(self) -> int:
+        """The port that we listen at, also when Service.Port is 0."""
+        return int(self.socket.getsockname()[1])
+
+    @property
+    def waits_for(self) -> list[str]:
+        """What readiness still waits for: the broker, unless MessageBus.Disabled."""
+        return [] if self.bus.is_connected or self.settings.message_bus.disabled else ["the message broker"]
 
     @property
     def guard(self) -> Guard | None:
@@ -90,12 +110,40 @@ class Service(Generic[S]):
         if keeper is None or not self.flags.registry:
             yield
             return
-        await keeper.register(self.name, own.host, port, own.health_check_interval)
+        await self._warn_of_another(keeper, port)
+
+        async def register() -> None:
+            await keeper.register(self.name, own.host, port, own.health_check_interval)
+
+        await register()
+        self.provider.on_restored = register
         try:
             yield
         finally:
-            with contextlib.suppress(EdgexError):  # without a registry there is no entry to change
-                await keeper.deregister(self.name, own.host, port, own.health_check_interval)
+            self.provider.on_restored = None
+            # A registry that is gone has no entry to change, and one that hangs must not hold up the stop.
+            with contextlib.suppress(EdgexError, TimeoutError):
+                async with asyncio.timeout(_DEREGISTER_S):
+                    await keeper.deregister(self.name, own.host, port, own.health_check_interval)
+
+    async def _warn_of_another(self, keeper: Keeper, port: int) -> None:
+        """Log when the registry has a service of our key elsewhere that answers."""
+        try:
+            url = await keeper.find(self.name)
+            other = HttpClient(url, name=self.name, wait=2.0)
+            try:
+                name = await other.fetch("/api/v3/ping", "serviceName")
+            finally:
+                other.close()
+        except EdgexError:  # nobody of this key, or it is gone
+            return
+        if name == self.name and not url.endswith(f":{port}"):
+            log.warning(
+                "another service '%s' runs at %s: both would answer for the same devices; -i gives this one a name "
+                "of its own",
+                self.name,
+                url,
+            )
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +160,7 @@ async def open_service(
     async with contextlib.AsyncExitStack() as opened:
         stored = await opened.enter_async_context(open_secret_store(key, flags.startup_s, flags.interval_s))
         identify = stored.store.identity if stored is not None else dict
-        provider = Provider(key, kind, flags, packaged, identify=identify)
+        provider = Provider(key, kind, flags, packaged, settings=settings, identify=identify)
         opened.callback(provider.close)
         live = Live(settings, await provider.load(), flags.remote_hosts)
         secrets = Secrets(key, lambda: live.now.writable.insecure_secrets, provider.keeper, stored)
@@ -121,12 +169,18 @@ async def open_service(
         setup_logging(key, lambda: [*secrets.values()])
         set_level(live.now.writable.log_level)
         live.on_change(lambda now: set_level(now.writable.log_level))
-        topics = Topics(live.now.message_bus.base_topic_prefix or "edgex", live.now.service.enable_name_field_escape)
+        # The port before the broker: a second service of this key that cannot start must not take the client id, since
+        # the broker then disconnects the first one (MQTT 3.1.1, 3.1.4).
+        own = live.now.service
+        sock = opened.enter_context(await bind_within(own.bind_host, own.port, flags.startup_s))
+        topics = Topics(live.now.message_bus.base_topic_prefix or "edgex", own.enable_name_field_escape)
         locate = _locate(live, provider.keeper if flags.registry else None)
         metadata = Metadata(locate, escape=topics.escape, identify=identify)
         opened.callback(metadata.close)
         bus = await opened.enter_async_context(open_configured_bus(live.now, secrets, key))
-        yield Service(key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), stored_secrets=stored)
+        yield Service(
+            key, flags, live, provider, secrets, bus, topics, metadata, Metrics(key), sock, stored_secrets=stored
+        )
 
 
 def run(
@@ -139,6 +193,7 @@ def run(
 ) -> int:
     """Run `main` until it returns or a signal ends it; the exit status. A failed start logs its cause in one line."""
     keep_freed_memory()
+    _raise_descriptor_limit()
     setup_logging(name, list)
     try:
         flags = parse_flags(sys.argv[1:] if argv is None else argv, prog=name)
@@ -157,8 +212,14 @@ async def _until_signalled(
 
     serving = asyncio.create_task(serve(), name=name)
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if not serving.cancelling():
+            _end_within(STOP_S, name)
+        serving.cancel()
+
     for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, serving.cancel)
+        loop.add_signal_handler(signum, stop)
     try:
         await serving
     except asyncio.CancelledError:
@@ -166,6 +227,27 @@ async def _until_signalled(
     except BaseExceptionGroup as group:
         raise first_of(group) from group
     return 0
+
+
+def _end_within(seconds: float, name: str) -> None:
+    """End the process when it has not ended by itself: a peer that hangs may hold up any of its threads."""
+
+    def end() -> None:
+        log.error("%s did not stop within %g s and is ended", name, seconds)
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many file descriptors as the system lets this process have; shells often start with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -9,6 +9,7 @@ EdgexError
 ├── NotAllowed     a read of a write-only resource, or the reverse (405)
 ├── Conflict       it exists already, or is in use (409)
 ├── TooLarge       over MaxRequestSize or MaxEventSize (413)
+├── UnsupportedMedia  a body of a type that is not read (415)
 ├── OutOfRange     an offset behind the end (416)
 ├── Locked         adminState LOCKED, operatingState DOWN, no profile (423)
 ├── DriverFailed   the device did not do it (500)
@@ -62,6 +63,10 @@ class TooLarge(EdgexError):
     status = 413
 
 
+class UnsupportedMedia(EdgexError):
+    status = 415
+
+
 class OutOfRange(EdgexError):
     status = 416
 
@@ -104,6 +109,7 @@ _BY_STATUS: dict[int, type[EdgexError]] = {
         NotAllowed,
         Conflict,
         TooLarge,
+        UnsupportedMedia,
         OutOfRange,
         Locked,
         Unsupported,

@@ -99,7 +99,7 @@ async def test_everybody_may_ping_and_nobody_else_enters_without_a_good_token(st
         ServiceSection(),
         guard=StoredSecrets(store).is_valid,
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         assert (await http.get("/api/v3/ping")).status_code == 200
         for headers in ({}, {"Authorization": "Bearer forged"}, {"Authorization": "Basic dTpw"}):
             refused = await http.get("/api/v3/config", headers=headers)

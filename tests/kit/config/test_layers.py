@@ -100,18 +100,68 @@ def test_the_environment_overrides_keys_that_are_there_and_keeps_their_type() ->
         "SERVICE_NEW": "not there",
     }
     assert config.override(tree, environ) == {
-        "Service": {"Host": "b", "Port": 2, "Open": True},
+        "Service": {"Host": "b", "Port": "2", "Open": "true"},
         "Clients": {"core-metadata": {"Host": "b"}},
-        "Rate": 2.0,
+        "Rate": "2",
         "Labels": ["x", "y"],
         "Empty": "z",
     }
     assert tree["Service"] == {"Host": "a", "Port": 1, "Open": False}
 
 
-def test_a_variable_of_the_wrong_type_is_named() -> None:
-    with pytest.raises(Invalid, match="SERVICE_PORT='http'"):
-        config.override({"Service": {"Port": 1}}, {"SERVICE_PORT": "http"})
+@pytest.mark.fault(27)
+def test_the_environment_overrides_any_key_of_the_merged_configuration() -> None:
+    common = {"MessageBus": {"Optional": {"Qos": "0"}}}
+    tree = {"Zones": {"dock-1": {"Corners": "a"}}}
+    environ = {
+        "MESSAGEBUS_PORT": "1884",
+        "MESSAGEBUS_OPTIONAL_QOS": "1",
+        "ZONES_DOCK_1_RATE": "2",
+        "SERVICE_CORSCONFIGURATION_ENABLECORS": "true",
+        "HOSTS": "a, b",
+        "LIMIT": "3",
+        "CLIENTS_CORE_METADATA_HOST": "of no layer",
+    }
+    changed = config.override(tree, environ, Mine, common)
+    assert changed == {
+        "Zones": {"dock-1": {"Corners": "a", "Rate": "2"}},
+        "MessageBus": {"Port": "1884", "Optional": {"Qos": "1"}},
+        "Service": {"CORSConfiguration": {"EnableCORS": "true"}},
+        "Hosts": ["a", "b"],
+        "Limit": "3",
+    }
+    assert config.check(Mine, ("common", common), ("file", changed)).message_bus.port == 1884
+
+
+@pytest.mark.fault(27)
+def test_variables_that_are_no_keys_are_named_with_the_nearest() -> None:
+    tree = {"Zones": {"dock": {"Corners": "a"}}}
+    environ = {
+        "ZONES_DOCK_RTAE": "1",
+        "SERVICE_PROT": "1",
+        "SERVICE_PORT": "1",
+        "PATH": "x",
+        "MESSAGEBUS_QQQQQQQQ": "1",
+    }
+    assert list(config.unknown_variables(environ, Mine, tree)) == [
+        ("ZONES_DOCK_RTAE", "ZONES_DOCK_RATE"),
+        ("SERVICE_PROT", "SERVICE_PORT"),
+        ("MESSAGEBUS_QQQQQQQQ", ""),
+    ]
+
+
+@pytest.mark.fault(27)
+def test_keys_that_are_none_are_named_with_the_nearest() -> None:
+    tree = {
+        "Zones": {"dock": {"rate": "1", "Corner": "a"}},
+        "Serviec": {"Port": 1},
+        "MessageBus": {"Optional": {"A": 1}},
+    }
+    assert {".".join(path): nearest for path, nearest in config.unknown_keys(Mine, tree)} == {
+        "Zones.dock.rate": "Rate",
+        "Zones.dock.Corner": "Corners",
+        "Serviec": "Service",
+    }
 
 
 # -- one checked value
@@ -134,27 +184,65 @@ def test_numbers_in_yaml_may_stand_where_text_is_wanted() -> None:
     [
         (
             (("defaults", {"Service": {"Port": 1}}), ("the file", {"Service": {"Port": "http"}})),
-            r"Service\.Port \(from the file\): Expected `int`",
+            r"Service\.Port \(from the file\): 'http' is refused, expected a whole number",
         ),
         (
             (("the file", {"Service": {"RequestTimeout": "5 seconds"}}),),
-            r"Service \(from the file\): '5 seconds' is no duration",
+            r"Service\.RequestTimeout \(from the file\): '5 seconds' is no duration",
         ),
         (
             (("keeper", {"Zones": {"a": {"Rate": "1"}, "dock": {"Rate": "fast"}}}),),
-            r"Zones\.dock\.Rate \(from keeper\): Expected `float`",
+            r"Zones\.dock\.Rate \(from keeper\): 'fast' is refused, expected a number",
         ),
         (
             (("keeper", {"Writable": {"Telemetry": {"Metrics": {"A": "true", "B": "maybe"}}}}),),
-            r"Writable\.Telemetry\.Metrics\.B \(from keeper\): Expected `bool`",
+            r"Writable\.Telemetry\.Metrics\.B \(from keeper\): 'maybe' is refused, expected true or false",
         ),
-        ((("keeper", {"Service": "text"}),), r"Service \(from keeper\): Expected `object`"),
-        ((("keeper", {"Hosts": "text"}),), r"Hosts \(from keeper\): Expected `array`"),
+        ((("keeper", {"Service": "text"}),), r"Service \(from keeper\): 'text' is refused, expected a section of keys"),
+        ((("keeper", {"Hosts": "text"}),), r"Hosts \(from keeper\): 'text' is refused, expected a list"),
     ],
 )
 def test_a_wrong_value_is_named_by_its_key_and_its_layer(layers: Any, named: str) -> None:
     with pytest.raises(Invalid, match=f"configuration key {named}"):
         config.check(Mine, *layers)
+
+
+@pytest.mark.fault(6)
+def test_wrong_keys_are_refused_one_by_one_and_the_others_apply() -> None:
+    keeper = {
+        "Zones": {"a": {"Rate": "2"}, "dock": {"Rate": "fast", "Corners": "x"}},
+        "Writable": {"LogLevel": "DEBUG", "Telemetry": {"Interval": "often"}},
+        "Limit": "much",
+    }
+    in_force = {"Zones": {"dock": {"Rate": "7"}}, "Limit": "less"}
+    settings, refused = config.accept(Mine, ("file", {"Limit": 1}), ("keeper", keeper), in_force=in_force)
+    assert (settings.zones["a"].rate, settings.zones["dock"].corners) == (2, "x")
+    assert settings.zones["dock"].rate == 7, "the value in force stays"
+    assert settings.limit == 1, "a value in force that is wrong, too, leaves the weaker layer's"
+    assert settings.writable.telemetry.interval == "30s", "the default, where there is no other"
+    assert settings.writable.log_level == "DEBUG"
+    assert {(it.key, it.layer) for it in refused} == {
+        ("Zones.dock.Rate", "keeper"),
+        ("Writable.Telemetry.Interval", "keeper"),
+        ("Limit", "keeper"),
+    }
+
+
+@pytest.mark.fault(6)
+@given(
+    st.dictionaries(st.sampled_from(["Zones", "Service", "Writable", "Limit", "Hosts", "Camera"]), TREES | st.text())
+)
+def test_any_configuration_gives_settings(tree: Any) -> None:
+    settings, _ = config.accept(Mine, ("keeper", tree))
+    assert isinstance(settings, Mine)
+
+
+@pytest.mark.fault(30)
+def test_a_refused_secret_is_not_quoted() -> None:
+    tree = {"MessageBus": {"Optional": {"Password": {"a": "hunter22"}}}}
+    _, [refused] = config.accept(Mine, ("keeper", tree))
+    assert refused.key.startswith("MessageBus.Optional.Password")
+    assert "hunter22" not in str(refused)
 
 
 # -- what may be shown

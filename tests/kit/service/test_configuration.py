@@ -27,12 +27,17 @@ from starlette.routing import Route
 pytestmark = pytest.mark.integration
 
 
+def _decoded(key: str) -> str:
+    return key.replace("%2F", "/").replace("%2D", "-")
+
+
 class SlowKeeper:
     """A core-keeper that becomes ready in steps."""
 
     def __init__(self) -> None:
         self.pings = 0
         self.ready = "false"
+        self.private: dict[str, str] = {}
         self.common = {f"{COMMON}/all-services/A": "1", f"{COMMON}/device-services/B": "2"}
 
     async def ping(self, _request: Request) -> Response:
@@ -40,12 +45,13 @@ class SlowKeeper:
         return Json({"serviceName": "core-keeper"}, 503 if self.pings < 3 else 200)
 
     async def key(self, request: Request) -> Response:
-        prefix = request.path_params["key"].replace("%2F", "/").replace("%2D", "-")
-        held = {f"{COMMON}/IsCommonConfigReady": self.ready, **self.common}
+        prefix = _decoded(request.path_params["key"])
+        held = {f"{COMMON}/IsCommonConfigReady": self.ready, **self.common, **self.private}
         pairs = [{"key": key, "value": value} for key, value in held.items() if key.startswith(prefix)]
         return Json({"response": pairs}, 200 if pairs else 404)
 
-    async def put(self, _request: Request) -> Response:
+    async def put(self, request: Request) -> Response:
+        self.private[_decoded(request.path_params["key"])] = str((await request.json())["value"])
         return Json({})
 
     def routes(self) -> list[Route]:
@@ -68,7 +74,7 @@ async def test_without_a_provider_the_file_and_the_environment_are_all(packaged:
     assert layers == Layers(
         private={
             "Writable": {"LogLevel": "INFO"},
-            "Service": {"Host": "localhost", "Port": 1, "Open": True},
+            "Service": {"Host": "localhost", "Port": "1", "Open": True},
             "Camera": {"Rate": 5.0},
         }
     )
@@ -325,6 +331,60 @@ async def test_following_that_begins_again_leaves_nothing_of_the_first_time(
     assert not bus._subscriptions.patterns
 
 
+@pytest.mark.fault(7)
+@pytest.mark.parametrize("emptied", ["private", "everything"])
+async def test_a_keeper_that_lost_its_data_changes_nothing_and_gets_our_keys_again(
+    packaged: Path,
+    bus: Bus,
+    until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    emptied: str,
+) -> None:
+    monkeypatch.setattr(provider, "REREAD", 0.05)
+    slow = SlowKeeper()
+    slow.ready, slow.pings = "true", 5
+    async with open_server(build_app(slow.routes(), ServiceSection()), "127.0.0.1", 0) as port:
+        flags = Flags(provider=f"http://127.0.0.1:{port}", startup_s=5, interval_s=0.01)
+        found = Provider("device-cam", "device-services", flags, packaged)
+        restored = []
+
+        async def register() -> None:
+            restored.append(True)
+
+        found.on_restored = register
+        known = await found.load({})
+        stored = dict(slow.private)
+        followed = Followed(found, "device-cam")
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(followed.follow(bus))
+            await asyncio.sleep(0.2)
+            slow.private.clear()
+            if emptied == "everything":
+                slow.common.clear()
+            await until(lambda: restored)
+            await until(lambda: slow.private == stored)
+            await asyncio.sleep(0.2)
+            task.cancel()
+        assert not followed.seen
+        assert known.private
+        assert caplog.text.count("lost its data") == 1
+        found.close()
+
+
+@pytest.mark.fault(19)
+async def test_an_instance_gets_a_port_of_its_own_at_its_first_start(
+    open_provider: Open, keeper: Keeper, unique: str
+) -> None:
+    first = await open_provider("-i=b").load({})
+    port = int(first.private["Service"]["Port"])
+    assert port not in (0, 59985)
+    assert (await open_provider("-i=b").load({})).private["Service"]["Port"] == str(port), "later ones keep it"
+    await keeper.delete(f"{ROOT}/{unique}")
+    chosen = await open_provider("-i=b").load({"SERVICE_PORT": "60123"})
+    assert chosen.private["Service"]["Port"] == "60123"
+
+
 async def test_a_keeper_that_went_away_is_said_once_and_the_old_configuration_stays(
     packaged: Path, bus: Bus, until: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -371,15 +431,43 @@ def test_who_has_left_is_told_nothing() -> None:
     assert len(told) == 1
 
 
-def test_layers_that_cannot_be_read_change_nothing_and_are_named(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.fault(6)
+def test_a_wrong_key_is_refused_and_told_once_and_the_others_apply(caplog: pytest.LogCaptureFixture) -> None:
     live = Live(Settings, layers())
-    told: list[object] = []
+    for level in ("DEBUG", "WARN"):
+        live.replace(layers(level, port="http"))
+        assert live.now.writable.log_level == level
+        assert (live.now.service.port, live.tree["Service"]) == (1, {"Port": "1"})
+        assert [it.key for it in live.refused] == ["Service.Port"]
+    assert len(caplog.records) == 1
+    live.replace(layers("WARN", port="2"))
+    assert (live.now.service.port, list(live.refused)) == (2, [])
+
+
+@pytest.mark.fault(6)
+def test_a_start_takes_the_files_value_for_a_wrong_one_of_core_keeper() -> None:
+    stored = Layers(private={"Service": {"Port": "http"}}, origin="core-keeper", file={"Service": {"Port": 59985}})
+    live = Live(Settings, stored)
+    assert live.now.service.port == 59985
+    assert [it.key for it in live.refused] == ["Service.Port"]
+
+
+@pytest.mark.fault(6)
+def test_one_part_that_fails_to_follow_holds_up_no_other() -> None:
+    live, told = Live(Settings, layers()), list[Settings]()
+    live.on_change(lambda _: 1 / 0)
     live.on_change(told.append)
-    live.replace(layers("DEBUG", port="http"))
-    assert live.now.writable.log_level == "INFO"
-    assert live.tree["Service"] == {"Port": "1"}
-    assert not told
-    assert "Service.Port (from private configuration, core-keeper): Expected `int`" in caplog.text
+    live.replace(layers("DEBUG"))
+    assert len(told) == 1
+
+
+@pytest.mark.fault(27)
+def test_an_unknown_key_is_named_once_with_the_one_that_is_meant(caplog: pytest.LogCaptureFixture) -> None:
+    live = Live(Settings, layers(Serviec={"Port": "1"}))
+    live.replace(layers("DEBUG", Serviec={"Port": "1"}))
+    assert list(live.unknown) == ["Serviec"]
+    assert len(caplog.records) == 1
+    assert "Service" in caplog.text
 
 
 def test_remote_hosts_are_in_force_and_shown_but_belong_to_no_layer() -> None:

@@ -1,10 +1,13 @@
 """Metrics: counted from any thread, published as EdgeX telemetry, scraped by Prometheus."""
 
 import asyncio
+import shutil
 import statistics
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import httpx
 import pytest
 import requests
 from edgex_kit.bus.bus import Bus
@@ -173,3 +176,42 @@ async def test_every_kind_of_metric_is_scraped_with_its_tags_as_labels() -> None
     assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= {
         it[0] for it in samples
     }
+
+
+async def scraped(metrics: Metrics, renamed: dict[str, str] | None = None) -> str:
+    transport = httpx.ASGITransport(Starlette(routes=[metrics_route(metrics, renamed)]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        return (await http.get("/metrics")).text
+
+
+@pytest.mark.fault(28)
+async def test_a_family_has_one_help_and_one_set_of_labels_whatever_tags_its_metrics_have() -> None:
+    metrics = Metrics("device-camera")
+    metrics.counter("PipelineMessagesProcessed-default", pipeline="default").add()
+    metrics.counter("PipelineMessagesProcessed-dock", pipeline="dock").add()
+    metrics.counter("FramesDropped", device="dock", reason="Rate").add(2)
+    metrics.counter("FramesDropped", device="dock").add(3)
+    metrics.gauge("LastConnected", device="dock").set(1_795_332_391_463_325_606)
+    text = await scraped(metrics, {"device": "camera"})
+    helps = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
+    assert len(helps) == len(set(helps))
+    assert 'edgex_pipeline_messages_processed_total{pipeline="dock",service="device-camera"} 1.0' in text
+    assert 'edgex_frames_dropped_total{camera="dock",reason="",service="device-camera"} 3.0' in text
+    assert 'edgex_last_connected_timestamp_seconds{camera="dock",service="device-camera"} 1.795332391' in text
+
+
+@pytest.mark.integration
+@pytest.mark.fault(28)
+async def test_promtool_finds_nothing_to_complain_of() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    metrics = Metrics("app-inference")
+    metrics.counter("FramesReceived", camera="a").add()
+    metrics.gauge("ModelLoadMs", model="m").set(5.0)
+    metrics.histogram("InferenceStageMs", stage="infer").add(3)
+    text = await scraped(metrics)
+    done = await asyncio.to_thread(
+        subprocess.run, [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -38,6 +38,10 @@ def test_a_service_that_answers_is_healthy(port: int) -> None:
     assert main(["ping", str(port)], {"SERVICE_HOST": LOOPBACK}) == 0
 
 
+def test_a_path_of_its_own_is_called(port: int) -> None:
+    assert main(["ping", str(port), "/nowhere"], {"SERVICE_HOST": LOOPBACK}) == 1
+
+
 def test_the_environment_says_where_the_service_is(port: int) -> None:
     assert main(["ping", "1"], {"SERVICE_HOST": LOOPBACK, "SERVICE_PORT": str(port)}) == 0
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from edgex_kit.clients.secrets import Secrets
 from edgex_kit.config.settings import CorsSection, ServiceSection
-from edgex_kit.service.rest import Json, body_of, build_app, common_routes, name_of
+from edgex_kit.service.rest import Json, body_of, build_app, common_routes, name_of, ready_route
 from edgex_kit.service.server import open_server
 from edgex_kit.wire import errors
 from edgex_kit.wire.errors import EdgexError
@@ -92,7 +92,7 @@ def settings() -> ServiceSection:
 async def http(secrets: StoredHere, settings: ServiceSection) -> AsyncIterator[httpx.AsyncClient]:
     common = common_routes("device-cam", lambda: {"Service": {"Port": "1"}}, secrets)
     app = build_app([*common, *ROUTES], settings)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 
@@ -159,7 +159,7 @@ async def test_a_name_in_a_path_is_decoded_once(settings: ServiceSection, path: 
 async def raw_get(port: int, path: str) -> tuple[int, bytes]:
     """A request whose path no client has touched."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: cam\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -236,7 +236,7 @@ async def test_no_limit_is_no_limit() -> None:
         return Json({})
 
     app = build_app([Route("/patient", patient), ROUTES[-1]], ServiceSection(request_timeout="0s"))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         assert (await http.get("/patient")).status_code == 200
         assert (await http.post("/echo", json={"a": "x" * 9000})).status_code == 200
 
@@ -273,8 +273,129 @@ async def test_other_origins_are_let_in_only_when_that_is_configured(http: httpx
     assert "access-control-allow-origin" not in (await http.options("/api/v3/ping", headers=asked)).headers
     cors = CorsSection(enable_cors=True, allowed_origin="https://ui")
     app = build_app(common_routes("cam", dict, StoredHere()), ServiceSection(cors=cors))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cam") as open_http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as open_http:
         answer = await open_http.options("/api/v3/ping", headers=asked)
         assert answer.headers["access-control-allow-origin"] == "https://ui"
         answer = await open_http.get("/api/v3/ping", headers={"Origin": "https://ui"})
         assert answer.headers["access-control-allow-origin"] == "https://ui"
+
+
+# -- callers
+
+
+async def status(
+    settings: ServiceSection, method: str = "GET", path: str = "/api/v3/ping", content: bytes = b"", **headers: str
+) -> int:
+    """The answer's status; underscores in names of `headers` are dashes."""
+    app = build_app([*common_routes("cam", dict, StoredHere()), *ROUTES], settings)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost:59985") as http:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (await http.request(method, path, content=content or None, headers=named)).status_code
+
+
+@pytest.mark.fault(32)
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost:59985", 200),
+        ("LOCALHOST.", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:59985", 200),
+        ("edgex-cam:1", 200),
+        ("gate.lan", 200),
+        ("evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("evil.example:59985", 403),
+        ("localhost@evil.example", 403),
+        ("10.9.9.9", 403),
+        ("[fe80::1]", 403),
+    ],
+)
+async def test_only_our_own_names_are_served(host: str, expected: int) -> None:
+    settings = ServiceSection(host="edgex-cam", allowed_hosts="gate.lan, other.lan")
+    for path in ("/api/v3/ping", "/api/v3/version", "/api/v3/device/name/a/b"):
+        assert await status(settings, path=path, Host=host) == expected
+    assert await status(ServiceSection(allowed_hosts="*"), Host=host) == 200
+
+
+@pytest.mark.fault(32)
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Origin": "http://localhost:59985"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost:8080"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"}, 403),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}, 200),
+        ({"Sec_Fetch_Site": "same-origin"}, 200),
+    ],
+)
+async def test_a_foreign_page_is_refused_whatever_it_sends(headers: dict[str, str], expected: int) -> None:
+    settings = ServiceSection(port=59985)
+    for method, path in (("GET", "/api/v3/ping"), ("POST", "/echo")):
+        content = b"{}" if method == "POST" else b""
+        assert await status(settings, method, path, content, **headers) == expected
+
+
+@pytest.mark.fault(32)
+@pytest.mark.parametrize("path", ["/api/v3/secret", "/echo"])
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+async def test_a_body_that_a_page_may_send_unasked_is_not_read(path: str, kind: str) -> None:
+    assert await status(ServiceSection(), "POST", path, b"{}", Content_Type=kind) == 415
+    assert await status(ServiceSection(), "POST", "/echo", b"{}", Content_Type="application/json; charset=utf-8") == 200
+
+
+@pytest.mark.fault(35)
+async def test_two_lengths_of_a_body_are_refused() -> None:
+    assert (
+        await status(ServiceSection(), "POST", "/echo", b"{}", Transfer_Encoding="chunked", Content_Length="2") == 400
+    )
+
+
+@pytest.mark.fault(35)
+async def test_a_correlation_id_comes_back_without_what_could_forge_a_line(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/api/v3/ping", headers={"X-Correlation-ID": "a\tb c" + "d" * 200})
+    assert answer.headers["x-correlation-id"] == "abc" + "d" * 123
+
+
+@pytest.mark.fault(12)
+async def test_a_body_has_at_most_a_megabyte_unless_its_route_takes_more() -> None:
+    app = build_app(ROUTES, ServiceSection(), large={"/api/v3/trigger": 4096})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+        assert (await http.post("/echo", json={"a": "x" * 1_000_000})).status_code == 200
+        assert (await http.post("/echo", json={"a": "x" * 1_100_000})).status_code == 413
+        assert (await http.post("/api/v3/trigger", json={"a": "x" * 1_100_000})).status_code == 404
+
+
+@pytest.mark.fault(35)
+async def test_many_unknown_tokens_ask_the_guard_a_few_times_and_known_ones_once() -> None:
+    asked: list[str] = []
+
+    async def guard(token: str) -> bool:
+        asked.append(token)
+        return token == "good"
+
+    app = build_app(common_routes("cam", dict, StoredHere()), ServiceSection(), guard=guard)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
+
+        async def version(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return (await http.get("/api/v3/version", headers=headers)).status_code
+
+        assert [await version("good") for _ in range(5)] == [200] * 5
+        assert {await version(f"bad-{number}") for number in range(50)} == {401}
+        assert await version("good") == 200
+    assert asked.count("good") == 1
+    assert len(asked) <= 20
+
+
+@pytest.mark.fault(28)
+async def test_a_service_is_ready_once_it_waits_for_nothing() -> None:
+    missing = ["the message broker"]
+    app = build_app([ready_route("cam", lambda: missing)], ServiceSection())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+        answer = await http.get("/api/v3/vision/ready")
+        assert (answer.status_code, answer.json()["waitingFor"]) == (503, missing)
+        missing.clear()
+        assert (await http.get("/api/v3/vision/ready")).json()["ready"] is True
