@@ -1,5 +1,6 @@
 """Models as EdgeX devices: commands through core-command and the bus while frames flow, requests, locks, ends."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -17,11 +18,13 @@ from app_inference.pipeline.samples import Sample
 from app_inference.pipeline.serving import ServedModel
 from app_inference.rollout.reported import ModelReport, VersionReport
 from app_inference.rollout.steps import Step
+from edgex_standin.address import free_port
 
 from tests.app.model_gateway import QUICK, Bus, Gateway
 from tests.app.updating import MODEL, RUNTIME, write_version
 from tests.conformance.app_process import configure, open_stage, run_app
 from tests.conformance.peers import until
+from tests.conftest import run_standin
 
 pytestmark = pytest.mark.timeout(90)
 CAR, PERSON = ((1, 0.9),), ((0, 0.9),)
@@ -30,8 +33,6 @@ CAR, PERSON = ((1, 0.9),), ((0, 0.9),)
 @pytest.fixture
 def open_gateway(edgex: Any, tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     """Starts app-inference with two versions of a model, 1.0.0 serving."""
-    import contextlib
-
     with contextlib.ExitStack() as open_things:
 
         def start(*flags: str, pipelines: dict[str, Any] | None = None) -> Gateway:
@@ -330,6 +331,25 @@ def test_a_version_whose_manifest_cannot_be_read_is_refused_as_the_callers_mista
     assert 400 <= answer.status_code < 500, answer.text
     assert "manifest.yaml" in answer.text
     assert gateway.get("ActiveVersion") == "1.0.0"
+
+
+@pytest.mark.system
+@pytest.mark.fault(7)
+@pytest.mark.timeout(150)
+def test_the_device_is_added_again_when_core_metadata_has_lost_its_data(broker: Any, tmp_path: Path) -> None:
+    ports = [f"--{it}-port={free_port('127.0.0.1')}" for it in ("keeper", "metadata", "data", "command")]
+    options = ("--state=:memory:", f"--broker={broker}", *ports)
+    write_version(tmp_path / "models", "1.0.0", PERSON)
+    configure(tmp_path, Writable={"Pipelines": {"p": {"Model": MODEL}}})
+    key = f"app-{uuid.uuid4().hex[:6]}"
+    with contextlib.ExitStack() as running:
+        with run_standin(*options) as edgex:
+            app = running.enter_context(run_app(tmp_path, f"-cp={edgex.provider}", "-r", key=key, SERVICE_PORT="0"))
+            url = f"{edgex.metadata}/api/v3/device/name/model-{key}-{MODEL}"
+            until(lambda: requests.get(url, timeout=5).ok, "the device is there", 30)
+        with run_standin(*options):
+            until(lambda: requests.get(url, timeout=5).ok, "the device is there again", 90)
+        assert not app.said("was deleted; its model serves on")
 
 
 TRYING = VersionReport("2.0.0", digest="abc")
