@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from edgex_kit.clients.http import HttpClient
 from edgex_kit.config.settings import InsecureSecret
 from edgex_kit.supervision import every, forever, retry
-from edgex_kit.wire.errors import EdgexError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable
+from edgex_kit.wire.errors import EdgexError, Forbidden, Invalid, NotFound, Unauthorized, Unavailable, cause_of
 from edgex_kit.wire.messages import SecretData
 
 log = logging.getLogger(__name__)
@@ -258,7 +258,7 @@ def _read(file: Path) -> Seeds:
     try:
         seeds = msgspec.json.decode(file.read_bytes(), type=Seeds)
     except (OSError, msgspec.MsgspecError) as error:
-        raise Invalid(f"the secrets of {file} cannot be read: {error}") from error
+        raise Invalid(f"the secrets of {file} cannot be read: {cause_of(error)}") from error
     if not seeds.secrets:
         raise Invalid(f"{file} holds no secrets")
     for seed in seeds.secrets:
@@ -274,4 +274,4 @@ def _scrub(file: Path, seeds: Seeds) -> None:
     try:
         file.write_bytes(msgspec.json.encode(seeds))
     except OSError as error:
-        raise Invalid(f"the secrets were stored but cannot be removed from {file}: {error}") from error
+        raise Invalid(f"the secrets were stored but cannot be removed from {file}: {cause_of(error)}") from error

@@ -99,6 +99,11 @@ class TimedOut(EdgexError):
     status = 503
 
 
+def cause_of(error: Exception) -> str:
+    """What went wrong, in the system's words without its number: `No such file or directory`."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 _BY_STATUS: dict[int, type[EdgexError]] = {
     kind.status: kind
     for kind in (

@@ -40,6 +40,11 @@ async def main(service):
         print(f"ready {service.port}", flush=True)
         if own.startup_msg == "end":
             return
+        while own.startup_msg == "hang":
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
         tasks.create_task(service.follow())
         tasks.create_task(service.report())
         if own.startup_msg == "fail":
@@ -154,6 +159,31 @@ def test_a_signal_ends_a_service_cleanly(start: Start, signum: signal.Signals) -
     assert time.monotonic() - began < 4
     assert "device-cam stopped" in service.errors[-1]
     assert not any("Traceback" in line for line in service.errors)
+
+
+@pytest.mark.fault(13)
+def test_a_part_that_ignores_its_cancellation_does_not_hold_up_the_end(start: Start) -> None:
+    service = start(configuration="Service: {Host: 127.0.0.1, Port: 0, StartupMsg: hang}")
+    service.port()
+    began = time.monotonic()
+    service.process.terminate()
+    assert service.ended(20) == 1
+    assert time.monotonic() - began < 10
+    assert "did not stop" in service.errors[-1]
+
+
+@pytest.mark.fault(11)
+def test_a_second_service_that_cannot_start_leaves_the_first_on_the_broker(
+    edgex: Edgex, start: Start, unique: str
+) -> None:
+    first = start(f"-cp={edgex.provider}", f"-sk={unique}", "-o")
+    port = first.port()
+    holds_soon(lambda: any("connected to the message broker" in line for line in first.errors))
+    second = start(f"-cp={edgex.provider}", f"-sk={unique}", "-o", SERVICE_PORT=str(port), EDGEX_STARTUP_DURATION="5")
+    assert second.ended(20) == 1
+    assert "cannot listen" in second.errors[-1]
+    time.sleep(0.5)
+    assert not any("no message broker" in line for line in first.errors)
 
 
 def test_a_bug_ends_a_service_with_1_and_says_where_it_is(start: Start) -> None:
