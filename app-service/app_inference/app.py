@@ -125,6 +125,12 @@ class App:
         section = settings.writable.store_and_forward
         self._sink.configure(storing_limits(section), section.drain_rate)
 
+    def _warning(self, pipeline: str) -> str:
+        """What is wrong with the configuration of a pipeline that runs all the same."""
+        place = ("Writable", "Pipelines", pipeline)
+        refused = [str(it) for it in self._service.live.refused if it.path[:3] == place]
+        return "; ".join(filter(None, (*refused, self._names.of(pipeline))))
+
     def _plan(self) -> Plan:
         """The pipelines in force."""
         return self._analyser.plan
@@ -138,7 +144,7 @@ class App:
     def _rest(self, is_loaded: Callable[[], bool]) -> ASGIApp:
         service = self._service
         status = Status(
-            service, self._view, self._models, self._plan, self._engine.report, self._cameras.all, self._names.of
+            service, self._view, self._models, self._plan, self._engine.report, self._cameras.all, self._warning
         )
         triggers = [trigger_route(self._analyser)] if service.settings.trigger.is_http else []
         known = [

@@ -184,11 +184,15 @@ def test_a_wrong_change_leaves_the_pipeline_as_it_was_and_others_follow(
     assert rig.lost_none()
 
 
-def test_a_change_of_the_wrong_type_leaves_everything_as_it_was(rig: Rig) -> None:
+@pytest.mark.fault(6)
+def test_a_key_of_the_wrong_type_is_refused_alone_and_named_in_the_state_of_its_pipeline(rig: Rig) -> None:
     rig.put("often", rig.name, "Rate")
-    key = f"configuration key Writable.Pipelines.{rig.name}.Rate"
-    until(lambda: rig.app.said("configuration change refused, the old one stays", key), "it is said")
-    rig.result(lambda it: it.said["objects"], "results as before")
+    key = f"Writable.Pipelines.{rig.name}.Rate"
+    until(lambda: key in rig.app.status()["pipelineStates"][rig.name].get("warning", ""), "the refused key is named")
+    rig.put("0.9", rig.name, "Threshold")
+    rig.result(lambda it: it.said["objects"] == [], "another key of the pipeline applies")
+    rig.put("0", rig.name, "Rate")
+    until(lambda: not rig.app.status()["pipelineStates"][rig.name].get("warning"), "nothing is refused any more")
     assert rig.lost_none()
 
 
