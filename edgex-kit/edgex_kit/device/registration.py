@@ -96,8 +96,8 @@ class Registration:
         if record is not None:
             self.devices.put_service(record.admin_state, record.labels or ())
         else:
-            log.warning("core-metadata has lost the record of %s; it is registered again", self._service.name)
             await self._put_record(self._port)
+            log.warning("core-metadata had lost the record of %s; it is registered again", self._service.name)
         await self.load(is_lost=record is None)
         if record is None:
             await self._provision()

@@ -188,7 +188,8 @@ async def test_what_a_failed_event_said_is_read_from_core_metadata_later(
             return Json({"apiVersion": "v3", "statusCode": 200, "profile": profile})
         if "/provisionwatcher/" in request.url.path:
             return Json({"apiVersion": "v3", "statusCode": 200, "totalCount": 0, "provisionWatchers": []})
-        return Json({"apiVersion": "v3", "message": "", "statusCode": 404}, 404)
+        record = {"name": device.service_name, "baseAddress": "http://127.0.0.1:1", "adminState": "UNLOCKED"}
+        return Json({"apiVersion": "v3", "statusCode": 200, "service": record})
 
     core = build_app([Route("/{path:path}", answer)], ServiceSection())
     async with (
