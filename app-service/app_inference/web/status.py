@@ -43,6 +43,8 @@ class Status:
         plan, counts, known = self.plan(), counts_by_camera(self.service.metrics), self.known()
         return {
             **self._of_the_service(),
+            "refusedKeys": [{"key": it.key, "reason": it.reason, "from": it.layer} for it in self.service.live.refused],
+            "unknownKeys": list(self.service.live.unknown),
             "dropped": counts[""].dropped,  # of frames whose camera could not be told
             "cameras": [
                 {**row, **msgspec.to_builtins(counts[row["name"]]), **state_of(row, known.get(row["name"]))}

@@ -132,3 +132,27 @@ def test_cameras_that_never_sent_a_frame_are_shown_with_their_reason(running: Ru
     until(lambda: running.states()["locked"][0] == "live", "it is live without a restart", 30)
     requests.delete(f"{running.edgex.metadata}/api/v3/device/name/missing", timeout=5).raise_for_status()
     until(lambda: "missing" not in running.states(), "the deleted one is gone", 20)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(180)
+@pytest.mark.fault(6)
+def test_a_refused_key_is_shown_with_its_reason_and_the_others_apply(running: Running, tmp_path: Path) -> None:
+    key = f"{running.edgex.keeper}/api/v3/kvs/key/edgex/v4/app-inference/Writable"
+    for path, value in (("Pipelines/default/Threshold", "high"), ("LogLevel", "DEBUG")):
+        requests.put(f"{key}/{path}", json={"value": value}, timeout=5).raise_for_status()
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = requests.get(f"{running.url}/api/v3/vision/status", timeout=5).json()
+        return found
+
+    (refused,) = until(lambda: status()["refusedKeys"], "the key is refused", 20)
+    assert refused["key"] == "Writable.Pipelines.default.Threshold"
+    assert "high" in refused["reason"]
+    with open_browser(tmp_path) as browser:
+        browser.open(running.url)
+        until(lambda: refused["key"] in browser.text("#refused"), "the page shows it", 20)
+    config = requests.get(f"{running.url}/api/v3/config", timeout=5).json()["config"]
+    assert config["Writable"]["LogLevel"] == "DEBUG", "another key of the same change applies"
+    requests.put(f"{key}/Pipelines/default/Threshold", json={"value": "0.4"}, timeout=5).raise_for_status()
+    until(lambda: not status()["refusedKeys"], "it is accepted", 20)
