@@ -149,12 +149,12 @@ def test_a_bad_version_goes_back_by_itself_and_the_device_says_why(gateway: Gate
         until(lambda: len(flow.versions()) > 60, "there is something to compare with", 20)
         gateway.deploy("2.0.0")
         until(lambda: gateway.get("AvailableVersions")["quarantined"] == ["2.0.0"], "it went back", 30)
-        assert "finds other classes" in gateway.get("Reason")
+        assert "minAgreement" in gateway.get("Reason")
         again = gateway.put("Deploy", "2.0.0")
         assert again.status_code == 409
         assert "2.0.0 is quarantined: " in again.text
         until(lambda: flow.versions()[-1] == "1.0.0", "the version before serves")
-    until(lambda: "finds other classes" in str(gateway.known()["properties"]["reported"]), "core-metadata knows")
+    until(lambda: "minAgreement" in str(gateway.known()["properties"]["reported"]), "core-metadata knows")
     assert gateway.known()["operatingState"] == "UP"
 
 
