@@ -29,7 +29,8 @@ from app_inference.vision.image import Image, image_from_bytes
 SCHEMA: Literal["vision.golden/1"] = "vision.golden/1"
 FOLDER = "golden"  # of a version
 GRID = 24  # cells a side of a class map
-# What computing in less than FP32 changes in the scores of sound models; twice of what was measured in BF16.
+# How much the scores of a sound model may change when it computes in less than FP32. A judgement with room to spare;
+# BF16 could not be measured on the machines this was written on.
 PRECISION_TOLERANCE = {"FP16": 0.02, "BF16": 0.06, "INT8": 0.06}
 _IOU_OF_TOLERANCE = 10.0  # how much of the overlap a unit of the tolerance may cost
 _LEAST_OVERLAP = 0.5  # of two boxes of one object, whatever the tolerance
