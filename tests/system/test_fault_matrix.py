@@ -469,6 +469,8 @@ def _check(gateway: Gateway, fault: Fault) -> None:
     logs = {"device-camera": gateway.device.log, "app-inference": gateway.app.log}
     before = {name: len(gateway.warnings(log)) for name, log in logs.items()}
     analysed = {name: gateway.row(name)["framesAnalysed"] for name in CAMERAS}
+    for name in CAMERAS:  # counters begin anew for a camera that core-metadata has lost and got back
+        gateway.base[name] += gateway.uncounted(name)
     begin = time.monotonic()
     with fault.inject(gateway):
         time.sleep(fault.seconds)
@@ -481,8 +483,10 @@ def _check(gateway: Gateway, fault: Fault) -> None:
         until(lambda name=name: gateway.results(name) > stored[name] + FPS, f"results of {name} are stored", RECOVERY)
     print(f"recovered {time.monotonic() - healed:.1f} s after the fault")  # noqa: T201
     for name in CAMERAS:
-        until(lambda name=name: abs(gateway.uncounted(name)) <= IN_FLIGHT, f"every frame of {name} is counted", 10)
+        with contextlib.suppress(AssertionError):
+            until(lambda name=name: abs(gateway.uncounted(name)) <= IN_FLIGHT, f"frames of {name} are counted", 10)
         row = gateway.row(name)
+        assert abs(gateway.uncounted(name)) <= IN_FLIGHT, (gateway.published(name), gateway.base[name], row)
         left = row["framesReceived"] - row["framesAnalysed"] - sum(row["dropped"].values())
         assert abs(left) <= IN_FLIGHT, row
     for name, log in logs.items():
