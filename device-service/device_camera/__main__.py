@@ -20,6 +20,7 @@ from edgex_kit.service.rest import build_app, common_routes, ready_route
 from edgex_kit.service.server import serve_on
 from edgex_kit.service.service import Service, run
 from edgex_kit.supervision import Lasting, keep
+from edgex_kit.wire.devices import Device
 
 from device_camera.cameras import open_cameras
 from device_camera.config import CameraService
@@ -28,7 +29,7 @@ from device_camera.driver import CameraDriver, CameraStates
 from device_camera.metrics import Meters
 from device_camera.provisioning import provision
 from device_camera.publisher import FrameStream, StatusEvents
-from device_camera.settings import settings_from_device
+from device_camera.settings import CameraSettings, settings_from_device
 from device_camera.v4l2.usb import find_usb_cameras
 
 log = logging.getLogger(__name__)
@@ -49,11 +50,18 @@ async def serve(service: Service[CameraService]) -> None:
     paths = live.now.driver
     discovery = Discovery(service, devices, partial(find_usb_cameras, Path(paths.sysfs), Path(paths.dev)))
     registration = Registration(service, devices, partial(provision, service, devices, PACKAGED))
+
+    def settings_for(device: Device) -> CameraSettings:
+        """Raises Invalid for a device that cannot be a camera, or that nobody could receive frames of."""
+        service.topics.check_name("device name", device.name)
+        service.topics.check_name("profile name", device.profile_name)
+        return settings_from_device(
+            device, live.now.writable.camera, service.secrets.get, live.now.images.limits, live.now.driver.access
+        )
+
     async with open_cameras(
         devices,
-        settings_for=lambda device: settings_from_device(
-            device, live.now.writable.camera, service.secrets.get, live.now.images.limits, live.now.driver.access
-        ),
+        settings_for=settings_for,
         publish=FrameStream(service, outbox, devices).run,
         listeners=[CameraStates(devices, operating).follow, states.follow],
     ) as cameras:
