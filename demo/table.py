@@ -82,7 +82,7 @@ def _table(status: dict[str, Any]) -> Table:
 def _seen(results: list[dict[str, Any]]) -> str:
     """What the pipelines have detected."""
     found = [f"{it['topLabel']}{_times(it['count'])} ({it['topScore']:.2f})" for it in results if it["count"]]
-    return "; ".join(found) or ("nothing" if results else "nothing yet")
+    return "; ".join(found) or ("no objects" if results else "nothing yet")
 
 
 def _times(count: int) -> str:

@@ -148,7 +148,7 @@ class Bus:
             self._client.unsubscribe(pattern)
 
     def ask(self, topic: str, reply_to: str, payload: Any, wait: float = WAIT, **envelope: Any) -> Heard:
-        """A request and its answer (contract 1.5)."""
+        """A request and its answer."""
         request_id = str(uuid.uuid4())
         request = {
             "apiVersion": "v3",

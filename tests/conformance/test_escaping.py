@@ -27,7 +27,7 @@ EXACT = {"ds-regexcmd": "false"}  # this name is no regular expression
 
 
 def escaped(name: str) -> str:
-    """As EdgeX writes a name into a topic (contract 1.6)."""
+    """As EdgeX writes a name into a topic."""
     text = quote(name, safe="$&+=:@")  # Go's url.PathEscape; then five more characters
     for char in "+-._~":
         text = text.replace(char, f"%{ord(char):02X}")

@@ -25,7 +25,7 @@ def row(*seen: tuple[int, str]) -> dict[str, object]:
     ("seen", "shown"),
     [
         ((), "nothing yet"),
-        (((0, ""), (0, "")), "nothing"),
+        (((0, ""), (0, "")), "no objects"),
         (((0, ""), (2, "person")), "person x2 (0.90)"),
         (((1, "face"), (2, "person")), "face (0.90); person x2 (0.90)"),
     ],

@@ -1,4 +1,4 @@
-"""OpenBao as far as an EdgeX service uses it, over real HTTP: token, place for secrets, web tokens (contract 9.2)."""
+"""OpenBao as far as an EdgeX service uses it, over real HTTP: token, place for secrets, web tokens."""
 
 import contextlib
 import http.server

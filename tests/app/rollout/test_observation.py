@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tests.app.updating import open_version, write_version
 
-WISH = ModelRequest(version="2.0.0", observe=ObserveOptions(min_frames=10, hold_seconds=0.1))
+REQUEST = ModelRequest(version="2.0.0", observe=ObserveOptions(min_frames=10, hold_seconds=0.1))
 
 
 async def observe(root: Path, work: int) -> Observation:
@@ -26,7 +26,7 @@ async def observe(root: Path, work: int) -> Observation:
         quick.add(Sample(1.0, class_ids=(0,), score_sum=0.9))
         slow.add(Sample(50.0, class_ids=(0,), score_sum=0.9))
 
-    return await pass_by(Pair(before, candidate, lambda: (quick, slow), Comparisons()), WISH)
+    return await pass_by(Pair(before, candidate, lambda: (quick, slow), Comparisons()), REQUEST)
 
 
 async def pass_by(pair: Pair, request: ModelRequest) -> Observation:
@@ -79,7 +79,7 @@ async def test_an_excuse_does_not_last(tmp_path: Path, monkeypatch: pytest.Monke
 async def test_an_operator_decides_where_nothing_is_proved(tmp_path: Path) -> None:
     pair = unsure(tmp_path)
     seen = Observation("det", lambda: None)
-    waiting = asyncio.create_task(seen.passed(pair, lambda: WISH, lambda: asyncio.sleep(0.01)))
+    waiting = asyncio.create_task(seen.passed(pair, lambda: REQUEST, lambda: asyncio.sleep(0.01)))
     async with asyncio.timeout(10):
         while seen.judgement.verdict != "inconclusive":
             await asyncio.sleep(0.01)
@@ -91,7 +91,7 @@ async def test_an_operator_decides_where_nothing_is_proved(tmp_path: Path) -> No
 async def test_or_the_request_decides_beforehand(tmp_path: Path) -> None:
     pair = unsure(tmp_path)
     observe = ObserveOptions(min_frames=10, hold_seconds=0, on_inconclusive="promote")
-    assert (await pass_by(pair, replace(WISH, observe=observe))).judgement.verdict == "inconclusive"
+    assert (await pass_by(pair, replace(REQUEST, observe=observe))).judgement.verdict == "inconclusive"
     with pytest.raises(Breach) as breach:
-        await pass_by(pair, replace(WISH, observe=replace(observe, on_inconclusive="rollback")))
+        await pass_by(pair, replace(REQUEST, observe=replace(observe, on_inconclusive="rollback")))
     assert not breach.value.is_proved

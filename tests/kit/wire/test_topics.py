@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 ESCAPING = Topics(escape=True)
 NAMES = st.text(min_size=1)
-# Raw names cannot hold what topics are made of, and `%41` is always read as an escape (contract 1.6).
+# Raw names cannot hold what topics are made of, and `%41` is always read as an escape.
 RAW_NAMES = st.text(st.characters(exclude_characters="/%+#", exclude_categories=["Cs"]), min_size=1)
 
 
@@ -43,7 +43,7 @@ def test_a_system_event_reaches_its_owner_and_nobody_else(owner: str, profile: s
 
 
 def test_names_are_escaped_as_go_escapes_them() -> None:
-    # Seen on the wire of device-simple with EnableNameFieldEscape (contract 1.6).
+    # Seen on the wire of device-simple with EnableNameFieldEscape.
     topic = ESCAPING.event("device-simple", "Simple-Device", "a/b c+", "SwitchButton")
     assert topic == "edgex/events/device/device%2Dsimple/Simple%2DDevice/a%2Fb%20c%2B/SwitchButton"
     assert ESCAPING.command_requests("device-simple") == "edgex/device/command/request/device%2Dsimple/#"

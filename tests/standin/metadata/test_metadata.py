@@ -1,4 +1,4 @@
-"""Points of the conformance checklist that core-metadata has to meet, by their numbers (contract 11, F)."""
+"""Points of the conformance checklist that core-metadata has to meet, by their numbers."""
 
 import asyncio
 from typing import Any
