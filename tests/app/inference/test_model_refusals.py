@@ -74,8 +74,7 @@ def test_two_inputs_are_one_too_many(tmp_path: Path) -> None:
     ("shape", "said"),
     [
         ([1, 10], r"\[1, 10\] float32 is no picture"),
-        ([1, 1, 8, 8], r"\[1, 1, 8, 8\] float32 does not tell NCHW from NHWC"),
-        ([1, 3, 8, 3], r"does not tell NCHW from NHWC .* say input.layout"),
+        ([1, 3, 8, 3], r"does not tell NCHW from NHWC; say input.layout"),
     ],
 )
 def test_an_input_that_is_no_colour_picture_is_refused(tmp_path: Path, shape: list[int], said: str) -> None:
