@@ -3,7 +3,8 @@
 MQTT 3.1.1, which EdgeX speaks, has no word for it: a broker with a limit (mosquitto's max_packet_size) ends the
 connection of a client that sends more, and with it every other stream of that client. So after a connection was lost
 soon after its largest message, the broker is asked with one MQTT 5 CONNECT, whose answer names the limit. Where that
-is not answered, a size after which the connection was lost three times in a row is taken for too large for a while.
+is not answered, a size after which the connection was lost three times in a row is taken for too large for a while,
+unless it is so small that a bad link is the likelier cause.
 """
 
 import contextlib
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 
 _PROVED = 3.0  # seconds after which a message that did not end the connection is known to be taken
 _LOSSES = 3  # in a row, until a size is assumed to be too large
-_ASSUMED = 600.0  # seconds that such an assumption lasts
+_ASSUMED = 120.0  # seconds that such an assumption lasts
+_LEAST = (
+    16 << 10
+)  # bytes; a smaller packet is never assumed to be too large: its connection was lost for another reason
 _HEAD = 16  # bytes of a packet besides topic and payload, at most
 
 
@@ -79,7 +83,7 @@ class PacketLimit:
         if limit is not None:
             self._limit, self._until = limit, float("inf")
             self._suspects.clear()
-        elif size and len(self._suspects) >= _LOSSES:
+        elif size and len(self._suspects) >= _LOSSES and min(self._suspects) >= _LEAST:
             self._limit, self._until = min(self._suspects) - 1, time.monotonic() + _ASSUMED
         if self._limit and self._limit != before and size > self._limit:
             how = "takes" if limit else "seems to take"

@@ -76,18 +76,29 @@ def lose(limit: PacketLimit, size: int) -> None:
 def test_without_an_answer_a_size_is_assumed_too_large_after_three_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packet_limit, "_limit_of", lambda _: None)
     limit = PacketLimit()
-    for size in (5000, 4000):
+    for size in (50_000, 40_000):
         lose(limit, size)
-    limit.check(5000, "t", "here")
+    limit.check(50_000, "t", "here")
     limit.lost(BusSettings())
     deadline = time.monotonic() + 5
     while not limit.bytes:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert 4000 < limit.bytes < 4100
+    assert 40_000 < limit.bytes < 40_100
     with pytest.raises(TooLarge):
-        limit.check(4100, "t", "here")
+        limit.check(40_100, "t", "here")
     limit.check(1000, "t", "here")
+
+
+@pytest.mark.fault(9)
+def test_a_bad_link_makes_no_small_message_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packet_limit, "_limit_of", lambda _: None)
+    limit = PacketLimit()
+    for _ in range(6):
+        limit.check(60, "t", "here")
+        limit.lost(BusSettings())
+        time.sleep(0.02)
+    assert limit.bytes == 0
 
 
 def test_the_largest_message_is_suspected_however_long_the_small_ones_went_on(monkeypatch: pytest.MonkeyPatch) -> None:
