@@ -16,7 +16,6 @@ DIFFERENT = {
     "event noct": "a body of text/plain, which any web page can send, is not read",
     "event got noct": "nor is its event stored, therefore",
     "badjson": "the words for broken JSON are our decoder's",
-    "uom": "the list of units is our own",
     "NaN": "core-data breaks its own answer off at a NaN; ours says null",
     "nan": "the same",
     "offset=-1": "which of several readings of one origin comes first is PostgreSQL's chance",

@@ -212,7 +212,7 @@ def test_a_right_password_given_later_opens_the_camera(
     eventually(lambda: camera.status.state is State.LOST)
     assert "authentication failed" in camera.status.reason
     camera.change(dataclasses.replace(camera.settings, credentials=Credentials("user", "right")))
-    eventually(lambda: camera.status.state is State.STREAMING, 10)
+    eventually(lambda: camera.status.state is State.STREAMING, 25)
 
 
 @pytest.mark.fault(23)

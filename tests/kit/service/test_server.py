@@ -126,6 +126,7 @@ async def test_a_stream_that_nobody_reads_ends(monkeypatch: pytest.MonkeyPatch) 
         async def parts() -> AsyncIterator[bytes]:
             while True:
                 yield bytes(100_000)
+                await asyncio.sleep(0)  # as every real stream does: the server learns that the client is gone
 
         return StreamingResponse(parts())
 
